@@ -1,0 +1,2 @@
+//! Placeholder while the base is laid.
+fn main() {}
