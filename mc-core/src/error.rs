@@ -100,7 +100,10 @@ pub struct Violation {
 impl Violation {
     /// Puts a place and a rule together.
     pub fn new(path: impl Into<String>, rule: impl fmt::Display) -> Self {
-        Self { path: path.into(), rule: rule.to_string() }
+        Self {
+            path: path.into(),
+            rule: rule.to_string(),
+        }
     }
 }
 
@@ -194,8 +197,9 @@ impl fmt::Display for WorkflowProblem {
             Self::Unreachable { step, reason } => {
                 write!(f, "step `{step}` can never run: {reason}")
             }
-            Self::Expression { at, reason } => write!(f, "{at}: {reason}"),
-            Self::Schema { at, reason } => write!(f, "{at}: {reason}"),
+            Self::Expression { at, reason } | Self::Schema { at, reason } => {
+                write!(f, "{at}: {reason}")
+            }
             Self::Form { at, rule } => write!(f, "{at}: {rule}"),
             Self::Limit { name, max, at } => write!(f, "{at}: more than {max} {name}"),
             Self::NotAvailable { at, feature } => {
@@ -249,7 +253,11 @@ impl fmt::Display for FailingAccount {
             show(self.reserved),
             show(self.in_doubt),
             show(self.requested),
-            if self.resets_at.is_some() { "resets with its window" } else { "never resets" }
+            if self.resets_at.is_some() {
+                "resets with its window"
+            } else {
+                "never resets"
+            }
         )
     }
 }
@@ -377,7 +385,13 @@ pub struct Error {
 impl Error {
     /// Makes an error of a kind with a message: lower case, no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: None, context: Vec::new(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            detail: None,
+            context: Vec::new(),
+            source: None,
+        }
     }
 
     /// Adds typed detail.
@@ -408,8 +422,7 @@ impl Error {
             "" => violation.rule.clone(),
             path => format!("{path}: {}", violation.rule),
         };
-        Self::new(ErrorKind::InvalidInput, message)
-            .with_detail(Detail::Violations(vec![violation]))
+        Self::new(ErrorKind::InvalidInput, message).with_detail(Detail::Violations(vec![violation]))
     }
 
     /// Something that is not there.
@@ -448,7 +461,9 @@ impl Error {
     /// Whether the same call may succeed later. An agent's failure says so itself.
     pub fn is_retryable(&self) -> bool {
         match self.detail() {
-            Some(Detail::Agent { agent_retryable, .. }) => *agent_retryable,
+            Some(Detail::Agent {
+                agent_retryable, ..
+            }) => *agent_retryable,
             _ => self.kind.is_retryable(),
         }
     }
@@ -493,7 +508,9 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -507,7 +524,10 @@ mod tests {
             .with_context("path", "agents.redb")
             .with_detail(Detail::StorageFull)
             .with_source(std::io::Error::other("os error 28"));
-        assert_eq!(error.to_string(), "unavailable: the disk is full; path=`agents.redb`");
+        assert_eq!(
+            error.to_string(),
+            "unavailable: the disk is full; path=`agents.redb`"
+        );
         assert_eq!(
             format!("{error:?}"),
             "unavailable: the disk is full\n  path: agents.redb\n  detail: StorageFull\n  \
@@ -518,7 +538,11 @@ mod tests {
     #[test]
     fn codes_are_unique_snake_case() {
         let mut codes: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
-        assert!(codes.iter().all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            codes
+                .iter()
+                .all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), ErrorKind::ALL.len());

@@ -117,9 +117,16 @@ fn length(text: &str) -> Result<(), NameFault> {
 fn plain_name(text: &str) -> Result<(), NameFault> {
     length(text)?;
     let mut bytes = text.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    if first && rest { Ok(()) } else { Err(NameFault::NotAName) }
+    let first = bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let rest =
+        bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    if first && rest {
+        Ok(())
+    } else {
+        Err(NameFault::NotAName)
+    }
 }
 
 fn step_name(text: &str) -> Result<(), NameFault> {
@@ -127,7 +134,11 @@ fn step_name(text: &str) -> Result<(), NameFault> {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
     let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if first && rest { Ok(()) } else { Err(NameFault::NotAStepName) }
+    if first && rest {
+        Ok(())
+    } else {
+        Err(NameFault::NotAStepName)
+    }
 }
 
 fn model_name(text: &str) -> Result<(), NameFault> {
@@ -143,7 +154,11 @@ fn model_name(text: &str) -> Result<(), NameFault> {
 
 fn opaque(text: &str) -> Result<(), NameFault> {
     length(text)?;
-    if text.chars().any(char::is_control) { Err(NameFault::Control) } else { Ok(()) }
+    if text.chars().any(char::is_control) {
+        Err(NameFault::Control)
+    } else {
+        Ok(())
+    }
 }
 
 macro_rules! name_type {
@@ -296,11 +311,17 @@ impl TryFrom<String> for StepKey {
             return StepName::new(&text).map(|name| Self::of(&name));
         };
         let name = StepName::new(name)?;
-        let index: u32 =
-            rest.strip_suffix(']').and_then(|i| i.parse().ok()).ok_or(NameFault::NotAStepName)?;
+        let index: u32 = rest
+            .strip_suffix(']')
+            .and_then(|i| i.parse().ok())
+            .ok_or(NameFault::NotAStepName)?;
         let key = Self::item(&name, index);
         // One spelling only: `angle[03]` and `angle[+3]` are not keys.
-        if key.as_str() == text { Ok(key) } else { Err(NameFault::NotAStepName) }
+        if key.as_str() == text {
+            Ok(key)
+        } else {
+            Err(NameFault::NotAStepName)
+        }
     }
 }
 
@@ -522,7 +543,14 @@ mod tests {
     fn a_step_key_has_one_spelling() {
         let key: StepKey = "angle[3]".parse().unwrap();
         assert_eq!((key.name(), key.index()), ("angle", Some(3)));
-        for bad in ["angle[03]", "angle[+3]", "angle[", "angle[3", "angle[3]x", "an-gle[3]"] {
+        for bad in [
+            "angle[03]",
+            "angle[+3]",
+            "angle[",
+            "angle[3",
+            "angle[3]x",
+            "an-gle[3]",
+        ] {
             assert!(bad.parse::<StepKey>().is_err(), "{bad}");
         }
     }

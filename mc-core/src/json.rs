@@ -33,7 +33,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     // Our own depth limit is lower and names the place.
     reader.disable_recursion_limit();
-    let value = StrictValue::root(&place).deserialize(&mut reader).map_err(|e| fault(&place, &e))?;
+    let value = StrictValue::root(&place)
+        .deserialize(&mut reader)
+        .map_err(|e| fault(&place, &e))?;
     reader.end().map_err(|e| fault(&Place::default(), &e))?;
     Ok(value)
 }
@@ -41,7 +43,11 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
 fn fault(place: &Place, error: &serde_json::Error) -> Error {
     let rule = error.to_string();
     let path = place.pointer();
-    let message = if path.is_empty() { rule.clone() } else { format!("{path}: {rule}") };
+    let message = if path.is_empty() {
+        rule.clone()
+    } else {
+        format!("{path}: {rule}")
+    };
     Error::new(ErrorKind::InvalidInput, message)
         .with_detail(Detail::Violations(vec![Violation { path, rule }]))
 }
@@ -53,7 +59,9 @@ pub struct Place(RefCell<Vec<String>>);
 impl Place {
     /// The place as a JSON pointer: `/steps/draft`; empty for the whole document.
     pub fn pointer(&self) -> String {
-        self.0.borrow().iter().map(|part| format!("/{}", escape_pointer(part))).collect()
+        self.0.borrow().iter().fold(String::new(), |path, part| {
+            path + "/" + &escape_pointer(part)
+        })
     }
 
     fn depth(&self) -> usize {
@@ -137,7 +145,9 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<Value, E> {
         if value.abs() >= EXACT_FLOAT {
-            return Err(E::custom("a number that would lose digits; write it as text"));
+            return Err(E::custom(
+                "a number that would lose digits; write it as text",
+            ));
         }
         Number::from_f64(value)
             .map(Value::Number)
@@ -253,7 +263,10 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_refused_with_its_place() {
         let message = refused(r#"{"a":{"b":1,"b":2}}"#);
-        assert!(message.contains("/a/b") && message.contains("given twice"), "{message}");
+        assert!(
+            message.contains("/a/b") && message.contains("given twice"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -266,16 +279,36 @@ mod tests {
 
     #[test]
     fn numbers_are_exact_or_refused() {
-        assert_eq!(parse(b"18446744073709551615").unwrap(), Value::from(u64::MAX));
-        assert_eq!(parse(b"9007199254740993").unwrap().to_string(), "9007199254740993");
-        for bad in ["18446744073709551616", "1e400", "1e16", "NaN", "Infinity", "-9223372036854775809"] {
+        assert_eq!(
+            parse(b"18446744073709551615").unwrap(),
+            Value::from(u64::MAX)
+        );
+        assert_eq!(
+            parse(b"9007199254740993").unwrap().to_string(),
+            "9007199254740993"
+        );
+        for bad in [
+            "18446744073709551616",
+            "1e400",
+            "1e16",
+            "NaN",
+            "Infinity",
+            "-9223372036854775809",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for bad in [&b"{\"a\":\"\\ud800\"}"[..], b"\"\xff\"", b"{} x", b"", b"{'a':1}", b"[1,]"] {
+        for bad in [
+            &b"{\"a\":\"\\ud800\"}"[..],
+            b"\"\xff\"",
+            b"{} x",
+            b"",
+            b"{'a':1}",
+            b"[1,]",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -285,7 +318,13 @@ mod tests {
         let one = parse(br#"{"b":[1,1.5,{"y":null,"x":true}],"a":"\u00e4"}"#).unwrap();
         let two = parse(br#"{"a":"\u00e4","b":[1,1.50,{"x":true,"y":null}]}"#).unwrap();
         assert_eq!(canonical(&one), canonical(&two));
-        assert_eq!(canonical(&one), "{\"a\":\"\u{e4}\",\"b\":[1,1.5,{\"x\":true,\"y\":null}]}".as_bytes());
-        assert_ne!(digest(&parse(b"1").unwrap()), digest(&parse(b"1.0").unwrap()));
+        assert_eq!(
+            canonical(&one),
+            "{\"a\":\"\u{e4}\",\"b\":[1,1.5,{\"x\":true,\"y\":null}]}".as_bytes()
+        );
+        assert_ne!(
+            digest(&parse(b"1").unwrap()),
+            digest(&parse(b"1.0").unwrap())
+        );
     }
 }

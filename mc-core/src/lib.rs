@@ -12,3 +12,7 @@ pub mod error;
 pub mod json;
 
 pub mod budget;
+
+pub mod event;
+pub mod run;
+pub mod ports;

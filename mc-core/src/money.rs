@@ -13,16 +13,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Nano-USD in one USD.
-const NANO_PER_USD: i64 = 1_000_000_000;
-
 /// An amount of money in billionths of a US dollar.
 ///
 /// # Units
 /// 1e-9 USD, `i64`: up to about 9.22 billion USD either way. Text has at most nine decimals.
-#[derive(
-    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NanoUsd(i64);
 
@@ -94,8 +89,7 @@ impl fmt::Display for NanoUsd {
     /// Decimal USD with at least two and at most nine decimals, e.g. `5.00`, `0.0000015`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unsigned = self.0.unsigned_abs();
-        let scale = NANO_PER_USD.unsigned_abs();
-        let (whole, nano) = (unsigned.wrapping_div(scale), unsigned.wrapping_rem(scale));
+        let (whole, nano) = (unsigned / 1_000_000_000, unsigned % 1_000_000_000);
         let digits = format!("{nano:09}");
         let (cents, rest) = digits.split_at(2);
         let sign = if self.0 < 0 { "-" } else { "" };

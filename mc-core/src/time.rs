@@ -76,7 +76,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationFault> {
         "d" => 86_400_000,
         _ => return Err(DurationFault),
     };
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(DurationFault)
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .ok_or(DurationFault)
 }
 
 /// Milliseconds of a span, for the wire (`*_ms`); stops at `u64::MAX`.
@@ -90,14 +93,27 @@ mod tests {
 
     #[test]
     fn a_timestamp_prints_as_rfc_3339() {
-        assert_eq!(Timestamp::from_unix_us(1_500_000).to_string(), "1970-01-01T00:00:01.500000Z");
+        assert_eq!(
+            Timestamp::from_unix_us(1_500_000).to_string(),
+            "1970-01-01T00:00:01.500000Z"
+        );
     }
 
     #[test]
     fn durations_are_an_integer_and_a_unit() {
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "5", "m", "5 m", "1.5s", "-1s", "5M", "99999999999999999999s", "1s1s"] {
+        for bad in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "1.5s",
+            "-1s",
+            "5M",
+            "99999999999999999999s",
+            "1s1s",
+        ] {
             assert_eq!(parse_duration(bad), Err(DurationFault), "{bad}");
         }
     }

@@ -80,7 +80,12 @@ usage! {
 impl Usage {
     /// Usage of plain text: `input` tokens read fresh and `output` tokens written, in one request.
     pub fn text(input: u64, output: u64) -> Self {
-        Self { input_uncached: input, output_text: output, requests: 1, ..Self::default() }
+        Self {
+            input_uncached: input,
+            output_text: output,
+            requests: 1,
+            ..Self::default()
+        }
     }
 
     /// All input tokens, cached ones included; held at the end of the range.
@@ -103,9 +108,14 @@ impl Usage {
 
     /// All output tokens, reasoning included; held at the end of the range.
     pub fn output_tokens(&self) -> u64 {
-        [self.output_text, self.output_reasoning, self.output_audio, self.output_image]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        [
+            self.output_text,
+            self.output_reasoning,
+            self.output_audio,
+            self.output_image,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
     }
 }
 

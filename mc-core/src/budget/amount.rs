@@ -39,8 +39,12 @@ pub struct Amount {
 
 impl Amount {
     /// Nothing.
-    pub const ZERO: Self =
-        Self { money: NanoUsd::ZERO, input_tokens: 0, output_tokens: 0, calls: 0 };
+    pub const ZERO: Self = Self {
+        money: NanoUsd::ZERO,
+        input_tokens: 0,
+        output_tokens: 0,
+        calls: 0,
+    };
 
     /// Whether this is nothing in every dimension.
     pub fn is_zero(&self) -> bool {
@@ -120,7 +124,10 @@ pub struct Limit {
 impl Limit {
     /// A limit on money alone.
     pub fn usd(money: NanoUsd) -> Self {
-        Self { money: Some(money), ..Self::default() }
+        Self {
+            money: Some(money),
+            ..Self::default()
+        }
     }
 
     /// Whether no dimension is limited.
