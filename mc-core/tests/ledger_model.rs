@@ -484,7 +484,7 @@ fn typed(limit: [Option<i128>; 4]) -> Limit {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_ledger_agrees_with_the_sum_of_all_holds(ops in prop::collection::vec(op(), 1..120)) {

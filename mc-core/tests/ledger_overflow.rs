@@ -23,7 +23,7 @@ fn amounts() -> impl Strategy<Value = Amount> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_amount_wraps_a_column(

@@ -75,6 +75,10 @@ fn path(mask: u8) -> Path {
         .collect()
 }
 
+fn all() -> Path {
+    path(0b1111)
+}
+
 fn owner(index: usize) -> Owner {
     Owner {
         run: RunId::NIL,
@@ -191,7 +195,10 @@ impl Sim {
         };
         let touched = waiter.path.clone();
         match self.queue.judge(&self.world, &waiter) {
-            Verdict::Fits => self.admit(index, &waiter),
+            Verdict::Fits => {
+                self.admit(index, &waiter);
+                self.wake(touched);
+            }
             Verdict::Contended { .. } | Verdict::Frozen { .. } => {
                 self.world.steps[index].status = Status::Waiting(waiter.ticket);
                 self.queue.push(&self.world, waiter);
@@ -277,7 +284,12 @@ impl Sim {
             step.held = 0;
         }
         self.post(&path, movement);
-        self.wake(path);
+        // A doubt can stop a waiter from barring accounts that the doubt does not touch.
+        self.wake(if status == Status::InDoubt {
+            all()
+        } else {
+            path
+        });
     }
 
     fn reconcile(&mut self) {
@@ -301,8 +313,7 @@ impl Sim {
     fn freeze(&mut self, freeze: Movement) {
         self.frozen = freeze == Movement::Freeze;
         self.post(&path(1), freeze);
-        let all = path(0b1111);
-        self.wake(all);
+        self.wake(all());
     }
 
     fn post(&mut self, path: &Path, movement: Movement) {
@@ -375,7 +386,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_request_is_answered_in_turn_and_no_waiter_starves(
@@ -416,4 +427,26 @@ fn a_stream_of_small_requests_does_not_starve_a_large_one() {
         sim.advance(ended);
     }
     unreachable!("the large request never went");
+}
+
+#[test]
+fn a_waiter_that_is_barred_in_another_account_than_refused_it_is_woken_from_there() {
+    let plan = |(mask, ask, end)| Plan {
+        mask,
+        asks: vec![ask],
+        end,
+        nested: false,
+    };
+    let plans = [
+        (0b1010, 4, End::Doubt),
+        (0b1100, 6, End::Billed),
+        (0b0010, 5, End::Billed),
+        (0b1000, 5, End::Billed),
+        (0b1001, 5, End::Billed),
+        (0b1010, 1, End::Billed),
+    ];
+    let mut sim = Sim::new(&[14, 12, 9, 11], plans.map(plan).to_vec());
+    sim.play(&[]);
+    let ended = |index: usize| sim.world.steps[index].status == Status::Ended;
+    assert!(sim.queue.is_empty() && ended(3) && ended(5) && !ended(4));
 }

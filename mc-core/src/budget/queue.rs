@@ -9,7 +9,8 @@
 //!   others ended: they wait for its holds, so waiting behind them would be a circle.
 //!
 //! What is *not* here: movements. The sequencer asks [`Queue::judge`], pushes what must wait, and
-//! after every change asks [`Queue::next_after`] until it has no more. Read `circle` next.
+//! after every movement, admissions included (a parent's hold that grows can shut out its own
+//! children), asks [`Queue::next_after`] until it has no more. Read `circle` next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +68,7 @@ impl Queue {
 
     /// Whether a new request on this path stands behind an earlier waiter.
     pub fn must_wait(&self, books: &dyn Books, path: &Path) -> bool {
-        self.is_barred(books, path, Ticket::MAX)
+        path.iter().any(|id| self.bars(books, id, Ticket::MAX))
     }
 
     /// Judges a request that is not in the queue: whether it may be reserved at once, must be
@@ -96,13 +97,22 @@ impl Queue {
     }
 
     /// Whether a request could never be admitted if it waited, because those it would wait for
-    /// would wait for it. Only waiters that hold something can be part of that.
+    /// would wait for it. Only a request whose step holds something can close a circle.
+    ///
+    /// Waiters that are stuck without it are left out: the next wake refuses one of them.
     pub fn circle(&self, world: &dyn Holders, candidate: &Waiter) -> bool {
         let none = Path::default();
+        let candidate = Applicant::new(world, candidate, &none);
+        if !candidate.holds_something() {
+            return false;
+        }
+        let ticket = candidate.ticket();
         let mut applicants = self.owned(world);
-        applicants.retain(|one| one.ticket() != candidate.ticket);
-        applicants.push(Applicant::new(world, candidate, &none));
-        !finishable(world, &applicants, Order::Any).contains(&candidate.ticket)
+        applicants.retain(|one| one.ticket() != ticket);
+        let able = finishable(world, &applicants, Order::Any);
+        applicants.retain(|one| able.contains(&one.ticket()));
+        applicants.push(candidate);
+        !finishable(world, &applicants, Order::Any).contains(&ticket)
     }
 
     /// Puts a request into the queue; the same ticket again replaces it.
@@ -111,12 +121,8 @@ impl Queue {
     pub fn push(&mut self, books: &dyn Books, waiter: Waiter) {
         self.remove(waiter.ticket);
         let ticket = waiter.ticket;
-        let behind = waiter
-            .path
-            .iter()
-            .filter(|id| self.bars(books, id, ticket))
-            .cloned();
-        let mut waits_on = refusing(books, &waiter.path, &waiter.amount).union(&behind.collect());
+        let behind = self.barred(books, &waiter.path, ticket);
+        let mut waits_on = refusing(books, &waiter.path, &waiter.amount).union(&behind);
         if waits_on.is_empty() {
             waits_on = waiter.path.clone();
         }
@@ -163,16 +169,20 @@ impl Queue {
     /// After a freeze, a doubt or a change of limits ask [`Self::next`]: these can stop a waiter
     /// from barring accounts that they do not touch.
     pub fn next_after(&mut self, world: &dyn Holders, touched: &Path) -> Option<Wake> {
-        for ticket in self.heads(world, touched) {
+        for ticket in self.reached(world, touched) {
             let Some(waiter) = self.waiter(ticket) else {
                 continue;
             };
-            let verdict = check_alone(world, waiter);
-            if verdict == Verdict::Fits || verdict.is_exceeded() {
-                return Some(Wake { ticket, verdict });
+            let barred = self.barred(world, &waiter.path, ticket);
+            if barred.is_empty() {
+                let verdict = check_alone(world, waiter);
+                if verdict == Verdict::Fits || verdict.is_exceeded() {
+                    return Some(Wake { ticket, verdict });
+                }
             }
+            // Whatever holds it back now must wake it later.
             let refused = refusing(world, &waiter.path, &waiter.amount);
-            self.wait_on(ticket, &refused);
+            self.wait_on(ticket, &refused.union(&barred));
         }
         if self.owned.is_empty() {
             return None;
@@ -181,28 +191,23 @@ impl Queue {
             .or_else(|| self.next_of_circle(world))
     }
 
-    /// Waiters of these accounts that no earlier waiter bars.
-    fn heads(&self, books: &dyn Books, touched: &Path) -> BTreeSet<Ticket> {
-        let mut heads = BTreeSet::new();
+    /// The waiters of these accounts up to the first that is not stalled.
+    fn reached(&self, books: &dyn Books, touched: &Path) -> BTreeSet<Ticket> {
+        let mut reached = BTreeSet::new();
         let mut seen: BTreeSet<&AccountId> = touched.iter().collect();
         let mut accounts: Vec<&AccountId> = touched.iter().collect();
         while let Some(tickets) = accounts.pop().map(|id| self.by_account.get(id)) {
-            for place in tickets
-                .into_iter()
-                .flatten()
-                .filter_map(|one| self.places.get(one))
-            {
-                if !self.is_barred(books, &place.waiter.path, place.waiter.ticket) {
-                    heads.insert(place.waiter.ticket);
-                }
-                if !place.is_stalled(books) {
+            for ticket in tickets.into_iter().flatten() {
+                reached.insert(*ticket);
+                let Some(place) = self.places.get(ticket).filter(|one| one.is_stalled(books))
+                else {
                     break;
-                }
+                };
                 // It bars nobody any more, in any account: those behind it there may go on.
                 accounts.extend(place.waits_on.iter().filter(|id| seen.insert(id)));
             }
         }
-        heads
+        reached
     }
 
     /// The first holder with room whose every earlier waiter waits for holders behind it.
@@ -281,8 +286,12 @@ impl Queue {
         }
     }
 
-    fn is_barred(&self, books: &dyn Books, path: &Path, before: Ticket) -> bool {
-        path.iter().any(|id| self.bars(books, id, before))
+    /// The accounts of the path in which an earlier waiter bars it.
+    fn barred(&self, books: &dyn Books, path: &Path, before: Ticket) -> Path {
+        path.iter()
+            .filter(|id| self.bars(books, id, before))
+            .cloned()
+            .collect()
     }
 
     /// Whether a waiter with an earlier ticket waits on the account, and for its turn.
