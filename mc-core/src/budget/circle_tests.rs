@@ -128,7 +128,7 @@ fn party() -> impl Strategy<Value = Party> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_banker_agrees_with_a_search_of_every_order(

@@ -279,3 +279,31 @@ fn an_extension_never_waits_on_its_own_hold() {
             .is_exceeded()
     );
 }
+
+#[test]
+fn a_holder_passes_one_that_its_hold_and_a_doubt_keep_waiting() {
+    let doubt = Movement::Doubt(nano(4));
+    let world = World::limited("x", 10)
+        .held("lost", "x", 4)
+        .after("x", doubt)
+        .held("a", "x", 3);
+    let waiters = [waiter(1, "x", 5), held_by("a", waiter(2, "x", 1))];
+    let mut queue = queue(&world, waiters);
+    assert_eq!(woken(&mut queue, &world), Some((2, true)));
+}
+
+#[test]
+fn a_bystander_is_not_refused_for_a_circle_of_others() {
+    let world = World::limited("x y", 10)
+        .held("a", "x", 3)
+        .held("b", "x", 3)
+        .held("c", "x", 4);
+    let world = world.billed("c").held("d", "y", 1);
+    let waiters = [
+        held_by("a", waiter(1, "x", 2)),
+        held_by("b", waiter(2, "x", 2)),
+    ];
+    let queue = queue(&world, waiters);
+    let verdict = queue.judge(&world, &held_by("d", waiter(3, "x", 1)));
+    assert!(matches!(verdict, Verdict::Contended { .. }), "{verdict:?}");
+}
