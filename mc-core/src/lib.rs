@@ -11,6 +11,8 @@ pub mod usage;
 pub mod error;
 pub mod json;
 
+pub mod pricing;
+pub mod resilience;
 pub mod budget;
 
 pub mod event;
