@@ -10,8 +10,12 @@ pub mod money;
 pub mod usage;
 pub mod error;
 pub mod json;
+pub mod yaml;
 
+pub mod resilience;
 pub mod budget;
+pub mod policy;
+pub mod workflow;
 
 pub mod event;
 pub mod run;
