@@ -54,12 +54,15 @@ fn fault(span: &Span, rule: impl Into<String>) -> Fault {
 }
 
 fn not_yaml(error: &ScanError) -> Fault {
-    let rule = match error.kind() {
-        // The parser's own limit is higher, but it looks ahead of what it hands out.
-        granit_parser::ErrorKind::RecursionLimitExceeded => {
-            format!("nested deeper than {MAX_DEPTH}")
-        }
-        _ => format!("not YAML: {}", error.info()),
+    // The parser's own limit is higher, but it looks ahead of what it hands out.
+    let too_deep = matches!(
+        error.kind(),
+        granit_parser::ErrorKind::RecursionLimitExceeded
+    );
+    let rule = if too_deep {
+        format!("nested deeper than {MAX_DEPTH}")
+    } else {
+        format!("not YAML: {}", error.info())
     };
     Fault {
         rule,
@@ -132,9 +135,13 @@ impl Composer {
                 }
                 Ok(())
             }
-            // The start and end of the stream and the end of the document say nothing; anchors are
-            // refused with their node.
-            _ => Ok(()),
+            // Anchors are refused with their node.
+            Event::Anchor(..)
+            | Event::Comment(..)
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentEnd => Ok(()),
+            _ => Err(fault(span, "this form of YAML is not known here")),
         }
     }
 
@@ -216,10 +223,12 @@ impl Composer {
             Open::List(items) => Some(items.len().to_string()),
             Open::Object { key, .. } => key.clone(),
         };
-        let parts = self.open.iter().filter_map(part);
-        parts
-            .map(|part| format!("/{}", escape_pointer(&part)))
-            .collect()
+        let mut pointer = String::new();
+        for part in self.open.iter().filter_map(part) {
+            pointer.push('/');
+            pointer.push_str(&escape_pointer(&part));
+        }
+        pointer
     }
 
     fn error(&self, fault: &Fault) -> Error {
@@ -402,7 +411,7 @@ mod tests {
         assert!(parse(nested(64).as_bytes()).is_ok());
         assert!(refused(&nested(65)).contains("deeper than 64"));
         assert!(refused(&nested(100_000)).contains("deeper than 64"));
-        let block: String = (0..70).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+        let block = (0..70).fold(String::new(), |block, n| block + &" ".repeat(n) + "a:\n");
         assert!(refused(&block).contains("deeper than 64"));
     }
 

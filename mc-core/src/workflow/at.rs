@@ -5,7 +5,7 @@ use crate::json::escape_pointer;
 /// A place: the parts from here up to the root.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At<'a> {
-    parent: Option<&'a At<'a>>,
+    parent: Option<&'a Self>,
     part: &'a str,
 }
 

@@ -151,7 +151,12 @@ pub fn bind_input(step: &Step, scope: &Scope<'_>) -> Result<Value, ChainFault> {
     for (name, output) in needed(&step.needs, scope) {
         match output {
             Value::Object(fields) if step.needs.len() == 1 => merge(&mut joined, fields),
-            other => merge_at(&mut joined, name.as_str(), other),
+            Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => merge_at(&mut joined, name.as_str(), output),
         }
     }
     if let Some((item, index)) = scope.item {
@@ -203,7 +208,9 @@ fn base(run_input: &Value) -> Map<String, Value> {
     match run_input {
         Value::Object(fields) => fields.clone(),
         Value::Null => Map::new(),
-        other => Map::from_iter([(WHOLE_INPUT.to_owned(), other.clone())]),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::from_iter([(WHOLE_INPUT.to_owned(), run_input.clone())])
+        }
     }
 }
 

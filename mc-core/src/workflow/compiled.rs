@@ -26,7 +26,7 @@ pub struct Workflow {
     schemas: Arc<Schemas>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Schemas {
     input: Option<Schema>,
     outputs: BTreeMap<StepName, Schema>,
@@ -244,8 +244,10 @@ fn compile<'a>(
             }
         }
     };
-    let mut schemas = Schemas::default();
-    schemas.input = input.and_then(|schema| one(schema, "/input_schema".to_owned()));
+    let mut schemas = Schemas {
+        input: input.and_then(|schema| one(schema, "/input_schema".to_owned())),
+        outputs: BTreeMap::new(),
+    };
     for (name, schema) in outputs {
         let at = || format!("/steps/{name}/output_schema");
         if let Some(schema) = schema.as_ref().and_then(|schema| one(schema, at())) {

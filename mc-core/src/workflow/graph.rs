@@ -200,8 +200,8 @@ mod tests {
             for step in 0..needs.len() {
                 let doomed = (0..needs.len()).any(|at| reach[at][at] && (at == step || reach[step][at]));
                 prop_assert_eq!(order.contains(&step), !doomed);
-                for earlier in 0..needs.len() {
-                    let expected = (!doomed).then_some(reach[step][earlier]);
+                for (earlier, reached) in reach[step].iter().enumerate() {
+                    let expected = (!doomed).then_some(*reached);
                     prop_assert_eq!(before.contains(step, earlier), expected);
                 }
             }

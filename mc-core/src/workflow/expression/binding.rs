@@ -53,8 +53,8 @@ enum Bound {
     Literal(Value),
     Whole(Expression),
     Text(Vec<Piece>),
-    List(Vec<Bound>),
-    Object(BTreeMap<String, Bound>),
+    List(Vec<Self>),
+    Object(BTreeMap<String, Self>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,10 +127,9 @@ fn close(text: &str) -> Option<usize> {
             Some(_) if escaped => escaped = false,
             Some(_) if c == '\\' => escaped = true,
             Some(open) if c == open => quote = None,
-            Some(_) => {}
             None if c == '"' || c == '\'' => quote = Some(c),
             None if text[at..].starts_with(CLOSE) => return Some(at),
-            None => {}
+            Some(_) | None => {}
         }
     }
     None
@@ -179,15 +178,15 @@ fn bound(source: &Value, at: &mut String, faults: &mut Vec<BindingFault>) -> Bou
 }
 
 fn bound_text(text: &str, at: &str, faults: &mut Vec<BindingFault>) -> Bound {
-    let mut parse = |source: &str| {
-        Expression::parse(source)
-            .map_err(|fault| {
-                faults.push(BindingFault {
-                    at: at.to_owned(),
-                    fault,
-                })
-            })
-            .ok()
+    let mut parse = |source: &str| match Expression::parse(source) {
+        Ok(expression) => Some(expression),
+        Err(fault) => {
+            faults.push(BindingFault {
+                at: at.to_owned(),
+                fault,
+            });
+            None
+        }
     };
     if let Some(source) = whole_expression(text) {
         return parse(source).map_or(Bound::Literal(Value::Null), Bound::Whole);
@@ -298,10 +297,13 @@ impl Binder<'_> {
         for piece in pieces {
             match piece {
                 Piece::Plain(plain) => text.push_str(plain),
-                Piece::Expression(expression) => match self.value(expression)? {
-                    Value::String(value) => text.push_str(&value),
-                    value => text.push_str(&value.to_string()),
-                },
+                Piece::Expression(expression) => {
+                    let value = self.value(expression)?;
+                    match value.as_str() {
+                        Some(value) => text.push_str(value),
+                        None => text.push_str(&value.to_string()),
+                    }
+                }
             }
         }
         Ok(text)

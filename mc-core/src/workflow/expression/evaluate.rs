@@ -119,11 +119,12 @@ fn binary<'a>(
     scope: &Scope<'a>,
 ) -> Evaluated<'a> {
     let first = evaluate(left, scope)?;
-    match operator {
-        // The right side is not looked at when the left one decides.
-        Operator::Or if truth(&first)? => return Ok(owned(true)),
-        Operator::And if !truth(&first)? => return Ok(owned(false)),
-        _ => {}
+    // The right side is not looked at when the left one decides.
+    if operator == Operator::Or && truth(&first)? {
+        return Ok(owned(true));
+    }
+    if operator == Operator::And && !truth(&first)? {
+        return Ok(owned(false));
     }
     let second = evaluate(right, scope)?;
     match operator {
@@ -249,16 +250,14 @@ fn at(value: &Value, index: u64) -> Option<&Value> {
 }
 
 fn computed<'a>(value: &'a Value, key: &Value) -> Result<Option<&'a Value>, EvaluationFault> {
-    match key {
-        Value::String(key) => Ok(value.get(key.as_str())),
-        Value::Number(index) if integer(index).is_some() => {
-            Ok(index.as_u64().and_then(|index| at(value, index)))
-        }
-        _ => Err(EvaluationFault::types(
-            "an index is an integer or text",
-            &[key],
-        )),
+    if let Some(key) = key.as_str() {
+        return Ok(value.get(key));
     }
+    if key.is_i64() || key.is_u64() {
+        return Ok(key.as_u64().and_then(|index| at(value, index)));
+    }
+    let rule = "an index is an integer or text";
+    Err(EvaluationFault::types(rule, &[key]))
 }
 
 /// The path as text, up to the first part that is missing.

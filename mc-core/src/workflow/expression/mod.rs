@@ -105,13 +105,11 @@ impl Expression {
     /// # Errors
     /// As [`evaluate`](Self::evaluate); also if the value is neither true nor false.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvaluationFault> {
-        match &*evaluate::evaluate(&self.root, scope)? {
-            Value::Bool(holds) => Ok(*holds),
-            other => Err(EvaluationFault::types(
-                "a condition is true or false",
-                &[other],
-            )),
-        }
+        let value = evaluate::evaluate(&self.root, scope)?;
+        let rule = "a condition is true or false";
+        value
+            .as_bool()
+            .ok_or_else(|| EvaluationFault::types(rule, &[&*value]))
     }
 }
 

@@ -32,12 +32,12 @@ pub(super) enum Operator {
 #[derive(Debug)]
 pub(super) enum Node {
     Literal(Value),
-    List(Vec<Node>),
+    List(Vec<Self>),
     Path(Path),
     Has(Path),
-    Size(Box<Node>),
-    Not(Box<Node>),
-    Binary(Operator, Box<Node>, Box<Node>),
+    Size(Box<Self>),
+    Not(Box<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
 }
 
 #[derive(Debug)]
@@ -73,10 +73,10 @@ pub(super) fn parse(source: &str) -> Result<Node, ExpressionFault> {
         depth: 0,
     };
     let root = parser.or()?;
-    match parser.peek() {
-        Token::End => Ok(root),
-        _ => Err(parser.unexpected("the end")),
+    if *parser.peek() == Token::End {
+        return Ok(root);
     }
+    Err(parser.unexpected("the end"))
 }
 
 struct Parser {
@@ -336,10 +336,10 @@ impl Parser {
         let column = self.column() + 1;
         let path = self.call(|parser| {
             let column = parser.column();
-            match parser.take() {
-                Token::Name(name) => parser.path(&name, column),
-                _ => Err(fault(column, "has() takes a path")),
-            }
+            let Token::Name(name) = parser.take() else {
+                return Err(fault(column, "has() takes a path"));
+            };
+            parser.path(&name, column)
         })?;
         if path.segments.is_empty() && !matches!(path.root, Root::Output(_)) {
             return Err(fault(
@@ -387,10 +387,10 @@ impl Parser {
     fn segment(&mut self) -> Result<Option<Segment>, ExpressionFault> {
         if self.eat(".") {
             let column = self.column();
-            return match self.take() {
-                Token::Name(name) => Ok(Some(Segment::Key(name))),
-                _ => Err(fault(column, "expected a field's name after `.`")),
+            let Token::Name(name) = self.take() else {
+                return Err(fault(column, "expected a field's name after `.`"));
             };
+            return Ok(Some(Segment::Key(name)));
         }
         if !self.eat("[") {
             return Ok(None);
@@ -400,12 +400,19 @@ impl Parser {
             parser.expect("]")?;
             Ok(inner)
         })?;
-        Ok(Some(match inner {
-            Node::Literal(Value::String(key)) => Segment::Key(key),
-            Node::Literal(Value::Number(n)) if n.is_u64() => {
-                Segment::At(n.as_u64().unwrap_or(u64::MAX))
-            }
-            other => Segment::Computed(Box::new(other)),
+        let index = match &inner {
+            Node::Literal(literal) => literal.as_u64(),
+            Node::List(_)
+            | Node::Path(_)
+            | Node::Has(_)
+            | Node::Size(_)
+            | Node::Not(_)
+            | Node::Binary(..) => None,
+        };
+        Ok(Some(match (inner, index) {
+            (_, Some(index)) => Segment::At(index),
+            (Node::Literal(Value::String(key)), None) => Segment::Key(key),
+            (other, None) => Segment::Computed(Box::new(other)),
         }))
     }
 }

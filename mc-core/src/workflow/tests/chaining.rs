@@ -245,12 +245,12 @@ fn objects() -> impl Strategy<Value = Value> {
 
 /// Whether every leaf of `part` stands in `whole` at the same place.
 fn holds(whole: &Value, part: &Value) -> bool {
-    match part {
-        Value::Object(fields) if !fields.is_empty() => fields
+    match part.as_object() {
+        Some(fields) if fields.is_empty() => whole.is_object(),
+        Some(fields) => fields
             .iter()
             .all(|(key, inner)| whole.get(key).is_some_and(|w| holds(w, inner))),
-        Value::Object(_) => whole.is_object(),
-        leaf => whole == leaf,
+        None => whole == part,
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{RESEARCH, yaml};
 use crate::budget::OnExceed;
 use crate::error::ErrorKind;
+use crate::id::StepName;
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::RiskTier;
@@ -205,14 +206,14 @@ fn the_normal_form_is_readable() {
         Duration::from_secs(600)
     );
     assert_eq!(
-        definition.roots().map(|n| n.as_str()).collect::<Vec<_>>(),
+        definition.roots().map(StepName::as_str).collect::<Vec<_>>(),
         ["research"]
     );
     let after: Vec<_> = definition
         .dependents()
         .values()
         .flatten()
-        .map(|n| n.as_str())
+        .map(StepName::as_str)
         .collect();
     assert_eq!(after, ["draft", "qa", "publish", "angle"]);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Every limit of definitions holds at its edge and is named beyond it.
 
-use super::{one_problem, problems_of, yaml};
+use super::{one_problem, problems_of};
 use crate::error::WorkflowProblem;
 use crate::workflow::{StepSpec, Workflow, WorkflowBuilder};
 
@@ -118,11 +118,15 @@ fn expressions_are_limited_where_they_stand() {
 
 #[test]
 fn json_is_at_most_64_deep() {
-    one_problem_deep("[".repeat(62) + &"]".repeat(62), false);
-    one_problem_deep("[".repeat(61) + &"]".repeat(61), true);
+    one_problem_deep(&nested(62), false);
+    one_problem_deep(&nested(61), true);
 }
 
-fn one_problem_deep(input: String, good: bool) {
+fn nested(depth: usize) -> String {
+    "[".repeat(depth) + &"]".repeat(depth)
+}
+
+fn one_problem_deep(input: &str, good: bool) {
     let text = format!("{{ workflow: w, steps: {{ a: {{ agent: x, input: {input} }} }} }}");
     let result = Workflow::from_yaml(text);
     assert_eq!(result.is_ok(), good);
@@ -170,12 +174,9 @@ fn a_definition_has_at_most_64_mib() {
 
 #[test]
 fn cycles_beyond_the_hundredth_are_counted_as_a_limit() {
-    let steps: String = (0..150)
-        .map(|n| format!("s{n}: {{ agent: x, needs: [s{n}] }}, "))
-        .collect();
-    let found = problems_of(Workflow::from_yaml(format!(
-        "{{ workflow: w, steps: {{ {steps} }} }}"
-    )));
+    let step = |n| StepSpec::agent(&format!("s{n}"), "x").needs([format!("s{n}")]);
+    let builder = (0..150).fold(Workflow::builder("w"), |builder, n| builder.step(step(n)));
+    let found = problems_of(builder.build());
     let cycles = found
         .iter()
         .filter(|p| matches!(p, WorkflowProblem::Cycle { .. }))
@@ -185,12 +186,5 @@ fn cycles_beyond_the_hundredth_are_counted_as_a_limit() {
         found
             .iter()
             .any(|p| p.to_string().contains("more than 100 cycles named"))
-    );
-    assert!(
-        yaml("{ workflow: w, steps: { a: { agent: x } } }")
-            .definition()
-            .steps()
-            .len()
-            == 1
     );
 }

@@ -16,7 +16,10 @@ fn literals() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        (-9_000_000_000_i64..9_000_000_000).prop_map(|n| json!(n as f64 / 1_000.0)),
+        (0_u64..9_000_000_000).prop_map(|n| format!("{}.{:03}", n / 1_000, n % 1_000)
+            .parse::<f64>()
+            .unwrap()
+            .into()),
         "(yes|null|~|1|0x1|<<|&a|\\*a|!b|: |# |- |[a-z\"'\\\\\n\t \u{e4}\u{1f600}-]{0,12})"
             .prop_map(Value::from),
         Just(json!("${{ inputs.a }} and ${{ size(inputs.b) }}")),
@@ -126,24 +129,30 @@ fn documents() -> impl Strategy<Value = Value> {
 
 /// Writes block YAML, so that the two readers see different text.
 fn block_yaml(value: &Value, indent: usize, out: &mut String) {
-    let pad = " ".repeat(indent);
+    let line = |lead: &str| format!("\n{}{lead}", " ".repeat(indent));
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, inner) in fields {
-                out.push_str(&format!("\n{pad}{}:", Value::from(key.as_str())));
+                *out += &line(&format!("{}:", Value::from(key.as_str())));
                 block_yaml(inner, indent + 2, out);
             }
         }
         Value::Array(items) if !items.is_empty() => {
             for item in items {
-                out.push_str(&format!("\n{pad}-"));
+                *out += &line("-");
                 block_yaml(item, indent + 2, out);
             }
         }
-        Value::String(text) if !text.contains(|c: char| c.is_control()) => {
-            out.push_str(&format!(" '{}'", text.replace('\'', "''")));
+        Value::String(text) if !text.contains(char::is_control) => {
+            let quoted = text.replace('\'', "''");
+            out.extend([" '", &quoted, "'"]);
         }
-        other => out.push_str(&format!(" {other}")),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => out.extend([" ", &value.to_string()]),
     }
 }
 
