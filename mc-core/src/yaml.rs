@@ -257,6 +257,12 @@ fn resolve(text: &str) -> std::result::Result<Value, String> {
         "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
         _ => {}
     }
+    // Most texts begin with a letter that no number and no odd boolean begins with.
+    let first = text.as_bytes().first().map_or(b' ', u8::to_ascii_lowercase);
+    if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.' | b'y' | b'n' | b'o' | b'i'))
+    {
+        return Ok(Value::String(text.to_owned()));
+    }
     let lower = text.to_ascii_lowercase();
     if matches!(lower.as_str(), "yes" | "no" | "on" | "off") {
         return Err(format!(

@@ -14,7 +14,7 @@ use crate::policy::RiskTier;
 use crate::resilience::Coefficient;
 use crate::time::as_ms;
 
-use super::definition::{Join, OnFailure};
+use super::definition::{Estimate, Join, OnFailure};
 
 fn span(duration: Duration) -> Value {
     Value::String(format!("{}ms", as_ms(duration)))
@@ -126,6 +126,13 @@ impl StepSpec {
         input(binding: Value) => binding;
         /// Sets the schema of its output.
         output_schema(schema: Value) => schema;
+        /// Says what it is expected to use at most.
+        estimate(estimate: Estimate) => json!({
+            "model": estimate.model.as_str(),
+            "input_tokens": estimate.input_tokens,
+            "max_output_tokens": estimate.max_output_tokens,
+            "calls": estimate.calls,
+        });
         /// Sets its own limit.
         budget(budget: BudgetSpec) => Value::Object(budget.fields);
         /// Runs it for each item of a list; an expression.
@@ -147,25 +154,6 @@ impl StepSpec {
         };
         /// Says what it does to the run when it has failed for good.
         on_failure(choice: OnFailure) => choice.as_str().into();
-    }
-
-    /// Says what it is expected to use at most: so many calls of a model, each with so many tokens.
-    #[must_use]
-    pub fn estimate(
-        mut self,
-        model: &str,
-        calls: u64,
-        input_tokens: u64,
-        max_output_tokens: u64,
-    ) -> Self {
-        let estimate = json!({
-            "model": model,
-            "calls": calls,
-            "input_tokens": input_tokens,
-            "max_output_tokens": max_output_tokens,
-        });
-        self.fields.insert("estimate".to_owned(), estimate);
-        self
     }
 }
 

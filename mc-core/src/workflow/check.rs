@@ -43,8 +43,14 @@ pub(super) fn graph(draft: &Draft, problems: &mut Vec<WorkflowProblem>) {
     let inputs = draft.input_schema.as_ref().and_then(declared);
     for (name, step) in &draft.steps {
         for located in &step.expressions {
-            check.references(name, located, &before, inputs.as_ref());
-            check.constant(name, located);
+            let references = located.expression.references();
+            if references.is_empty() {
+                check.constant(name, located);
+            }
+            for reference in references {
+                let problem = check.reference((name, located), reference, &before, inputs.as_ref());
+                check.problems.extend(problem);
+            }
         }
     }
 }
@@ -164,31 +170,28 @@ impl Check<'_> {
         }
     }
 
-    fn references(
-        &mut self,
-        name: &StepName,
-        located: &Located,
+    fn reference(
+        &self,
+        (name, located): (&StepName, &Located),
+        reference: Reference,
         before: &Before,
         inputs: Option<&BTreeSet<&str>>,
-    ) {
-        let at = || located.at.clone();
-        for reference in located.expression.references() {
-            let problem = match reference {
-                Reference::StepOutput(step) => self.output(name, &step, located, before),
-                Reference::Input(input) => inputs
-                    .filter(|declared| !declared.contains(input.as_str()))
-                    .map(|_| WorkflowProblem::UnknownInput { at: at(), input }),
-                Reference::Item | Reference::Index if located.stand != Stand::ItemInput => {
-                    let reason =
-                        "`item` and `index` are seen only by the `input` of a step with `for_each`";
-                    Some(WorkflowProblem::Expression {
-                        at: at(),
-                        reason: reason.to_owned(),
-                    })
-                }
-                Reference::Item | Reference::Index | Reference::WholeInput => None,
-            };
-            self.problems.extend(problem);
+    ) -> Option<WorkflowProblem> {
+        match reference {
+            Reference::StepOutput(step) => self.output(name, &step, located, before),
+            Reference::Input(input) => inputs
+                .filter(|declared| !declared.contains(input.as_str()))
+                .map(|_| WorkflowProblem::UnknownInput {
+                    at: located.at.clone(),
+                    input,
+                }),
+            Reference::Item | Reference::Index if located.stand != Stand::ItemInput => {
+                let reason =
+                    "`item` and `index` are seen only by the `input` of a step with `for_each`";
+                let (at, reason) = (located.at.clone(), reason.to_owned());
+                Some(WorkflowProblem::Expression { at, reason })
+            }
+            Reference::Item | Reference::Index | Reference::WholeInput => None,
         }
     }
 
@@ -219,9 +222,6 @@ impl Check<'_> {
 
     /// Notes a condition or list without references that can be judged now.
     fn constant(&mut self, name: &StepName, located: &Located) {
-        if !located.expression.references().is_empty() {
-            return;
-        }
         let (inputs, outputs) = (Value::Object(Map::new()), BTreeMap::new());
         let scope = Scope {
             inputs: &inputs,

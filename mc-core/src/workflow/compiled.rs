@@ -227,15 +227,15 @@ fn compile<'a>(
     outputs: impl Iterator<Item = (&'a StepName, &'a Option<Value>)>,
     problems: &mut Vec<WorkflowProblem>,
 ) -> Schemas {
-    let mut known: BTreeMap<Digest, Schema> = BTreeMap::new();
+    let mut known: BTreeMap<String, Schema> = BTreeMap::new();
     let mut one = |schema: &Value, at: String| {
-        let digest = json::digest(schema);
-        if let Some(schema) = known.get(&digest) {
+        let text = schema.to_string();
+        if let Some(schema) = known.get(&text) {
             return Some(schema.clone());
         }
         match Schema::compile(schema) {
             Ok(schema) => {
-                known.insert(digest, schema.clone());
+                known.insert(text, schema.clone());
                 Some(schema)
             }
             Err(fault) => {

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::{RESEARCH, yaml};
 use crate::budget::OnExceed;
 use crate::error::ErrorKind;
-use crate::id::StepName;
+use crate::id::{ModelId, StepName};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::RiskTier;
 use crate::resilience::Coefficient;
 use crate::workflow::{
-    BudgetSpec, Definition, Join, OnFailure, RetrySpec, StepChange, StepSpec, Workflow, diff,
+    BudgetSpec, Definition, Estimate, Join, OnFailure, RetrySpec, StepChange, StepSpec, Workflow,
+    diff,
 };
 
 fn research_in_code() -> Workflow {
@@ -25,7 +26,12 @@ fn research_in_code() -> Workflow {
                 .risk(RiskTier::Read)
                 .input(json!({"topic": "${{ inputs.topic }}"}))
                 .output_schema(json!({"type": "object", "required": ["angles"]}))
-                .estimate("openai/gpt-5.4", 3, 4_000, 2_000),
+                .estimate(Estimate {
+                    model: ModelId::new("openai/gpt-5.4").unwrap(),
+                    input_tokens: 4_000,
+                    max_output_tokens: 2_000,
+                    calls: 3,
+                }),
         )
         .step(
             StepSpec::agent("angle", "analyst")
