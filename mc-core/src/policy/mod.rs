@@ -1,0 +1,8 @@
+//! Policy: what is allowed, and who has to be asked.
+//!
+//! Risk tiers are declared in a definition or in the policy file, never by an agent.
+//! Read `workflow` next.
+
+mod tier;
+
+pub use tier::{RiskTier, TierFault};
