@@ -22,3 +22,5 @@ pub mod event;
 pub mod run;
 pub mod audit;
 pub mod ports;
+pub mod sequencer;
+pub mod engine;

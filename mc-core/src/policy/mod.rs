@@ -3,6 +3,8 @@
 //! Risk tiers are declared in a definition or in the policy file, never by an agent.
 //! Read `workflow` next.
 
+mod mode;
 mod tier;
 
+pub use mode::Mode;
 pub use tier::{RiskTier, TierFault};
