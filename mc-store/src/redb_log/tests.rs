@@ -1,0 +1,1 @@
+//! Unit tests of the file adapter that need its insides.
