@@ -15,4 +15,5 @@ pub mod budget;
 
 pub mod event;
 pub mod run;
+pub mod audit;
 pub mod ports;
