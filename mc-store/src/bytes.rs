@@ -22,10 +22,10 @@ impl Writer {
 
     pub(crate) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.0.push((value as u8) | 0x80);
+            self.0.push(low_bits(value) | 0x80);
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.push(low_bits(value));
     }
 
     /// A signed number, so that those near zero stay short.
@@ -51,6 +51,11 @@ impl Writer {
             }
         }
     }
+}
+
+/// The seven lowest bits.
+const fn low_bits(value: u64) -> u8 {
+    value.to_le_bytes()[0] & 0x7f
 }
 
 /// Takes fields off the front.

@@ -9,7 +9,6 @@
 mod bytes;
 mod contract;
 mod filter;
-mod frame_shim;
 mod memory;
 mod page;
 mod redb_log;

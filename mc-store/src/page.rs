@@ -40,7 +40,7 @@ impl Fingerprint {
         out.text("events");
         out.option(query.kind.as_ref(), |out, kind| out.text(kind));
         out.option(query.actor.as_ref(), |out, actor| {
-            out.text(&actor.to_string())
+            out.text(&actor.to_string());
         });
         out.option(query.run_id, |out, run| out.raw(run.as_bytes()));
         for time in [query.from, query.before] {

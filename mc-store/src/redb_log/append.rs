@@ -102,12 +102,12 @@ pub(super) fn blob_range(digest: Digest) -> ([u8; 48], [u8; 48]) {
     (blob_key(digest, RunId::ZERO), blob_key(digest, last))
 }
 
+type BlobTable<'a> = Table<'a, &'static [u8; 48], &'static [u8; 16]>;
+type ChunkTable<'a> = Table<'a, &'static [u8; 50], &'static [u8]>;
+
 /// Stores a blob, or counts one reference more to the one that its family has.
 fn write_blob(
-    (blobs, chunks): (
-        &mut Table<'_, &'static [u8; 48], &'static [u8; 16]>,
-        &mut Table<'_, &'static [u8; 50], &'static [u8]>,
-    ),
+    (blobs, chunks): (&mut BlobTable<'_>, &mut ChunkTable<'_>),
     blob: &Blob,
     packer: &mut Packer,
 ) -> Outcome<()> {

@@ -72,7 +72,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::Refused(error) => error,
             Fault::Database(error) => of_database(error),
-            Fault::Panicked => Error::corrupt("page", None),
+            Fault::Panicked => Self::corrupt("page", None),
         }
     }
 }
@@ -103,15 +103,16 @@ fn of_database(error: redb::Error) -> Error {
 
 /// The error of a failed operation on the file.
 pub(super) fn of_io(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            unavailable("the disk is full").with_detail(Detail::StorageFull)
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => read_only(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-            Error::corrupt("truncated", None)
-        }
-        _ => unavailable("the disk failed"),
+    use io::ErrorKind as Io;
+    let is = |kinds: &[Io]| kinds.contains(&error.kind());
+    if is(&[Io::StorageFull, Io::QuotaExceeded, Io::FileTooLarge]) {
+        unavailable("the disk is full").with_detail(Detail::StorageFull)
+    } else if is(&[Io::ReadOnlyFilesystem, Io::PermissionDenied]) {
+        read_only()
+    } else if is(&[Io::UnexpectedEof, Io::InvalidData]) {
+        Error::corrupt("truncated", None)
+    } else {
+        unavailable("the disk failed")
     }
     .with_source(error)
 }

@@ -12,7 +12,7 @@ use super::pack::{Packer, slices, unpack};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::contract::End;
-use crate::frame_shim as frame;
+use mc_core::audit::frame;
 
 /// The most events in one frame: a page of scattered hits unpacks a frame a hit.
 const FRAME_EVENTS: usize = 64;
@@ -73,12 +73,12 @@ impl MetaHead {
 pub(super) trait FrameTable: ReadableTable<&'static [u8; 10], &'static [u8]> {}
 impl<T: ReadableTable<&'static [u8; 10], &'static [u8]>> FrameTable for T {}
 
+type FramesToWrite<'a> = Table<'a, &'static [u8; 10], &'static [u8]>;
+type IndexToWrite<'a> = Table<'a, &'static [u8; 24], u64>;
+
 /// Writes a batch's events as frames, and where each run's events in them begin.
 pub(super) fn write(
-    (frames, index): (
-        &mut Table<'_, &'static [u8; 10], &'static [u8]>,
-        &mut Table<'_, &'static [u8; 24], u64>,
-    ),
+    (frames, index): (&mut FramesToWrite<'_>, &mut IndexToWrite<'_>),
     records: &[Record],
     packer: &mut Packer,
 ) -> Outcome<()> {

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{BackendError, StorageBackend};
@@ -28,7 +29,8 @@ pub(super) struct Gate(Arc<Inner>);
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    pid: u32,
+    /// The process that opened the file.
+    pid: AtomicU32,
     held: Mutex<Vec<LockRange>>,
 }
 
@@ -40,7 +42,7 @@ impl fmt::Debug for Gate {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.pid == std::process::id() {
+        if *self.pid.get_mut() == std::process::id() {
             // Nobody is left to tell; closing the file gives up the lock in any case.
             drop(self.file.close());
         }
@@ -49,21 +51,22 @@ impl Drop for Inner {
 
 impl Gate {
     pub(super) fn new(file: Box<dyn StorageBackend>) -> Self {
-        Self::of_process(file, std::process::id())
-    }
-
-    /// The gate as a process with this id made it.
-    pub(super) fn of_process(file: Box<dyn StorageBackend>, pid: u32) -> Self {
         Self(Arc::new(Inner {
             file,
-            pid,
+            pid: AtomicU32::new(std::process::id()),
             held: Mutex::new(Vec::new()),
         }))
     }
 
+    /// Makes the gate look as it does in a child: opened by another process.
+    #[cfg(test)]
+    pub(super) fn fork(&self) {
+        self.0.pid.store(0, Ordering::Relaxed);
+    }
+
     /// Whether this process inherited the gate over a fork.
     pub(super) fn is_forked(&self) -> bool {
-        self.0.pid != std::process::id()
+        self.0.pid.load(Ordering::Relaxed) != std::process::id()
     }
 
     fn file(&self) -> io::Result<&dyn StorageBackend> {

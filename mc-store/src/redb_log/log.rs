@@ -13,6 +13,7 @@ use mc_core::time::Timestamp;
 use redb::ReadTransaction;
 
 use super::fault::Outcome;
+use super::store::Store;
 use super::worker::Lane;
 use super::{RedbLog, reads, search};
 
@@ -28,7 +29,7 @@ impl RedbLog {
 #[async_trait]
 impl EventLog for RedbLog {
     async fn acquire(&self) -> Result<Recovered> {
-        self.workers.run(Lane::Write, |store| store.acquire()).await
+        self.workers.run(Lane::Write, Store::acquire).await
     }
 
     async fn append(&self, lease: Lease, batch: Batch) -> Result<()> {

@@ -13,7 +13,7 @@ use redb::{BackendError, StorageBackend};
 
 use super::gate::{Gate, lock};
 
-const BLOCK: u64 = 4096;
+const BLOCK: usize = 4096;
 
 /// Which lock the view asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,31 +55,44 @@ impl Overlay {
     }
 }
 
+/// A piece of a request: where it lies in its block and where in the request.
+struct Piece {
+    block: u64,
+    inside: std::ops::Range<usize>,
+    request: std::ops::Range<usize>,
+}
+
+/// Cuts a request at the ends of blocks.
+fn pieces(offset: u64, len: usize) -> Vec<Piece> {
+    let mut out = Vec::new();
+    let mut done = 0;
+    while done < len {
+        let at = offset + done as u64;
+        let block = at / BLOCK as u64;
+        // The rest of a division by a block's length fits in any usize.
+        let start = usize::try_from(at % BLOCK as u64).unwrap_or(0);
+        let size = (BLOCK - start).min(len - done);
+        out.push(Piece {
+            block,
+            inside: start..start + size,
+            request: done..done + size,
+        });
+        done += size;
+    }
+    out
+}
+
 impl Changed {
     /// A block as it is in the file; zeros behind its end.
     fn base(&self, gate: &Gate, block: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; BLOCK as usize];
-        let start = block * BLOCK;
-        let there = self.base_len.saturating_sub(start).min(BLOCK) as usize;
-        gate.read(start, &mut bytes[..there])?;
-        Ok(bytes)
-    }
-
-    /// Calls `each` with (block, offset in it, length, offset in the request).
-    fn pieces(
-        offset: u64,
-        len: usize,
-        mut each: impl FnMut(u64, usize, usize, usize) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut done = 0;
-        while done < len {
-            let at = offset + done as u64;
-            let inside = (at % BLOCK) as usize;
-            let size = (BLOCK as usize - inside).min(len - done);
-            each(at / BLOCK, inside, size, done)?;
-            done += size;
+        let mut bytes = vec![0; BLOCK];
+        let start = block * BLOCK as u64;
+        let there = self.base_len.saturating_sub(start);
+        let there = usize::try_from(there).unwrap_or(BLOCK).min(BLOCK);
+        if there > 0 {
+            gate.read(start, &mut bytes[..there])?;
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -96,24 +109,31 @@ impl StorageBackend for Overlay {
         if changed.blocks.is_empty() && changed.len == changed.base_len {
             return self.gate.read(offset, out);
         }
-        Changed::pieces(offset, out.len(), |block, inside, size, done| {
-            let to = &mut out[done..done + size];
-            match changed.blocks.get(&block) {
-                Some(bytes) => to.copy_from_slice(&bytes[inside..inside + size]),
-                None => {
-                    let bytes = changed.base(&self.gate, block)?;
-                    to.copy_from_slice(&bytes[inside..inside + size]);
-                }
+        for piece in pieces(offset, out.len()) {
+            let to = &mut out[piece.request];
+            if let Some(bytes) = changed.blocks.get(&piece.block) {
+                to.copy_from_slice(&bytes[piece.inside]);
+            } else {
+                let bytes = changed.base(&self.gate, piece.block)?;
+                to.copy_from_slice(&bytes[piece.inside]);
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut changed = lock(&self.changed);
         changed.base_len = changed.base_len.min(len);
         changed.len = len;
-        changed.blocks.retain(|block, _| block * BLOCK < len);
+        changed
+            .blocks
+            .retain(|block, _| block * (BLOCK as u64) < len);
+        // What is cut off comes back as zeros, also within the last block that stays.
+        let block = len / BLOCK as u64;
+        if let Some(bytes) = changed.blocks.get_mut(&block) {
+            let inside = usize::try_from(len % BLOCK as u64).unwrap_or(0);
+            bytes[inside..].fill(0);
+        }
         Ok(())
     }
 
@@ -124,16 +144,16 @@ impl StorageBackend for Overlay {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut changed = lock(&self.changed);
         changed.len = changed.len.max(offset + data.len() as u64);
-        Changed::pieces(offset, data.len(), |block, inside, size, done| {
-            if !changed.blocks.contains_key(&block) {
-                let bytes = changed.base(&self.gate, block)?;
-                changed.blocks.insert(block, bytes);
+        for piece in pieces(offset, data.len()) {
+            if !changed.blocks.contains_key(&piece.block) {
+                let bytes = changed.base(&self.gate, piece.block)?;
+                changed.blocks.insert(piece.block, bytes);
             }
-            if let Some(bytes) = changed.blocks.get_mut(&block) {
-                bytes[inside..inside + size].copy_from_slice(&data[done..done + size]);
+            if let Some(bytes) = changed.blocks.get_mut(&piece.block) {
+                bytes[piece.inside].copy_from_slice(&data[piece.request]);
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {

@@ -137,7 +137,7 @@ fn write_reserve(path: &Path) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .open(path)?;
-    let block = [0x5a; 64 * 1024];
+    let block = vec![0x5a; 64 * 1024];
     for _ in 0..RESERVE_BYTES / block.len() {
         file.write_all(&block)?;
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::ports::{Batch, Lease, Recovered};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
+use tracing::warn;
 
 use super::append::{self, Writer};
 use super::fault::{self, Fault, Outcome, contained};
@@ -55,6 +56,23 @@ impl Drop for Store {
         {
             place.unclaim();
         }
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        slot.close();
+    }
+}
+
+impl Slot {
+    /// Closes the database; a panic over a damaged file ends here.
+    fn close(&mut self) {
+        self.writable = false;
+        let db = self.db.take();
+        let closed = contained(|| {
+            drop(db);
+            Ok(())
+        });
+        if closed.is_err() {
+            warn!("the database panicked while it was closed");
+        }
     }
 }
 
@@ -81,6 +99,12 @@ impl Store {
             place,
             gate,
         })
+    }
+
+    /// Makes the store look as it does in a child.
+    #[cfg(test)]
+    pub(super) fn fork(&self) {
+        self.gate.fork();
     }
 
     /// Whether this process inherited the handle over a fork.
@@ -124,11 +148,11 @@ impl Store {
             ));
         }
         let written = self.with(|db| append::commit(db, &mut writer, (lease, batch)));
-        self.settle(&mut writer, written)
+        Self::settle(&mut writer, written)
     }
 
     /// Notes a failed write. What was refused left no trace and changes nothing.
-    fn settle(&self, writer: &mut Writer, written: Outcome<()>) -> Result<()> {
+    fn settle(writer: &mut Writer, written: Outcome<()>) -> Result<()> {
         match &written {
             Ok(()) | Err(Fault::Refused(_)) => {}
             Err(Fault::Database(_) | Fault::Panicked) => {
@@ -176,15 +200,14 @@ impl Store {
             writer.failed = false;
         }
         let raised = self.with(append::raise);
-        self.settle(writer, raised)?;
+        Self::settle(writer, raised)?;
         self.read(reads::recovered)
     }
 
     /// Throws the database away and opens it again; waits for the reads that are in it.
     fn reopen(&self) -> Result<()> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        slot.db = None;
-        slot.writable = false;
+        slot.close();
         match contained(|| open::database(&self.gate, self.cache_bytes)) {
             Ok(db) => {
                 slot.db = Some(db);
