@@ -1,1 +1,22 @@
-//! Placeholder while the base is laid.
+//! Adapters of the log port: a file by redb ([`RedbLog`]) and memory ([`MemoryLog`]).
+//!
+//! An adapter stores what the core made: it makes no id, no sequence number, no time and no policy.
+//! Both answer the same contract, held by `mc_testkit::event_log_suite`.
+//!
+//! Read `redb_log::tables` first (what lies in the file), then `redb_log::append` (how a batch gets
+//! there) and `redb_log::store` (how failure is met).
+
+mod bytes;
+mod contract;
+mod filter;
+mod memory;
+mod page;
+mod redb_log;
+mod rows;
+mod term;
+
+pub use memory::MemoryLog;
+pub use redb_log::{
+    FileState, RedbLog, RedbOptions, ReserveState, StoreBytes, StoreHealth, TableBytes, Threads,
+    WriteState,
+};

@@ -1,1 +1,17 @@
-//! Placeholder while the base is laid.
+//! What tests share: virtual time, seeded chance, builders, a disk that fails, and contracts.
+//!
+//! [`event_log_suite`] holds any adapter of the log port to its contract. [`SimClock`] and
+//! [`SeededEntropy`] are the ports of a simulator, [`CrashBackend`] is a disk that loses what was not
+//! synced, [`Story`] makes valid batches. Nothing in here is used in production.
+
+mod build;
+mod clock;
+mod crash;
+mod entropy;
+mod event_log;
+
+pub use build::{Story, folded_row, run_id};
+pub use clock::SimClock;
+pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};
+pub use entropy::SeededEntropy;
+pub use event_log::{Opener, event_log_suite};

@@ -1,0 +1,251 @@
+//! Opening: what is refused, in which order, and how a new file comes to be.
+//!
+//! A file is looked at through an [`Overlay`] first, so that one which is refused keeps every byte.
+//! A new store is built under another name and then linked to its own, so that a crash never leaves
+//! half a store, and two processes that create the same one end with one owner.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use mc_core::error::{Detail, Error, ErrorKind, Result};
+use redb::backends::FileBackend;
+use redb::{Database, Durability, ReadableDatabase as _, StorageBackend, WriteTransaction};
+
+use super::fault::{self, Fault, Outcome, contained};
+use super::frames::{self, MetaHead};
+use super::gate::Gate;
+use super::overlay::{Overlay, Sharing};
+use super::place::{self, Place, beside};
+use super::tables::{self, FORMAT, FORMAT_MARK, FRAMES, META};
+
+/// The first bytes of every file of redb.
+const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The cache of a database that is only looked at.
+const SMALL_CACHE: usize = 4 * 1024 * 1024;
+
+/// A file that is open, locked and ours.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) gate: Gate,
+    pub(super) place: Option<Place>,
+}
+
+/// Opens a store's file for writing; makes one if there is none.
+pub(super) fn file(path: &Path) -> Result<Opened> {
+    place::check_parent(path)?;
+    if !fs::exists(path).map_err(fault::of_io)? {
+        create(path)?;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    open(path, &options, Sharing::Alone)
+}
+
+/// Opens a store's file that nobody may change.
+pub(super) fn file_to_inspect(path: &Path) -> Result<Opened> {
+    if !fs::exists(path).map_err(fault::of_io)? {
+        return Err(Error::not_found("store", path.display()));
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    open(path, &options, Sharing::WithReaders)
+}
+
+fn open(path: &Path, options: &OpenOptions, sharing: Sharing) -> Result<Opened> {
+    check_magic(path)?;
+    let file = options.open(path).map_err(fault::of_io)?;
+    let place = Place::of(path, &file).map_err(fault::of_io)?;
+    let backend = FileBackend::new(file).map_err(Fault::from)?;
+    let gate = Gate::new(Box::new(backend));
+    look_at(&gate, sharing).map_err(|error| with_owner(error, path))?;
+    place::warn_of_disk(path);
+    Ok(Opened {
+        gate,
+        place: Some(place),
+    })
+}
+
+/// Puts a store over a backend: the one that is there, or a new one if it is empty.
+pub(super) fn backend(backend: Box<dyn StorageBackend>) -> Result<Opened> {
+    let gate = Gate::new(backend);
+    if gate.len().map_err(fault::of_io)? == 0 {
+        contained(|| initialise(database(&gate, SMALL_CACHE)?))?;
+    } else {
+        look_at(&gate, Sharing::Alone)?;
+    }
+    Ok(Opened { gate, place: None })
+}
+
+/// The database behind a gate.
+pub(super) fn database(gate: &Gate, cache_bytes: usize) -> Outcome<Database> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    Ok(builder.create_with_backend(gate.clone())?)
+}
+
+/// A view of the database that changes nothing.
+pub(super) fn view(gate: &Gate, sharing: Sharing) -> Outcome<Database> {
+    let overlay = Overlay::new(gate.clone(), sharing)?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(SMALL_CACHE);
+    Ok(builder.create_with_backend(overlay)?)
+}
+
+/// Begins a transaction whose commit is on disk when it returns, and whose loss costs no repair.
+pub(super) fn begin(db: &Database) -> Outcome<WriteTransaction> {
+    let mut tx = db.begin_write()?;
+    tx.set_durability(Durability::Immediate)?;
+    tx.set_quick_repair(true);
+    Ok(tx)
+}
+
+fn check_magic(path: &Path) -> Result<()> {
+    let meta = fs::metadata(path).map_err(fault::of_io)?;
+    if !meta.is_file() {
+        return Err(fault::foreign("it is no file").with_context("path", path.display()));
+    }
+    let mut found = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut found));
+    match read {
+        Ok(()) if found == *MAGIC => Ok(()),
+        Ok(()) => Err(fault::foreign("it does not begin as one")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(fault::foreign("it is too short"))
+        }
+        Err(error) => Err(fault::of_io(error)),
+    }
+    .map_err(|error| error.with_context("path", path.display()))
+}
+
+fn look_at(gate: &Gate, sharing: Sharing) -> Result<()> {
+    contained(|| {
+        let db = view(gate, sharing)?;
+        let tx = db.begin_read()?;
+        let tables: Vec<String> = tx
+            .list_tables()?
+            .map(|table| redb::TableHandle::name(&table).to_owned())
+            .collect();
+        if !tables.iter().any(|name| name == "meta") {
+            return Err(fault::foreign("it is another database").into());
+        }
+        check_format(&tx)?;
+        tables::check_all(&tx)?;
+        check_end(&tx)
+    })
+    .map_err(Error::from)
+}
+
+fn check_format(tx: &redb::ReadTransaction) -> Outcome<()> {
+    let meta = tx
+        .open_table(META)
+        .map_err(|_| fault::foreign("it is another database"))?;
+    let found = meta.get("format")?.map(|value| value.value().to_vec());
+    let version = found
+        .as_deref()
+        .and_then(|bytes| bytes.strip_prefix(FORMAT_MARK))
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u32::from_be_bytes);
+    match version {
+        None => Err(fault::foreign("it is another database").into()),
+        Some(FORMAT) => Ok(()),
+        Some(found) if found > FORMAT => Err(newer(found).into()),
+        Some(_) => Err(Error::corrupt("format", None).into()),
+    }
+}
+
+fn newer(found: u32) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("the file has format {found}, this version reads up to {FORMAT}"),
+    )
+    .with_detail(Detail::NewerFormat {
+        found,
+        supported: FORMAT,
+    })
+}
+
+/// The last frame has to end where the head says that the log ends.
+fn check_end(tx: &redb::ReadTransaction) -> Outcome<()> {
+    let head = MetaHead::read(&tx.open_table(META)?)?;
+    let Some(last) = head.head.next_seq.checked_sub(1) else {
+        return Ok(());
+    };
+    let frames = tx.open_table(FRAMES)?;
+    let end = frames::first_seq_of(&frames, u64::MAX)?
+        .map(|first| frames::load(&frames, first))
+        .transpose()?
+        .and_then(|records| records.last().map(|record| record.seq));
+    if end == Some(last) {
+        Ok(())
+    } else {
+        Err(Error::corrupt("head", Some(last)).into())
+    }
+}
+
+fn initialise(db: Database) -> Outcome<()> {
+    let tx = begin(&db)?;
+    tables::create_all(&tx)?;
+    {
+        let mut meta = tx.open_table(META)?;
+        let format = [FORMAT_MARK, &FORMAT.to_be_bytes()].concat();
+        meta.insert("format", format.as_slice())?;
+        meta.insert("head", MetaHead::default().encode().as_slice())?;
+    }
+    tx.commit()?;
+    drop(db);
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<()> {
+    let draft = beside(path, &format!(".new-{}", std::process::id()));
+    let made = draft_file(&draft)
+        .and_then(|file| {
+            let backend = FileBackend::new(file).map_err(Fault::from)?;
+            let gate = Gate::new(Box::new(backend));
+            contained(|| initialise(database(&gate, SMALL_CACHE)?)).map_err(Error::from)
+        })
+        .and_then(|()| publish(&draft, path).map_err(fault::of_io));
+    drop(fs::remove_file(&draft));
+    made.map_err(|error| error.with_context("path", path.display()))
+}
+
+fn draft_file(draft: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    // A draft of this name is left by a dead process that had our id.
+    drop(fs::remove_file(draft));
+    options.open(draft).map_err(fault::of_io)
+}
+
+/// Gives the draft its name, unless somebody else was first, and makes the name durable.
+fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        // A disk without links: renaming takes the name too.
+        Err(_) => fs::rename(draft, path)?,
+    }
+    #[cfg(unix)]
+    {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Names the process that has the file, where it left its id.
+fn with_owner(error: Error, path: &Path) -> Error {
+    match error.detail() {
+        Some(Detail::AlreadyOpen { pid: None }) => fault::already_open(place::owner(path)),
+        _ => error,
+    }
+    .with_context("path", path.display())
+}

@@ -1,0 +1,209 @@
+//! What lies in the file: every table, its key and its value.
+//!
+//! Keys are fixed-width bytes where they can be, big-endian, so that they sort as numbers do.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `format` | `mission-control\0`, then the format's version, u32 |
+//! | | `head` | `next_seq` u64, `epoch` u64, timestamp of the last event i64 |
+//! | | `workspace` | the workspace's row |
+//! | `frames` | `first_seq` u64, chunk u16 | a slice of the packed frame |
+//! | `run_index` | run, `run_seq` of its first event in the frame u64 | `first_seq` of the frame |
+//! | `runs` | run | head, summary, packed state (`rows`) |
+//! | `run_terms` | hashed term u64, inverted run | - |
+//! | `run_due` | due time as biased u64, run | - |
+//! | `run_attention` | run | - |
+//! | `run_agents` | agent, 0, run | - |
+//! | `accounts` | the account's id | its state, packed |
+//! | `workflows` | name, 0, version u32 | hash, time, active, definition |
+//! | `keys` | workflow, 0, caller's key | run, digest of the request |
+//! | `blobs` | SHA-256, family | references u64, length u64 |
+//! | `blob_chunks` | SHA-256, family, chunk u16 | a slice of the packed bytes |
+//! | `tiles` | tile u64 | root of its 256 leaves |
+//! | `tile_marks` | tile u64 | timestamp of its first event |
+//! | `postings` | hashed term u64, tile u64 | a bit for each event of the tile that has the term |
+//!
+//! Postings exist for complete tiles only; the events behind the last one are scanned.
+//! A frame or blob is packed (`pack`) and cut into slices that fill pages (`chunk`).
+
+use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
+use mc_core::time::Timestamp;
+use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+
+/// The format that this version writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+/// The mark in front of the format's version.
+pub(super) const FORMAT_MARK: &[u8] = b"mission-control\0";
+/// Events in a tile.
+pub(super) const TILE: u64 = 256;
+
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const FRAMES: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("frames");
+pub(super) const RUN_INDEX: TableDefinition<'_, &[u8; 24], u64> = TableDefinition::new("run_index");
+pub(super) const RUNS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("runs");
+pub(super) const RUN_TERMS: TableDefinition<'_, &[u8; 24], ()> = TableDefinition::new("run_terms");
+pub(super) const RUN_DUE: TableDefinition<'_, &[u8; 24], ()> = TableDefinition::new("run_due");
+pub(super) const RUN_ATTENTION: TableDefinition<'_, &[u8; 16], ()> =
+    TableDefinition::new("run_attention");
+pub(super) const RUN_AGENTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("run_agents");
+pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
+pub(super) const WORKFLOWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("workflows");
+pub(super) const KEYS: TableDefinition<'_, &[u8], &[u8; 48]> = TableDefinition::new("keys");
+pub(super) const BLOBS: TableDefinition<'_, &[u8; 48], &[u8; 16]> = TableDefinition::new("blobs");
+pub(super) const BLOB_CHUNKS: TableDefinition<'_, &[u8; 50], &[u8]> =
+    TableDefinition::new("blob_chunks");
+pub(super) const TILES: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("tiles");
+pub(super) const TILE_MARKS: TableDefinition<'_, u64, i64> = TableDefinition::new("tile_marks");
+pub(super) const POSTINGS: TableDefinition<'_, &[u8; 16], &[u8; 32]> =
+    TableDefinition::new("postings");
+
+/// Calls a macro with every table.
+macro_rules! every_table {
+    ($call:ident) => {
+        $call!(
+            META,
+            FRAMES,
+            RUN_INDEX,
+            RUNS,
+            RUN_TERMS,
+            RUN_DUE,
+            RUN_ATTENTION,
+            RUN_AGENTS,
+            ACCOUNTS,
+            WORKFLOWS,
+            KEYS,
+            BLOBS,
+            BLOB_CHUNKS,
+            TILES,
+            TILE_MARKS,
+            POSTINGS
+        )
+    };
+}
+pub(super) use every_table;
+
+/// Makes every table, so that readers never meet an absent one.
+pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), TableError> {
+    macro_rules! create {
+        ($($table:ident),*) => {{ $(tx.open_table($table)?;)* }};
+    }
+    every_table!(create);
+    Ok(())
+}
+
+/// Whether every table is there, with the types that we gave it.
+pub(super) fn check_all(tx: &ReadTransaction) -> Result<(), TableError> {
+    macro_rules! check {
+        ($($table:ident),*) => {{ $(tx.open_table($table)?;)* }};
+    }
+    every_table!(check);
+    Ok(())
+}
+
+/// Puts pieces side by side; what is missing stays zero.
+fn joined<const N: usize>(pieces: &[&[u8]]) -> [u8; N] {
+    let mut key = [0; N];
+    let bytes = pieces.iter().flat_map(|piece| piece.iter());
+    for (to, from) in key.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    key
+}
+
+/// The number at `at` of a key.
+pub(super) fn number_at(key: &[u8], at: usize) -> u64 {
+    let bytes = key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_be_bytes)
+}
+
+/// The run at `at` of a key.
+pub(super) fn run_at(key: &[u8], at: usize) -> RunId {
+    let bytes = key.get(at..at + 16).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(RunId::ZERO, RunId::from_bytes)
+}
+
+pub(super) fn frame_key(first_seq: u64, chunk: u16) -> [u8; 10] {
+    joined(&[&first_seq.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+pub(super) fn index_key(run: RunId, run_seq: u64) -> [u8; 24] {
+    joined(&[run.as_bytes(), &run_seq.to_be_bytes()])
+}
+
+/// Inverted, so that the newest run of a term comes first.
+pub(super) fn term_key(term: u64, run: RunId) -> [u8; 24] {
+    joined(&[&term.to_be_bytes(), &run.as_bytes().map(|byte| !byte)])
+}
+
+/// The run of a term's key.
+pub(super) fn run_of_term(key: &[u8; 24]) -> RunId {
+    RunId::from_bytes(run_at(key, 8).as_bytes().map(|byte| !byte))
+}
+
+pub(super) fn due_key(due: Timestamp, run: RunId) -> [u8; 24] {
+    let biased = due.as_unix_us().cast_unsigned() ^ (1 << 63);
+    joined(&[&biased.to_be_bytes(), run.as_bytes()])
+}
+
+/// The time of a due key.
+pub(super) fn due_of(key: &[u8; 24]) -> Timestamp {
+    Timestamp::from_unix_us((number_at(key, 0) ^ (1 << 63)).cast_signed())
+}
+
+pub(super) fn agent_key(agent: &AgentName, run: RunId) -> Vec<u8> {
+    [agent.as_str().as_bytes(), &[0], run.as_bytes()].concat()
+}
+
+pub(super) fn workflow_key(workflow: &WorkflowName, version: u32) -> Vec<u8> {
+    [workflow.as_str().as_bytes(), &[0], &version.to_be_bytes()].concat()
+}
+
+/// Name and version of a workflow's key.
+pub(super) fn workflow_of(key: &[u8]) -> Option<(WorkflowName, u32)> {
+    let (name, version) = key.split_at_checked(key.len().checked_sub(5)?)?;
+    let version = version.strip_prefix(&[0])?.try_into().ok()?;
+    let name = WorkflowName::new(std::str::from_utf8(name).ok()?).ok()?;
+    Some((name, u32::from_be_bytes(version)))
+}
+
+pub(super) fn idempotency_key(workflow: &WorkflowName, key: &str) -> Vec<u8> {
+    [workflow.as_str().as_bytes(), &[0], key.as_bytes()].concat()
+}
+
+pub(super) fn blob_key(digest: Digest, family: RunId) -> [u8; 48] {
+    joined(&[digest.as_bytes(), family.as_bytes()])
+}
+
+pub(super) fn blob_chunk_key(blob: &[u8; 48], chunk: u16) -> [u8; 50] {
+    joined(&[blob, &chunk.to_be_bytes()])
+}
+
+pub(super) fn posting_key(term: u64, tile: u64) -> [u8; 16] {
+    joined(&[&term.to_be_bytes(), &tile.to_be_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_keys_sort_as_their_times_do_also_before_1970() {
+        let key = |us| due_key(Timestamp::from_unix_us(us), RunId::ZERO);
+        assert!(key(i64::MIN) < key(-1) && key(-1) < key(0) && key(0) < key(i64::MAX));
+        assert_eq!(due_of(&key(-5)).as_unix_us(), -5);
+    }
+
+    #[test]
+    fn the_newest_run_of_a_term_comes_first() {
+        let (old, new) = (RunId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
+        assert!(term_key(9, new) < term_key(9, old));
+        assert_eq!(run_of_term(&term_key(9, old)), old);
+    }
+
+    #[test]
+    fn a_workflows_key_gives_its_name_and_version_back() {
+        let name = WorkflowName::new("a-b").unwrap();
+        assert_eq!(workflow_of(&workflow_key(&name, 258)), Some((name, 258)));
+        assert_eq!(workflow_of(b"x"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! Crashes and failing disks: what was acknowledged is there, nothing is there by half.
+//!
+//! Each history is journaled operation by operation; at every one of them, with every loss, the image
+//! is opened again and compared with itself: rows have to be what the events say.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are not test functions"
+)]
+
+mod support;
+
+use mc_core::error::{Detail, ErrorKind};
+use mc_store::RedbLog;
+use mc_testkit::{CrashBackend, Dirty, DiskFault, SeededEntropy, run_id};
+use support::{Teller, block_on, check_store};
+
+/// A store that was made before the journal begins.
+fn made() -> CrashBackend {
+    let disk = CrashBackend::new();
+    drop(RedbLog::inline(disk.clone()).unwrap());
+    CrashBackend::of_image(disk.image())
+}
+
+/// Tells a history of batches of a seed, and marks how many events are acknowledged.
+fn tell(disk: &CrashBackend, seed: u64, batches: usize) {
+    let log = RedbLog::inline(disk.clone()).unwrap();
+    let chance = SeededEntropy::new(seed);
+    let mut teller = block_on(Teller::acquire(&log));
+    for _ in 0..batches {
+        teller.tell(&chance);
+        block_on(teller.append(&log)).unwrap();
+        disk.mark(teller.acknowledged());
+    }
+}
+
+/// Opens every crash image of a disk's journal.
+fn check_crashes(disk: &CrashBackend, seed: u64, every: usize) {
+    let (mut shown, mut opened) = (0, 0);
+    disk.journal().crashes(seed, |crash| {
+        shown += 1;
+        if shown % every != 0 {
+            return;
+        }
+        opened += 1;
+        let place = format!("seed {seed} step {} {:?}", crash.step, crash.loss);
+        let log = RedbLog::inline(CrashBackend::of_image(crash.image));
+        let log = log.unwrap_or_else(|error| panic!("{place}: {error:?}"));
+        let events = block_on(check_store(&log));
+        assert!(
+            events >= crash.marked.unwrap_or(0),
+            "{place}: acknowledged events are lost"
+        );
+    });
+    assert!(opened > 100, "only {opened} images");
+}
+
+#[test]
+fn no_crash_loses_an_acknowledged_batch_or_leaves_half_a_batch() {
+    for seed in 1..=2 {
+        let disk = made();
+        tell(&disk, seed, 6);
+        check_crashes(&disk, seed, 1);
+    }
+}
+
+#[test]
+fn a_crash_while_opening_and_acquiring_is_harmless() {
+    let first = made();
+    tell(&first, 3, 3);
+    let mut images = Vec::new();
+    first.journal().crashes(3, |crash| images.push(crash));
+    for crash in images.into_iter().rev().step_by(15).take(7) {
+        let again = CrashBackend::of_image(crash.image);
+        let log = RedbLog::inline(again.clone()).unwrap();
+        block_on(Teller::acquire(&log));
+        again.journal().crashes(7, |second| {
+            let log = RedbLog::inline(CrashBackend::of_image(second.image)).unwrap();
+            let events = block_on(check_store(&log));
+            assert!(events >= crash.marked.unwrap_or(0));
+        });
+    }
+}
+
+#[test]
+fn a_failed_write_is_committed_or_not_and_never_both() {
+    for dirty in [Dirty::Kept, Dirty::Dropped] {
+        for good in 0..4 {
+            in_doubt(DiskFault::Sync { good, dirty }, 20 + good);
+        }
+    }
+    for good in 0..20 {
+        in_doubt(DiskFault::Write { good }, 40 + good);
+    }
+}
+
+/// Lets one operation fail, resolves the doubt by acquiring again, and goes on.
+fn in_doubt(fault: DiskFault, seed: u64) {
+    let disk = made();
+    let log = RedbLog::inline(disk.clone()).unwrap();
+    let chance = SeededEntropy::new(seed);
+    let mut teller = block_on(Teller::acquire(&log));
+    disk.fail(fault);
+    for _ in 0..6 {
+        teller.tell(&chance);
+        if let Err(error) = block_on(teller.append(&log)) {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}");
+            refuses_until_acquired(&log, &mut teller);
+            teller = block_on(Teller::acquire(&log));
+        }
+        disk.mark(teller.acknowledged());
+    }
+    assert!(!disk.heal(), "{fault:?} was never met");
+    assert_eq!(block_on(check_store(&log)), teller.acknowledged());
+    drop(log);
+    check_last_images(&disk, seed);
+}
+
+fn refuses_until_acquired(log: &RedbLog, teller: &mut Teller) {
+    let refused = block_on(teller.append(log)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    block_on(check_store(log));
+}
+
+/// What a resolved doubt said has to hold for every later crash.
+fn check_last_images(disk: &CrashBackend, seed: u64) {
+    let mut images = Vec::new();
+    disk.journal().crashes(seed, |crash| images.push(crash));
+    for crash in images.into_iter().rev().step_by(5).take(20) {
+        let log = RedbLog::inline(CrashBackend::of_image(crash.image)).unwrap();
+        let events = block_on(check_store(&log));
+        assert!(events >= crash.marked.unwrap_or(0), "step {}", crash.step);
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_reads_go_on_and_it_heals_without_a_restart() {
+    let disk = made();
+    let log = RedbLog::inline(disk.clone()).unwrap();
+    let chance = SeededEntropy::new(5);
+    let mut teller = block_on(Teller::acquire(&log));
+    teller.tell(&chance);
+    block_on(teller.append(&log)).unwrap();
+    let written = teller.acknowledged();
+    disk.fail(DiskFault::Full);
+    teller.tell(&chance);
+    let error = block_on(teller.append(&log)).unwrap_err();
+    assert_eq!(error.detail(), Some(&Detail::StorageFull));
+    for _ in 0..2 {
+        let error = block_on(mc_core::ports::EventLog::acquire(&log)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.detail()),
+            (ErrorKind::Unavailable, Some(&Detail::StorageFull))
+        );
+        assert_eq!(block_on(check_store(&log)), written);
+    }
+    disk.heal();
+    let mut teller = block_on(Teller::acquire(&log));
+    teller.tell(&chance);
+    block_on(teller.append(&log)).unwrap();
+    assert_eq!(block_on(check_store(&log)), teller.acknowledged());
+}
+
+#[test]
+fn a_disk_that_fails_for_good_leaves_a_store_that_reads() {
+    let disk = made();
+    let log = RedbLog::inline(disk.clone()).unwrap();
+    let chance = SeededEntropy::new(6);
+    let mut teller = block_on(Teller::acquire(&log));
+    teller.tell(&chance);
+    block_on(teller.append(&log)).unwrap();
+    disk.fail(DiskFault::Broken);
+    teller.tell(&chance);
+    assert!(block_on(teller.append(&log)).is_err());
+    let error = block_on(mc_core::ports::EventLog::acquire(&log)).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.detail()),
+        (ErrorKind::Unavailable, Some(&Detail::ReadOnly))
+    );
+    block_on(check_store(&log));
+    let row = block_on(mc_core::ports::EventLog::run_row(&log, run_id(1)));
+    assert!(row.is_ok());
+}
