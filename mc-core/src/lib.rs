@@ -24,3 +24,4 @@ pub mod audit;
 pub mod ports;
 pub mod sequencer;
 pub mod engine;
+pub mod sim;

@@ -57,7 +57,11 @@ impl AgentError {
 
     /// A failure with a code that `non_retryable` may name.
     pub fn with_code(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into().into(), retry: Retry::AsPolicy }
+        Self {
+            code: code.into(),
+            message: message.into().into(),
+            retry: Retry::AsPolicy,
+        }
     }
 
     /// A failure that no further attempt can mend.
@@ -85,7 +89,11 @@ impl AgentError {
     }
 
     pub(super) fn into_failure(self) -> AttemptFailure {
-        AttemptFailure { code: self.code, message: self.message, retry: self.retry }
+        AttemptFailure {
+            code: self.code,
+            message: self.message,
+            retry: self.retry,
+        }
     }
 }
 

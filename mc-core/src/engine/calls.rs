@@ -90,7 +90,11 @@ pub struct ModelAnswer {
 impl ModelAnswer {
     /// A text answer with its usage.
     pub fn text(text: &str, usage: Usage) -> Self {
-        Self { output: Value::from(text), usage: Some(usage), ..Self::default() }
+        Self {
+            output: Value::from(text),
+            usage: Some(usage),
+            ..Self::default()
+        }
     }
 }
 
@@ -108,7 +112,11 @@ pub struct ProviderError {
 impl ProviderError {
     /// A failure without a wish to wait.
     pub fn new(failure: CallFailure, message: impl Into<String>) -> Self {
-        Self { failure, retry_after: None, message: message.into() }
+        Self {
+            failure,
+            retry_after: None,
+            message: message.into(),
+        }
     }
 }
 
@@ -128,9 +136,7 @@ pub enum CallError {
 impl From<CallError> for super::agent::AgentError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Denied(error) => {
-                Self::with_code(error.code(), error.message()).fatal()
-            }
+            CallError::Denied(error) => Self::with_code(error.code(), error.message()).fatal(),
             CallError::NeedsApproval(reason) => {
                 Self::with_code("approval_required", reason).fatal()
             }
@@ -186,7 +192,10 @@ impl Caller {
         ordinal: u32,
         request: &ModelRequest,
     ) -> Result<Admission> {
-        let place = JournalPlace { ordinal, request: request.digest() };
+        let place = JournalPlace {
+            ordinal,
+            request: request.digest(),
+        };
         let call = Arc::new(ReserveCall {
             place,
             agent: request.agent.clone(),
@@ -195,7 +204,10 @@ impl Caller {
             messages: request.messages.clone(),
         });
         loop {
-            match self.attempt(AttemptRequest::ReserveCall(Arc::clone(&call))).await? {
+            match self
+                .attempt(AttemptRequest::ReserveCall(Arc::clone(&call)))
+                .await?
+            {
                 Reply::Call(CallReply::Allowed { max_output_tokens }) => {
                     return Ok(Admission::Allowed(self.permit(ordinal, max_output_tokens)));
                 }
@@ -215,7 +227,13 @@ impl Caller {
 
     fn permit(&self, ordinal: u32, max_output_tokens: Option<u64>) -> Permit {
         let since = self.inner.clock.monotonic();
-        Permit { caller: self.clone(), ordinal, since, max_output_tokens, open: true }
+        Permit {
+            caller: self.clone(),
+            ordinal,
+            since,
+            max_output_tokens,
+            open: true,
+        }
     }
 
     async fn answer_at(&self, seq: u64) -> Result<ModelAnswer> {
@@ -259,7 +277,11 @@ impl Caller {
     {
         let ordinal = self.cell.next_ordinal();
         loop {
-            let permit = match self.reserve_at(ordinal, request).await.map_err(CallError::Engine)? {
+            let permit = match self
+                .reserve_at(ordinal, request)
+                .await
+                .map_err(CallError::Engine)?
+            {
                 Admission::Allowed(permit) => permit,
                 Admission::Answered(answer) => return Ok(answer),
                 Admission::NeedsApproval(reason) => return Err(CallError::NeedsApproval(reason)),
@@ -270,17 +292,14 @@ impl Caller {
                     permit.settle(&answer).await.map_err(CallError::Engine)?;
                     return Ok(answer);
                 }
-                Err(error) => {
-                    match permit.fail(&error).await.map_err(CallError::Engine)? {
-                        CallEnd::Throttled(at) => {
-                            self.wait_until(at).await.map_err(CallError::Engine)?;
-                        }
-                        CallEnd::Released
-                        | CallEnd::GaveUp
-                        | CallEnd::Settled
-                        | CallEnd::InDoubt => return Err(CallError::Provider(error)),
+                Err(error) => match permit.fail(&error).await.map_err(CallError::Engine)? {
+                    CallEnd::Throttled(at) => {
+                        self.wait_until(at).await.map_err(CallError::Engine)?;
                     }
-                }
+                    CallEnd::Released | CallEnd::GaveUp | CallEnd::Settled | CallEnd::InDoubt => {
+                        return Err(CallError::Provider(error));
+                    }
+                },
             }
         }
     }
@@ -298,7 +317,12 @@ impl Permit {
     /// `InvalidInput` for usage that has no price, `Unavailable` while the store refuses.
     pub async fn settle(mut self, answer: &ModelAnswer) -> Result<()> {
         self.open = false;
-        let took = self.caller.inner.clock.monotonic().saturating_sub(self.since);
+        let took = self
+            .caller
+            .inner
+            .clock
+            .monotonic()
+            .saturating_sub(self.since);
         let settle = SettleCall {
             ordinal: self.ordinal,
             model: answer.model.clone(),
@@ -307,7 +331,10 @@ impl Permit {
             reasoning: answer.reasoning.clone(),
             latency_ms: as_ms(answer.latency.unwrap_or(took)),
         };
-        self.caller.attempt(AttemptRequest::SettleCall(Arc::new(settle))).await.map(drop)
+        self.caller
+            .attempt(AttemptRequest::SettleCall(Arc::new(settle)))
+            .await
+            .map(drop)
     }
 
     /// Ends the call with a failure: what happened decides what becomes of the money.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::calls::{Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError};
+use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::MAX_PART_BYTES;
 use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::run::HoldKey;
-use crate::budget::Amount;
 use crate::sequencer::{
     AttemptRequest, BeginTool, EndTool, JournalPlace, Reconcile, Reply, Request, ToolReply,
 };
@@ -77,7 +77,9 @@ impl StepContext {
 
     /// What an earlier attempt suspended with, and the signal that it waited for.
     pub fn resumed(&self) -> Option<(&Value, Option<&Value>)> {
-        self.resumed.as_deref().map(|(checkpoint, signal)| (checkpoint, signal.as_ref()))
+        self.resumed
+            .as_deref()
+            .map(|(checkpoint, signal)| (checkpoint, signal.as_ref()))
     }
 
     /// Whether the attempt is to stop: it timed out, or its run has ended.
@@ -96,7 +98,9 @@ impl StepContext {
     /// Sleeps on the engine's clock.
     pub async fn sleep(&self, span: std::time::Duration) {
         let clock = &self.caller.inner.clock;
-        clock.sleep_until(clock.monotonic().saturating_add(span)).await;
+        clock
+            .sleep_until(clock.monotonic().saturating_add(span))
+            .await;
     }
 
     /// Makes a model call: held before it goes out, settled when it is answered, sent again while
@@ -176,13 +180,21 @@ impl StepContext {
         if params.len() > MAX_PART_BYTES {
             return Err(Error::invalid("params", "parameters are at most 64 MiB"));
         }
-        let place = JournalPlace { ordinal, request: Digest::of(&[&params]) };
-        let begin = AttemptRequest::BeginTool(BeginTool { place, tool, risk, params });
+        let place = JournalPlace {
+            ordinal,
+            request: Digest::of(&[&params]),
+        };
+        let begin = AttemptRequest::BeginTool(BeginTool {
+            place,
+            tool,
+            risk,
+            params,
+        });
         match self.caller.attempt(begin).await? {
             Reply::Tool(ToolReply::Allowed) => Ok(ToolAdmission::Allowed),
-            Reply::Tool(ToolReply::Answered(place)) => {
-                Ok(ToolAdmission::Answered(self.caller.inner.read_value(place).await?))
-            }
+            Reply::Tool(ToolReply::Answered(place)) => Ok(ToolAdmission::Answered(
+                self.caller.inner.read_value(place).await?,
+            )),
             Reply::Tool(ToolReply::NeedsApproval) => Ok(ToolAdmission::NeedsApproval),
             _ => Err(Error::internal("a tool call got another answer")),
         }
@@ -198,14 +210,23 @@ impl StepContext {
         Fut: Future<Output = Value> + Send,
     {
         let ordinal = self.caller.cell.next_ordinal();
-        let place = JournalPlace { ordinal, request: Digest::of(&[name.as_bytes()]) };
-        match self.caller.attempt(AttemptRequest::LookUpOnce(place)).await? {
+        let place = JournalPlace {
+            ordinal,
+            request: Digest::of(&[name.as_bytes()]),
+        };
+        match self
+            .caller
+            .attempt(AttemptRequest::LookUpOnce(place))
+            .await?
+        {
             Reply::Once(Some(place)) => return self.caller.inner.read_value(place).await,
             Reply::Once(None) => {}
             _ => return Err(Error::internal("a value got another answer")),
         }
         let value = Arc::new(compute().await);
-        self.caller.attempt(AttemptRequest::RecordOnce(place, Arc::clone(&value))).await?;
+        self.caller
+            .attempt(AttemptRequest::RecordOnce(place, Arc::clone(&value)))
+            .await?;
         Ok(Arc::unwrap_or_clone(value))
     }
 
@@ -215,7 +236,10 @@ impl StepContext {
     /// `Cancelled` where the token was revoked.
     pub async fn decision(&self, input: Value, reasoning: Value, outcome: Value) -> Result<()> {
         let parts = Arc::new([input, reasoning, outcome]);
-        self.caller.attempt(AttemptRequest::Decision(parts)).await.map(drop)
+        self.caller
+            .attempt(AttemptRequest::Decision(parts))
+            .await
+            .map(drop)
     }
 
     /// Writes down what the agent changes in the world; durable before it returns.
@@ -224,7 +248,10 @@ impl StepContext {
     /// `Cancelled` where the token was revoked.
     pub async fn side_effect(&self, target: &str, key: &str) -> Result<()> {
         let what = Arc::new(json!({"target": target, "key": key}));
-        self.caller.attempt(AttemptRequest::SideEffect(what)).await.map(drop)
+        self.caller
+            .attempt(AttemptRequest::SideEffect(what))
+            .await
+            .map(drop)
     }
 
     /// Money of earlier attempts of this step that is in doubt, by hold.
@@ -240,7 +267,10 @@ impl StepContext {
     pub async fn reconcile(&self, hold: &HoldKey, actual: Amount, evidence: &str) -> Result<()> {
         let token = self.caller.cell.token();
         if hold.step != token.step {
-            return Err(Error::invalid("hold", "an agent reconciles only its own step"));
+            return Err(Error::invalid(
+                "hold",
+                "an agent reconciles only its own step",
+            ));
         }
         let request = Request::Reconcile(Reconcile {
             run_id: token.run_id,
@@ -248,6 +278,10 @@ impl StepContext {
             actual,
             evidence: evidence.into(),
         });
-        self.caller.inner.submit(self.caller.actor.clone(), request).await.map(drop)
+        self.caller
+            .inner
+            .submit(self.caller.actor.clone(), request)
+            .await
+            .map(drop)
     }
 }

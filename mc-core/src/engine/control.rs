@@ -83,7 +83,10 @@ impl Engine {
             spawner: parts.spawner,
             settings: parts.settings,
             auth_method: parts.auth_method,
-            live: Mutex::new(Live { phase: Phase::Recovering, sequencer: None }),
+            live: Mutex::new(Live {
+                phase: Phase::Recovering,
+                sequencer: None,
+            }),
             bell: Notify::new(),
             turned: Notify::new(),
             agents: Mutex::new(BTreeMap::new()),
@@ -113,11 +116,7 @@ impl MissionControl {
     ///
     /// # Errors
     /// `InvalidInput` for what is not a name, `Unavailable` while the store refuses.
-    pub async fn register_agent(
-        &self,
-        name: &str,
-        agent: impl AgentExecutor,
-    ) -> Result<()> {
+    pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
         let name = AgentName::new(name).map_err(|fault| Error::invalid("agent", fault))?;
         lock(&self.inner.agents).insert(name.clone(), Arc::new(agent));
         let mut after = None;
@@ -140,7 +139,8 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn publish(&self, workflow: Workflow) -> Result<Published> {
-        self.publish_as(Actor::System, workflow, Activation::Now).await
+        self.publish_as(Actor::System, workflow, Activation::Now)
+            .await
     }
 
     /// Stores a workflow by an operator's word, activated or not.
@@ -153,7 +153,8 @@ impl MissionControl {
         workflow: Workflow,
         activation: Activation,
     ) -> Result<Published> {
-        self.publish_as(Actor::Operator(operator(by)?), workflow, activation).await
+        self.publish_as(Actor::Operator(operator(by)?), workflow, activation)
+            .await
     }
 
     async fn publish_as(
@@ -163,7 +164,10 @@ impl MissionControl {
         activation: Activation,
     ) -> Result<Published> {
         self.warn_of_unknown_agents(&workflow);
-        let publish = Publish { workflow: Arc::new(workflow), activation };
+        let publish = Publish {
+            workflow: Arc::new(workflow),
+            activation,
+        };
         published(self.inner.submit(actor, Request::Publish(publish)).await?)
     }
 
@@ -183,7 +187,11 @@ impl MissionControl {
     pub async fn activate(&self, by: &str, workflow: &str, version: u32) -> Result<Published> {
         let workflow = workflow_name(workflow)?;
         let request = Request::Activate(Activate { workflow, version });
-        published(self.inner.submit(Actor::Operator(operator(by)?), request).await?)
+        published(
+            self.inner
+                .submit(Actor::Operator(operator(by)?), request)
+                .await?,
+        )
     }
 
     /// Begins to dispatch: open runs go on, new ones start.
@@ -191,7 +199,10 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn start_dispatch(&self) -> Result<()> {
-        self.inner.submit(Actor::System, Request::StartDispatch).await.map(drop)
+        self.inner
+            .submit(Actor::System, Request::StartDispatch)
+            .await
+            .map(drop)
     }
 
     /// Starts a run, or finds the one that the idempotency key started before.
@@ -216,7 +227,9 @@ impl MissionControl {
             version: options.version,
             input: Arc::new(input),
             budget: options.budget,
-            policy: options.policy.unwrap_or_else(|| self.inner.settings.run_policy.clone()),
+            policy: options
+                .policy
+                .unwrap_or_else(|| self.inner.settings.run_policy.clone()),
             labels: checked.labels,
             correlation_id: checked.correlation_id,
             key: None,
@@ -224,10 +237,17 @@ impl MissionControl {
         let actor = Actor::Operator(checked.operator);
         loop {
             if let Some(key) = &checked.idempotency_key {
-                let (known, head) =
-                    self.inner.log.run_by_key(&start.workflow, key.as_str()).await?;
+                let (known, head) = self
+                    .inner
+                    .log
+                    .run_by_key(&start.workflow, key.as_str())
+                    .await?;
                 let looked_up_at = head.next_seq;
-                start.key = Some(StartKey { key: key.clone(), known, looked_up_at });
+                start.key = Some(StartKey {
+                    key: key.clone(),
+                    known,
+                    looked_up_at,
+                });
             }
             let request = Request::Start(Box::new(start.clone()));
             match self.inner.submit(actor.clone(), request).await {
@@ -242,7 +262,10 @@ impl MissionControl {
 
     /// A handle on a run, whether it exists or not.
     pub fn run(&self, run_id: RunId) -> RunHandle {
-        RunHandle { inner: Arc::clone(&self.inner), run_id }
+        RunHandle {
+            inner: Arc::clone(&self.inner),
+            run_id,
+        }
     }
 
     /// Opens a session: guarded calls in the name of an agent, without a workflow.
@@ -264,14 +287,26 @@ impl MissionControl {
         limit: Limit,
         on_exceed: OnExceed,
     ) -> Result<()> {
-        let request = Request::SetLimit(SetLimit { account, limit, on_exceed });
-        self.inner.submit(Actor::Operator(operator(by)?), request).await.map(drop)
+        let request = Request::SetLimit(SetLimit {
+            account,
+            limit,
+            on_exceed,
+        });
+        self.inner
+            .submit(Actor::Operator(operator(by)?), request)
+            .await
+            .map(drop)
     }
 
     /// A shared account as it stands in memory: workspace, workflow or agent.
     pub fn account(&self, id: &AccountId) -> Option<Account> {
         let live = lock(&self.inner.live);
-        live.sequencer.as_ref()?.workspace().accounts.get(id).cloned()
+        live.sequencer
+            .as_ref()?
+            .workspace()
+            .accounts
+            .get(id)
+            .cloned()
     }
 
     /// Runs that match, newest first.
@@ -333,7 +368,15 @@ fn workflow_name(name: &str) -> Result<WorkflowName> {
 
 fn published(reply: Reply) -> Result<Published> {
     match reply {
-        Reply::Published { workflow, version, hash } => Ok(Published { workflow, version, hash }),
+        Reply::Published {
+            workflow,
+            version,
+            hash,
+        } => Ok(Published {
+            workflow,
+            version,
+            hash,
+        }),
         _ => Err(Error::internal("publishing got another answer")),
     }
 }

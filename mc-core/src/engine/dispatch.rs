@@ -27,7 +27,10 @@ impl Inner {
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {
                 Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
-                None => Err(AgentError::with_code("agent_unavailable", "the agent is gone")),
+                None => Err(AgentError::with_code(
+                    "agent_unavailable",
+                    "the agent is gone",
+                )),
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
@@ -56,8 +59,9 @@ impl Inner {
             cell,
             actor: Actor::Agent(order.agent.clone()),
         };
-        let deadline =
-            order.timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
+        let deadline = order
+            .timeout
+            .map(|timeout| self.clock.monotonic().saturating_add(timeout));
         let ctx = StepContext {
             caller,
             agent: order.agent,
@@ -79,9 +83,10 @@ impl Inner {
     async fn report(&self, cell: &AttemptCell, outcome: Result<StepOutcome, AgentError>) {
         let request = match outcome {
             Ok(StepOutcome::Output(output)) => AttemptRequest::Complete(Arc::new(output)),
-            Ok(StepOutcome::Suspend { checkpoint, waiting_for }) => {
-                AttemptRequest::Suspend(Arc::new(checkpoint), waiting_for)
-            }
+            Ok(StepOutcome::Suspend {
+                checkpoint,
+                waiting_for,
+            }) => AttemptRequest::Suspend(Arc::new(checkpoint), waiting_for),
             Err(error) if cell.is_cancelled() && error.code() == ErrorKind::Cancelled.code() => {
                 AttemptRequest::Ended
             }

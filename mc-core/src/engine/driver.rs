@@ -56,13 +56,17 @@ impl Driver {
         loop {
             let closed = {
                 let mut live = lock(&self.inner.live);
-                let Some(sequencer) = live.sequencer.as_mut() else { return Ok(()) };
+                let Some(sequencer) = live.sequencer.as_mut() else {
+                    return Ok(());
+                };
                 if sequencer.is_poisoned() {
                     let error = Error::internal("the state and a decision disagree");
                     return Err((error, Promised::default()));
                 }
                 sequencer.page_out();
-                sequencer.close_batch().map_err(|error| (error, Promised::default()))?
+                sequencer
+                    .close_batch()
+                    .map_err(|error| (error, Promised::default()))?
             };
             match closed {
                 Some((closed, promised)) => self.commit(closed, promised).await?,
@@ -92,9 +96,14 @@ impl Driver {
         let took = self.inner.clock.monotonic().saturating_sub(started);
         let counters = &self.inner.counters;
         Counters::add(&counters.commits, 1);
-        Counters::add(&counters.events, u64::try_from(records.len()).unwrap_or(u64::MAX));
+        Counters::add(
+            &counters.events,
+            u64::try_from(records.len()).unwrap_or(u64::MAX),
+        );
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        counters.last_commit_us.store(micros, std::sync::atomic::Ordering::Relaxed);
+        counters
+            .last_commit_us
+            .store(micros, std::sync::atomic::Ordering::Relaxed);
         self.hand_out(promised);
         self.inner.publish(&records);
         Ok(())
@@ -137,10 +146,15 @@ impl Driver {
     fn due(&self) -> Option<Duration> {
         let (wall, deadline) = {
             let live = lock(&self.inner.live);
-            live.sequencer.as_ref().map_or((None, None), |sequencer| sequencer.next_due())
+            live.sequencer
+                .as_ref()
+                .map_or((None, None), |sequencer| sequencer.next_due())
         };
         let walls = wall.into_iter().chain(self.parked_due);
-        walls.map(|at| self.inner.deadline(at)).chain(deadline).min()
+        walls
+            .map(|at| self.inner.deadline(at))
+            .chain(deadline)
+            .min()
     }
 
     async fn on_time(&mut self) {
@@ -154,8 +168,10 @@ impl Driver {
         }
         let due = {
             let live = lock(&self.inner.live);
-            let (wall, deadline) =
-                live.sequencer.as_ref().map_or((None, None), |sequencer| sequencer.next_due());
+            let (wall, deadline) = live
+                .sequencer
+                .as_ref()
+                .map_or((None, None), |sequencer| sequencer.next_due());
             wall.is_some_and(|at| at <= now) || deadline.is_some_and(|at| at <= monotonic)
         };
         if due {
@@ -168,7 +184,9 @@ impl Driver {
         for (_, run) in &due {
             let resident = {
                 let live = lock(&self.inner.live);
-                live.sequencer.as_ref().is_some_and(|s| s.workspace().runs.contains_key(run))
+                live.sequencer
+                    .as_ref()
+                    .is_some_and(|s| s.workspace().runs.contains_key(run))
             };
             if !resident {
                 self.inner.page_in(*run).await?;
@@ -182,13 +200,21 @@ impl Driver {
     pub(super) async fn next_parked(&self) -> Result<Option<Timestamp>> {
         let mut limit = DUE_PAGE;
         loop {
-            let rows = self.inner.log.runs_due(Timestamp::from_unix_us(i64::MAX), limit).await?;
+            let rows = self
+                .inner
+                .log
+                .runs_due(Timestamp::from_unix_us(i64::MAX), limit)
+                .await?;
             let parked = {
                 let live = lock(&self.inner.live);
                 let resident = |run: &RunId| {
-                    live.sequencer.as_ref().is_some_and(|s| s.workspace().runs.contains_key(run))
+                    live.sequencer
+                        .as_ref()
+                        .is_some_and(|s| s.workspace().runs.contains_key(run))
                 };
-                rows.iter().find(|(_, run)| !resident(run)).map(|(at, _)| *at)
+                rows.iter()
+                    .find(|(_, run)| !resident(run))
+                    .map(|(at, _)| *at)
             };
             if parked.is_some() || rows.len() < limit {
                 return Ok(parked);
@@ -204,7 +230,8 @@ impl Driver {
         let apart = now.since(expected).max(expected.since(now));
         if apart > JUMP {
             self.clocks = (now, monotonic);
-            self.inner.tell(Actor::System, Request::ClockJumped { expected });
+            self.inner
+                .tell(Actor::System, Request::ClockJumped { expected });
         }
     }
 

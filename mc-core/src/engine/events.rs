@@ -39,7 +39,14 @@ pub struct RunEvents {
 impl RunEvents {
     pub(super) fn new(inner: Arc<Inner>, run_id: RunId, from: u64) -> Self {
         let notices = inner.news.subscribe();
-        Self { inner, run_id, next: from, ready: VecDeque::new(), notices, sealed: false }
+        Self {
+            inner,
+            run_id,
+            next: from,
+            ready: VecDeque::new(),
+            notices,
+            sealed: false,
+        }
     }
 
     /// The next event, once it is durable; none behind the seal.
@@ -59,7 +66,11 @@ impl RunEvents {
             if self.sealed {
                 return Ok(None);
             }
-            let page = self.inner.log.read_run(self.run_id, self.next, PAGE).await?;
+            let page = self
+                .inner
+                .log
+                .read_run(self.run_id, self.next, PAGE)
+                .await?;
             if !page.is_empty() {
                 self.ready.extend(page);
                 continue;

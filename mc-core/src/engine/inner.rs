@@ -15,9 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AgentName, AuthMethod, CommandId, RunId};
 use crate::ports::{Clock, Entropy, EventLog, uuid_v7};
-use crate::sequencer::{
-    Command, Instant, Reply, Request, Sequencer, Settings, Submitted,
-};
+use crate::sequencer::{Command, Instant, Reply, Request, Sequencer, Settings, Submitted};
 use crate::time::Timestamp;
 
 /// Whether the engine takes commands.
@@ -66,7 +64,9 @@ pub(super) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +100,12 @@ impl Inner {
 
     pub(super) fn command(&self, actor: Actor, request: Request) -> Arc<Command> {
         let id = CommandId::from_bytes(self.new_id());
-        Arc::new(Command { id, actor, auth_method: self.auth_method, request })
+        Arc::new(Command {
+            id,
+            actor,
+            auth_method: self.auth_method,
+            request,
+        })
     }
 
     /// Hands a command over and waits for its answer.
@@ -135,7 +140,9 @@ impl Inner {
             Phase::Down(error) => return Handed::Done(Err(down(error))),
             Phase::Stopped => return Handed::Done(Err(stopped())),
         }
-        let Some(sequencer) = live.sequencer.as_mut() else { return Handed::NotYet };
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return Handed::NotYet;
+        };
         if let Some(run) = command.request.run_id()
             && !sequencer.workspace().runs.contains_key(&run)
         {
@@ -166,7 +173,9 @@ impl Inner {
 
     /// The monotonic time at which the wall clock should show a time.
     pub(super) fn deadline(&self, at: Timestamp) -> Duration {
-        self.clock.monotonic().saturating_add(at.since(self.clock.now()))
+        self.clock
+            .monotonic()
+            .saturating_add(at.since(self.clock.now()))
     }
 
     /// Reads a part of the log as JSON.
@@ -204,11 +213,17 @@ impl Inner {
 }
 
 pub(super) fn stopped() -> Error {
-    Error::new(ErrorKind::Unavailable, "the engine was shut down; open the store again")
+    Error::new(
+        ErrorKind::Unavailable,
+        "the engine was shut down; open the store again",
+    )
 }
 
 fn down(cause: &Arc<Error>) -> Error {
-    let error = Error::new(ErrorKind::Unavailable, format!("the store takes no writes: {}", cause.message()));
+    let error = Error::new(
+        ErrorKind::Unavailable,
+        format!("the store takes no writes: {}", cause.message()),
+    );
     match cause.detail() {
         Some(detail) => error.with_detail(detail.clone()),
         None => error,

@@ -22,9 +22,7 @@ mod spawner;
 mod status;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
-pub use calls::{
-    Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError,
-};
+pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};
 pub use context::{StepContext, ToolAdmission};
 pub use control::{Engine, MissionControl, Parts, Published};
 pub use events::{RunEvents, RunNews};

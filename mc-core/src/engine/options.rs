@@ -39,12 +39,18 @@ pub(super) struct CheckedOptions {
 impl StartOptions {
     /// Options with an operator and nothing else.
     pub fn by(operator: impl Into<String>) -> Self {
-        Self { operator: operator.into(), ..Self::default() }
+        Self {
+            operator: operator.into(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn check(&self) -> Result<CheckedOptions> {
         let opaque = |path: &'static str, text: &Option<String>| {
-            text.as_deref().map(Opaque::new).transpose().map_err(|f| Error::invalid(path, f))
+            text.as_deref()
+                .map(Opaque::new)
+                .transpose()
+                .map_err(|f| Error::invalid(path, f))
         };
         Ok(CheckedOptions {
             operator: operator(&self.operator)?,
@@ -68,8 +74,9 @@ pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<Label
         let at = || format!("labels.{key}");
         let name = LabelKey::new(key).map_err(|fault| Error::invalid(at(), fault))?;
         if value.len() > MAX_LABEL_VALUE_BYTES {
-            return Err(limit("bytes in a label's value", MAX_LABEL_VALUE_BYTES)
-                .with_context("label", key));
+            return Err(
+                limit("bytes in a label's value", MAX_LABEL_VALUE_BYTES).with_context("label", key)
+            );
         }
         checked.insert(name, Arc::from(value.as_str()));
     }

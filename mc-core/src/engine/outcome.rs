@@ -82,14 +82,22 @@ pub(super) fn blocked(run: &Run) -> Option<Position> {
         .filter_map(|(key, step)| {
             let block = step.block.as_ref().filter(|block| outside(block.reason))?;
             let (reason, code) = (block.reason, block.code.clone());
-            Some(BlockedStep { step: key.clone(), reason, code })
+            Some(BlockedStep {
+                step: key.clone(),
+                reason,
+                code,
+            })
         })
         .collect();
-    let moving = run.steps.values().any(|step| {
-        step.live.is_some() && step.block.is_none() || step.wake_at.is_some()
-    });
+    let moving = run
+        .steps
+        .values()
+        .any(|step| step.live.is_some() && step.block.is_none() || step.wake_at.is_some());
     let stuck = (run.paused.is_some() || !steps.is_empty()) && !moving;
-    stuck.then(|| Position::Blocked { paused: run.paused.clone(), steps })
+    stuck.then(|| Position::Blocked {
+        paused: run.paused.clone(),
+        steps,
+    })
 }
 
 impl Inner {
@@ -112,8 +120,13 @@ impl Inner {
     /// Money of a run, or of one step of it, that is in doubt.
     pub(super) fn doubts(&self, run_id: RunId, step: Option<&StepKey>) -> Vec<(HoldKey, Amount)> {
         let live = lock(&self.live);
-        let resident = live.sequencer.as_ref().and_then(|s| s.workspace().runs.get(&run_id));
-        let Some(resident) = resident else { return Vec::new() };
+        let resident = live
+            .sequencer
+            .as_ref()
+            .and_then(|s| s.workspace().runs.get(&run_id));
+        let Some(resident) = resident else {
+            return Vec::new();
+        };
         let holds = resident.run.holds.iter();
         holds
             .filter(|(key, hold)| hold.is_in_doubt() && step.is_none_or(|step| key.step == *step))
@@ -125,9 +138,10 @@ impl Inner {
     pub(super) async fn outcome(&self, run: &Run) -> Result<Option<Outcome>> {
         Ok(match &run.end {
             None => None,
-            Some(End::Failed { step, code }) => {
-                Some(Outcome::Failed { step: step.clone(), code: code.clone() })
-            }
+            Some(End::Failed { step, code }) => Some(Outcome::Failed {
+                step: step.clone(),
+                code: code.clone(),
+            }),
             Some(End::Aborted { reason }) => Some(Outcome::Aborted(reason.clone())),
             Some(End::Completed) => Some(Outcome::Completed(self.outputs(run).await?)),
         })
@@ -135,7 +149,9 @@ impl Inner {
 
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {
         let mut outputs = BTreeMap::new();
-        let Some(workflow) = self.workflow_of(run) else { return Ok(outputs) };
+        let Some(workflow) = self.workflow_of(run) else {
+            return Ok(outputs);
+        };
         for (name, after) in workflow.definition().dependents() {
             let step = run.step(&StepKey::of(name));
             let done = step.filter(|step| step.status.0 == StepStatus::Completed);
@@ -150,6 +166,11 @@ impl Inner {
     pub(super) fn workflow_of(&self, run: &Run) -> Option<Arc<Workflow>> {
         let hash = run.created.definition_hash?;
         let live = lock(&self.live);
-        live.sequencer.as_ref()?.workspace().compiled.get(&hash).cloned()
+        live.sequencer
+            .as_ref()?
+            .workspace()
+            .compiled
+            .get(&hash)
+            .cloned()
     }
 }

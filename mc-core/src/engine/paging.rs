@@ -29,7 +29,9 @@ impl Inner {
         let run = Run::decode(&row.state)?;
         let mut loaded = Loaded::default();
         for place in Wanted::of(&run).places() {
-            loaded.values.insert(place, Arc::new(self.read_value(place).await?));
+            loaded
+                .values
+                .insert(place, Arc::new(self.read_value(place).await?));
         }
         let workflow = run.created.definition_hash.and_then(|hash| {
             let live = lock(&self.live);

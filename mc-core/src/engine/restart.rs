@@ -36,7 +36,9 @@ impl Driver {
         Counters::add(&self.inner.counters.soft_restarts, 1);
         let mut owed = self.set_aside(failed);
         loop {
-            let Err(error) = self.reopen(&mut owed).await else { return true };
+            let Err(error) = self.reopen(&mut owed).await else {
+                return true;
+            };
             if self.go_down(&Arc::new(error), &mut owed) {
                 return false;
             }
@@ -52,7 +54,11 @@ impl Driver {
             Some(mut sequencer) => (sequencer.owed(), sequencer.workspace().dispatch),
             None => (Vec::new(), Dispatch::Held),
         };
-        Owed { failed, behind, dispatch }
+        Owed {
+            failed,
+            behind,
+            dispatch,
+        }
     }
 
     /// The store refuses: hosts are told so, attempts wait. True where the engine was stopped.
@@ -106,8 +112,12 @@ impl Driver {
     /// Builds a sequencer on what was found, and takes up every run that needs attention.
     pub(super) async fn take_up(&mut self, found: &Recovered) -> Result<()> {
         let inner = Arc::clone(&self.inner);
-        let (mut sequencer, scribe) =
-            recover(found, inner.settings.clone(), &inner.entropy, inner.instant())?;
+        let (mut sequencer, scribe) = recover(
+            found,
+            inner.settings.clone(),
+            &inner.entropy,
+            inner.instant(),
+        )?;
         for agent in lock(&inner.agents).keys() {
             sequencer.register(agent.clone());
         }
@@ -142,13 +152,17 @@ impl Driver {
             Some(sequencer) => sequencer.close_batch()?,
             None => None,
         };
-        let Some((closed, promised)) = closed else { return Ok(()) };
-        self.commit(closed, promised).await.map_err(|(error, promised)| {
-            for pending in promised.pending {
-                pending.refuse(|| Error::new(error.kind(), error.message()));
-            }
-            error
-        })
+        let Some((closed, promised)) = closed else {
+            return Ok(());
+        };
+        self.commit(closed, promised)
+            .await
+            .map_err(|(error, promised)| {
+                for pending in promised.pending {
+                    pending.refuse(|| Error::new(error.kind(), error.message()));
+                }
+                error
+            })
     }
 }
 
@@ -160,15 +174,23 @@ impl Inner {
             .filter(|cell| cell.key().0 == run)
             .cloned()
             .collect();
-        let alive: Vec<(StepKey, u32)> =
-            cells.iter().map(|cell| (cell.key().1, cell.key().2)).collect();
+        let alive: Vec<(StepKey, u32)> = cells
+            .iter()
+            .map(|cell| (cell.key().1, cell.key().2))
+            .collect();
         let command = self.command(Actor::System, Request::Recover(run, alive));
         let instant = self.instant();
         let mut live = lock(&self.live);
-        let Some(sequencer) = live.sequencer.as_mut() else { return };
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return;
+        };
         sequencer.submit(&command, instant, None);
         for cell in cells {
-            let step = sequencer.workspace().runs.get(&run).and_then(|r| r.run.step(&cell.key().1));
+            let step = sequencer
+                .workspace()
+                .runs
+                .get(&run)
+                .and_then(|r| r.run.step(&cell.key().1));
             let adopted = step.is_some_and(|s| s.live == Some(epoch) && s.attempt == cell.key().2);
             if adopted {
                 cell.adopt(epoch);
@@ -183,7 +205,9 @@ impl Inner {
         let command = retoken(&pending.command, epoch);
         let instant = self.instant();
         let mut live = lock(&self.live);
-        let Some(sequencer) = live.sequencer.as_mut() else { return };
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return;
+        };
         let missing = command
             .request
             .run_id()

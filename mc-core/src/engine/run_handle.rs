@@ -80,7 +80,9 @@ impl RunHandle {
 
     /// The first time that the run waits for a person, says what lets it go on.
     fn warn_once(&self, run: &Run) {
-        let Some(Position::Blocked { steps, .. }) = blocked(run) else { return };
+        let Some(Position::Blocked { steps, .. }) = blocked(run) else {
+            return;
+        };
         if !lock(&self.inner.warned).insert(self.run_id) {
             return;
         }
@@ -91,7 +93,9 @@ impl RunHandle {
                 step.step,
                 step.reason
             ),
-            None => tracing::warn!("run {run} is paused; resume it, or see `mission-control show {run}`"),
+            None => tracing::warn!(
+                "run {run} is paused; resume it, or see `mission-control show {run}`"
+            ),
         }
     }
 
@@ -134,7 +138,8 @@ impl RunHandle {
     /// # Errors
     /// `NotFound`; `InvalidTransition` where it is not blocked so.
     pub async fn unblock(&self, operator: &str, step: &StepKey) -> Result<()> {
-        self.command(operator, Request::Unblock(self.run_id, step.clone())).await
+        self.command(operator, Request::Unblock(self.run_id, step.clone()))
+            .await
     }
 
     /// Brings a signal to the run.
@@ -143,7 +148,11 @@ impl RunHandle {
     /// `NotFound`; `InvalidTransition` where it has ended; `InvalidInput`.
     pub async fn signal(&self, operator: &str, name: &str, payload: Value) -> Result<()> {
         let name = Opaque::new(name).map_err(|fault| Error::invalid("signal", fault))?;
-        self.command(operator, Request::Signal(self.run_id, name, Arc::new(payload))).await
+        self.command(
+            operator,
+            Request::Signal(self.run_id, name, Arc::new(payload)),
+        )
+        .await
     }
 
     /// Money of the run that is in doubt, by hold.
@@ -153,7 +162,9 @@ impl RunHandle {
     pub async fn doubts(&self) -> Result<Vec<(HoldKey, Amount)>> {
         let run = self.state().await?;
         let holds = run.holds.iter().filter(|(_, hold)| hold.is_in_doubt());
-        Ok(holds.map(|(key, hold)| (key.clone(), *hold.amount())).collect())
+        Ok(holds
+            .map(|(key, hold)| (key.clone(), *hold.amount()))
+            .collect())
     }
 
     /// Settles money in doubt with what the evidence says was billed.

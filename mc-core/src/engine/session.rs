@@ -55,9 +55,21 @@ impl Inner {
             Some(sequencer) => sequencer.workspace().epoch,
             None => 0,
         };
-        let cell = Arc::new(AttemptCell::new(&Token { epoch, run_id, step, attempt: 1 }));
+        let cell = Arc::new(AttemptCell::new(&Token {
+            epoch,
+            run_id,
+            step,
+            attempt: 1,
+        }));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
-        Ok(Session { caller: Caller { inner: Arc::clone(self), cell, actor }, run_id })
+        Ok(Session {
+            caller: Caller {
+                inner: Arc::clone(self),
+                cell,
+                actor,
+            },
+            run_id,
+        })
     }
 }
 
@@ -98,13 +110,20 @@ impl Session {
     /// `Unavailable` while the store refuses.
     pub async fn close(self) -> Result<()> {
         let request = Request::CloseSession(self.run_id);
-        self.caller.inner.submit(self.caller.actor.clone(), request).await.map(drop)
+        self.caller
+            .inner
+            .submit(self.caller.actor.clone(), request)
+            .await
+            .map(drop)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         lock(&self.caller.inner.attempts).remove(&self.caller.cell.key());
-        self.caller.inner.tell(self.caller.actor.clone(), Request::CloseSession(self.run_id));
+        self.caller.inner.tell(
+            self.caller.actor.clone(),
+            Request::CloseSession(self.run_id),
+        );
     }
 }

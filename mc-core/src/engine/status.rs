@@ -69,7 +69,9 @@ impl Inner {
         match &lock(&self.live).phase {
             Phase::Up => Health::Up,
             Phase::Recovering => Health::Recovering,
-            Phase::Down(error) => Health::Failing { error: Arc::clone(error) },
+            Phase::Down(error) => Health::Failing {
+                error: Arc::clone(error),
+            },
             Phase::Stopped => Health::Stopped,
         }
     }

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status::BlockReason;
 use crate::budget::Amount;
 use crate::error::FailingAccount;
 use crate::id::{AgentName, Digest, Opaque, StepKey};
 use crate::policy::RiskTier;
-use super::status::BlockReason;
 use crate::time::Timestamp;
 
 /// Facts of `step.dispatched`. Part 0: the bound input.

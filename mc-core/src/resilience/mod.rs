@@ -14,5 +14,5 @@ pub mod retry_budget;
 pub use breaker::{Admits, Breaker, BreakerSettings, Breakers, Change, Trigger};
 pub use classify::{CallFailure, CallOutcome, OutputBegun, SettleFlag};
 pub use no_progress::{NoProgress, Repeats};
-pub use retry::{Backoff, MAX_ATTEMPTS, Coefficient, ModelRetry, RetryFault, RetryPolicy};
+pub use retry::{Backoff, Coefficient, MAX_ATTEMPTS, ModelRetry, RetryFault, RetryPolicy};
 pub use retry_budget::{RetryBudget, RetryBudgetSettings};

@@ -33,7 +33,10 @@ pub struct RunEvent<'a> {
 
 impl RunEvent<'_> {
     pub(super) const fn part(&self, part: u16) -> PartRef {
-        PartRef { seq: self.seq, part }
+        PartRef {
+            seq: self.seq,
+            part,
+        }
     }
 
     pub(super) fn refuse(&self, reason: &'static str) -> Error {
@@ -131,12 +134,19 @@ impl Run {
             }
             EventKind::RunCompleted(_) => self.end(RunTrigger::Complete, End::Completed, event),
             EventKind::RunFailed(RunFailed { step, code }) => {
-                let end = End::Failed { step: step.clone(), code: code.clone() };
+                let end = End::Failed {
+                    step: step.clone(),
+                    code: code.clone(),
+                };
                 self.end(RunTrigger::Fail, end, event)
             }
-            EventKind::RunAborted(RunAborted { reason }) => {
-                self.end(RunTrigger::Abort, End::Aborted { reason: reason.clone() }, event)
-            }
+            EventKind::RunAborted(RunAborted { reason }) => self.end(
+                RunTrigger::Abort,
+                End::Aborted {
+                    reason: reason.clone(),
+                },
+                event,
+            ),
             EventKind::RunSealed(_) => {
                 self.turn(RunTrigger::Seal, event)?;
                 self.sealed = true;
@@ -224,7 +234,9 @@ impl Run {
         self.holds
             .iter()
             .filter(|(hold_key, hold)| hold_key.step == *key && hold.is_in_doubt())
-            .fold(Amount::ZERO, |sum, (_, hold)| sum.saturating_add(hold.amount()))
+            .fold(Amount::ZERO, |sum, (_, hold)| {
+                sum.saturating_add(hold.amount())
+            })
     }
 
     /// Whether a step may have happened and nobody knows.

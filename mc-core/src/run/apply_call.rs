@@ -20,7 +20,14 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
         EventKind::ModelCallSettled(facts) => settled(run, facts, event),
         EventKind::ModelCallThrottled(facts) => throttled(run, facts, event),
         EventKind::ModelCallReleased(facts) => {
-            release(run, &facts.step, facts.attempt, facts.ordinal, facts.released, event)?;
+            release(
+                run,
+                &facts.step,
+                facts.attempt,
+                facts.ordinal,
+                facts.released,
+                event,
+            )?;
             answer(run, &facts.step, facts.ordinal, CallState::Failed);
             Ok(())
         }
@@ -30,7 +37,10 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
             Ok(())
         }
         EventKind::ToolCallCompleted(facts) => {
-            let state = CallState::Answered { seq: event.seq, answer: facts.answer };
+            let state = CallState::Answered {
+                seq: event.seq,
+                answer: facts.answer,
+            };
             answer(run, &facts.step, facts.ordinal, state);
             Ok(())
         }
@@ -70,21 +80,28 @@ fn reserved(run: &mut Run, facts: &ModelCallReserved, event: &RunEvent<'_>) -> R
     } else if !(facts.amount.is_zero() && facts.extended.is_zero()) {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
         if !run.holds.contains_key(&key) {
-            run.holds.insert(key.clone(), Hold::open(path, Amount::ZERO).map_err(&fault)?);
+            run.holds
+                .insert(key.clone(), Hold::open(path, Amount::ZERO).map_err(&fault)?);
         }
         if let Some(hold) = run.holds.get_mut(&key) {
             hold.extend(facts.extended).map_err(&fault)?;
             hold.draw(facts.ordinal, facts.amount).map_err(&fault)?;
         }
     }
-    let before = run.step(&facts.step).and_then(|step| step.calls.get(&facts.ordinal));
+    let before = run
+        .step(&facts.step)
+        .and_then(|step| step.calls.get(&facts.ordinal));
     let call = Call {
         kind: CallKind::Model,
         request: facts.request,
         model: Some(facts.model.clone()),
         risk: None,
-        refused: before.filter(|call| call.request == facts.request).and_then(|c| c.refused),
-        state: CallState::Open { attempt: facts.attempt },
+        refused: before
+            .filter(|call| call.request == facts.request)
+            .and_then(|c| c.refused),
+        state: CallState::Open {
+            attempt: facts.attempt,
+        },
     };
     put_call(run, &facts.step, facts.ordinal, call);
     Ok(())
@@ -99,7 +116,9 @@ fn put_call(run: &mut Run, key: &StepKey, ordinal: u32, call: Call) {
 /// A workflow's call stays in the journal with its answer; a session is never re-entered.
 fn answer(run: &mut Run, key: &StepKey, ordinal: u32, state: CallState) {
     let journaled = run.workflow().is_some();
-    let Some(step) = run.steps.get_mut(key) else { return };
+    let Some(step) = run.steps.get_mut(key) else {
+        return;
+    };
     if !journaled {
         step.calls.remove(&ordinal);
     } else if let Some(call) = step.calls.get_mut(&ordinal) {
@@ -114,27 +133,54 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
     let mut held = Amount::ZERO;
     let mut released = Amount::ZERO;
     if let Some(mut hold) = run.holds.remove(&key) {
-        held = hold.settle(facts.ordinal, facts.actual).map_err(&fault)?.held;
+        held = hold
+            .settle(facts.ordinal, facts.actual)
+            .map_err(&fault)?
+            .held;
         released = hold.close().map_err(&fault)?;
     } else if let Some(hold) = run.holds.get_mut(&escrow)
         && hold.draws().contains_key(&facts.ordinal)
     {
-        held = hold.settle(facts.ordinal, facts.actual).map_err(&fault)?.held;
+        held = hold
+            .settle(facts.ordinal, facts.actual)
+            .map_err(&fault)?
+            .held;
     }
     if held != facts.held || released != facts.released {
         return Err(event.refuse("held"));
     }
-    let state = CallState::Answered { seq: event.seq, answer: facts.answer };
+    let state = CallState::Answered {
+        seq: event.seq,
+        answer: facts.answer,
+    };
     answer(run, &facts.step, facts.ordinal, state);
     Ok(())
 }
 
 fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) -> Result<()> {
-    release(run, &facts.step, facts.attempt, facts.ordinal, facts.released, event)?;
-    let step = run.steps.get_mut(&facts.step).ok_or_else(|| event.refuse("step"))?;
-    let call = step.calls.get_mut(&facts.ordinal).ok_or_else(|| event.refuse("call"))?;
-    call.refused = Some(Refused { since: facts.since, times: facts.refusals });
-    call.state = CallState::Throttled { retry_at: facts.retry_at };
+    release(
+        run,
+        &facts.step,
+        facts.attempt,
+        facts.ordinal,
+        facts.released,
+        event,
+    )?;
+    let step = run
+        .steps
+        .get_mut(&facts.step)
+        .ok_or_else(|| event.refuse("step"))?;
+    let call = step
+        .calls
+        .get_mut(&facts.ordinal)
+        .ok_or_else(|| event.refuse("call"))?;
+    call.refused = Some(Refused {
+        since: facts.since,
+        times: facts.refusals,
+    });
+    call.state = CallState::Throttled {
+        retry_at: facts.retry_at,
+    };
     Ok(())
 }
 
@@ -150,7 +196,10 @@ fn release(
     let fault = ledger(event);
     let escrow = HoldKey::escrow(step.clone(), attempt);
     let mut free = Amount::ZERO;
-    if let Some(mut hold) = run.holds.remove(&HoldKey::call(step.clone(), attempt, ordinal)) {
+    if let Some(mut hold) = run
+        .holds
+        .remove(&HoldKey::call(step.clone(), attempt, ordinal))
+    {
         hold.release(ordinal).map_err(&fault)?;
         free = hold.close().map_err(&fault)?;
     } else if let Some(hold) = run.holds.get_mut(&escrow)
@@ -158,7 +207,11 @@ fn release(
     {
         hold.release(ordinal).map_err(&fault)?;
     }
-    if free == released { Ok(()) } else { Err(event.refuse("released")) }
+    if free == released {
+        Ok(())
+    } else {
+        Err(event.refuse("released"))
+    }
 }
 
 /// The call's part of the hold becomes a doubt of its own, so that it can be settled alone.
@@ -195,7 +248,9 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
         model: None,
         risk: Some(facts.risk),
         refused: None,
-        state: CallState::Open { attempt: facts.attempt },
+        state: CallState::Open {
+            attempt: facts.attempt,
+        },
     };
     put_call(run, &facts.step, facts.ordinal, call);
 }
@@ -210,7 +265,10 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
         model: None,
         risk: None,
         refused: None,
-        state: CallState::Answered { seq: event.seq, answer: facts.answer },
+        state: CallState::Answered {
+            seq: event.seq,
+            answer: facts.answer,
+        },
     };
     put_call(run, &facts.step, facts.ordinal, call);
 }
@@ -224,9 +282,13 @@ fn diverged(run: &mut Run, facts: &JournalDiverged) {
 
 fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
     match facts.ordinal {
-        Some(ordinal) => {
-            settle_doubt(run, (&facts.step, facts.attempt, Some(ordinal)), facts.held, facts.actual, event)
-        }
+        Some(ordinal) => settle_doubt(
+            run,
+            (&facts.step, facts.attempt, Some(ordinal)),
+            facts.held,
+            facts.actual,
+            event,
+        ),
         // The attempt itself has ended: it is no longer out.
         None => {
             if let Some(step) = run.steps.get_mut(&facts.step) {
@@ -254,10 +316,18 @@ fn settle_doubt(
     event: &RunEvent<'_>,
 ) -> Result<()> {
     let fault = ledger(event);
-    let key = HoldKey { step: step.clone(), attempt, ordinal };
+    let key = HoldKey {
+        step: step.clone(),
+        attempt,
+        ordinal,
+    };
     let Some(hold) = run.holds.get_mut(&key) else {
         // A late answer to a call that held nothing, or whose doubt was settled before.
-        return if held.is_zero() { Ok(()) } else { Err(event.refuse("no_such_doubt")) };
+        return if held.is_zero() {
+            Ok(())
+        } else {
+            Err(event.refuse("no_such_doubt"))
+        };
     };
     let settlement = hold.reconcile(actual).map_err(&fault)?;
     if settlement.held != held || !matches!(hold.state(), HoldState::Reconciled) {
@@ -266,4 +336,3 @@ fn settle_doubt(
     run.holds.remove(&key);
     Ok(())
 }
-

@@ -63,7 +63,12 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
 fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Expand, event)?;
     step.input = Some(event.part(0));
-    step.expansion = Some(Expansion { count: facts.count, ended: 0, begun: 0, failed: 0 });
+    step.expansion = Some(Expansion {
+        count: facts.count,
+        ended: 0,
+        begun: 0,
+        failed: 0,
+    });
     Ok(())
 }
 
@@ -104,7 +109,9 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
 fn interrupted(run: &mut Run, facts: &AttemptInterrupted, event: &RunEvent<'_>) -> Result<()> {
     let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
     if let Some(hold) = run.holds.get_mut(&key) {
-        let doubted = hold.doubt_whole().map_err(|e| event.refuse("hold").with_source(e))?;
+        let doubted = hold
+            .doubt_whole()
+            .map_err(|e| event.refuse("hold").with_source(e))?;
         if doubted.to_doubt != facts.doubted {
             return Err(event.refuse("doubted"));
         }
@@ -133,14 +140,20 @@ fn leave_running<'a>(
 }
 
 fn continue_if_blocked(run: &mut Run, key: &StepKey, event: &RunEvent<'_>) -> Result<()> {
-    if run.step(key).is_some_and(|step| step.block.is_some() && step.live.is_some()) {
+    if run
+        .step(key)
+        .is_some_and(|step| step.block.is_some() && step.live.is_some())
+    {
         run.turn_step(key, StepTrigger::Continue, event)?;
     }
     Ok(())
 }
 
 fn adopted(run: &mut Run, facts: &AttemptAdopted, event: &RunEvent<'_>) -> Result<()> {
-    let step = run.steps.get_mut(&facts.step).filter(|step| step.attempt == facts.attempt);
+    let step = run
+        .steps
+        .get_mut(&facts.step)
+        .filter(|step| step.attempt == facts.attempt);
     match step {
         Some(step) if step.live.is_some() => {
             step.live = Some(event.epoch);
@@ -151,8 +164,15 @@ fn adopted(run: &mut Run, facts: &AttemptAdopted, event: &RunEvent<'_>) -> Resul
 }
 
 fn ended(run: &mut Run, facts: &AttemptEnded, event: &RunEvent<'_>) -> Result<()> {
-    let step = run.steps.get_mut(&facts.step).ok_or_else(|| event.refuse("step"))?;
-    if step.abandoned.remove(&facts.attempt) { Ok(()) } else { Err(event.refuse("attempt")) }
+    let step = run
+        .steps
+        .get_mut(&facts.step)
+        .ok_or_else(|| event.refuse("step"))?;
+    if step.abandoned.remove(&facts.attempt) {
+        Ok(())
+    } else {
+        Err(event.refuse("attempt"))
+    }
 }
 
 fn suspended(run: &mut Run, facts: &StepSuspended, event: &RunEvent<'_>) -> Result<()> {
@@ -166,7 +186,10 @@ fn suspended(run: &mut Run, facts: &StepSuspended, event: &RunEvent<'_>) -> Resu
     step.live = None;
     step.wake_at = wake_at;
     if trigger == StepTrigger::Block {
-        step.block = Some(Block { reason: BlockReason::Signal, code: String::new() });
+        step.block = Some(Block {
+            reason: BlockReason::Signal,
+            code: String::new(),
+        });
     }
     // An attempt that waits of its own will has not failed: it does not count against the retries.
     step.forgiven = step.attempt;
@@ -187,13 +210,22 @@ fn blocked(run: &mut Run, facts: &StepBlocked, event: &RunEvent<'_>) -> Result<(
     if facts.reason == BlockReason::InDoubt {
         step.live = None;
     }
-    step.block = Some(Block { reason: facts.reason, code: facts.code.clone() });
+    step.block = Some(Block {
+        reason: facts.reason,
+        code: facts.code.clone(),
+    });
     Ok(())
 }
 
 fn unblocked(run: &mut Run, facts: &StepUnblocked, event: &RunEvent<'_>) -> Result<()> {
-    let live = run.step(&facts.step).is_some_and(|step| step.live.is_some());
-    let trigger = if live { StepTrigger::Continue } else { StepTrigger::Unblock };
+    let live = run
+        .step(&facts.step)
+        .is_some_and(|step| step.live.is_some());
+    let trigger = if live {
+        StepTrigger::Continue
+    } else {
+        StepTrigger::Unblock
+    };
     let step = run.turn_step(&facts.step, trigger, event)?;
     match facts.reason {
         // A person let it try afresh.
@@ -215,12 +247,16 @@ fn unblocked(run: &mut Run, facts: &StepUnblocked, event: &RunEvent<'_>) -> Resu
 fn take_signal(run: &mut Run, key: &StepKey, event: &RunEvent<'_>) -> Result<()> {
     let Run { steps, signals, .. } = run;
     let suspension = steps.get_mut(key).and_then(|step| step.suspension.as_mut());
-    let Some(suspension) = suspension else { return Err(event.refuse("suspension")) };
+    let Some(suspension) = suspension else {
+        return Err(event.refuse("suspension"));
+    };
     let WaitingFor::Signal { name } = &suspension.waiting_for else {
         return Err(event.refuse("signal"));
     };
     let place = signals.iter().position(|(signal, _)| signal == name);
-    let Some(place) = place else { return Err(event.refuse("signal")) };
+    let Some(place) = place else {
+        return Err(event.refuse("signal"));
+    };
     suspension.signal = Some(signals.remove(place).1);
     Ok(())
 }
@@ -289,8 +325,14 @@ fn close_escrow(
         return Ok(());
     }
     let free = match run.holds.remove(&key) {
-        Some(mut hold) => hold.close().map_err(|e| event.refuse("hold").with_source(e))?,
+        Some(mut hold) => hold
+            .close()
+            .map_err(|e| event.refuse("hold").with_source(e))?,
         None => Amount::ZERO,
     };
-    if free == released { Ok(()) } else { Err(event.refuse("released")) }
+    if free == released {
+        Ok(())
+    } else {
+        Err(event.refuse("released"))
+    }
 }

@@ -24,12 +24,20 @@ pub struct HoldKey {
 impl HoldKey {
     /// The hold of a step's attempt: the escrow of its calls.
     pub const fn escrow(step: StepKey, attempt: u32) -> Self {
-        Self { step, attempt, ordinal: None }
+        Self {
+            step,
+            attempt,
+            ordinal: None,
+        }
     }
 
     /// The hold of one call.
     pub const fn call(step: StepKey, attempt: u32, ordinal: u32) -> Self {
-        Self { step, attempt, ordinal: Some(ordinal) }
+        Self {
+            step,
+            attempt,
+            ordinal: Some(ordinal),
+        }
     }
 }
 
@@ -60,8 +68,16 @@ impl FromStr for HoldKey {
         };
         let number = |text: &str| text.parse().map_err(|_| NameFault::NotAStepName);
         let ordinal = ordinal.map(number).transpose()?;
-        let key = Self { step: step.parse()?, attempt: number(attempt)?, ordinal };
-        if key.to_string() == text { Ok(key) } else { Err(NameFault::NotAStepName) }
+        let key = Self {
+            step: step.parse()?,
+            attempt: number(attempt)?,
+            ordinal,
+        };
+        if key.to_string() == text {
+            Ok(key)
+        } else {
+            Err(NameFault::NotAStepName)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub use apply::RunEvent;
 pub use ids::HoldKey;
 pub use replay::{read_event, replay};
 pub use state::{
-    Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step, Suspension,
+    Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step,
+    Suspension,
 };
 pub use transitions::{RunTrigger, StepTrigger, refuse_run, refuse_step, run_after, step_after};

@@ -42,7 +42,10 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
     let mut postings = Vec::new();
     let mut add = |path: Option<Path>, amount: Amount, movement: fn(Amount) -> Movement| {
         if let (Some(path), false) = (path, amount.is_zero()) {
-            postings.push(Posting { path, movement: movement(amount) });
+            postings.push(Posting {
+                path,
+                movement: movement(amount),
+            });
         }
     };
     let escrow = |step: &StepKey, attempt| escrow_path(run, step, attempt);
@@ -75,12 +78,19 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
                 Some(agent) => (Some(agent.clone()), f.amount),
                 None => (agent_of(run, &f.step), f.extended),
             };
-            add(agent.map(|agent| run.path(&f.step, &agent)), amount, Movement::Reserve);
+            add(
+                agent.map(|agent| run.path(&f.step, &agent)),
+                amount,
+                Movement::Reserve,
+            );
         }
         EventKind::ModelCallSettled(f) => {
             let path = settle_path(run, &f.step, f.attempt, f.ordinal);
             if !(f.held.is_zero() && f.actual.is_zero()) {
-                let movement = Movement::Settle { held: f.held, actual: f.actual };
+                let movement = Movement::Settle {
+                    held: f.held,
+                    actual: f.actual,
+                };
                 postings.extend(path.clone().map(|path| Posting { path, movement }));
             }
             if !f.released.is_zero() {
@@ -89,29 +99,53 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
             }
         }
         EventKind::ModelCallThrottled(f) => {
-            add(call(&f.step, f.attempt, f.ordinal), f.released, Movement::Release);
+            add(
+                call(&f.step, f.attempt, f.ordinal),
+                f.released,
+                Movement::Release,
+            );
         }
         EventKind::ModelCallReleased(f) => {
-            add(call(&f.step, f.attempt, f.ordinal), f.released, Movement::Release);
+            add(
+                call(&f.step, f.attempt, f.ordinal),
+                f.released,
+                Movement::Release,
+            );
         }
         EventKind::ModelCallDoubted(f) => {
-            add(call(&f.step, f.attempt, f.ordinal), f.doubted, Movement::Doubt);
+            add(
+                call(&f.step, f.attempt, f.ordinal),
+                f.doubted,
+                Movement::Doubt,
+            );
         }
         EventKind::ResultLate(f) => {
-            let movement = Movement::SettleDoubt { held: f.held, actual: f.actual };
+            let movement = Movement::SettleDoubt {
+                held: f.held,
+                actual: f.actual,
+            };
             let path = late_path(run, &f.step, f.attempt, f.ordinal);
             if !(f.held.is_zero() && f.actual.is_zero()) {
                 postings.extend(path.map(|path| Posting { path, movement }));
             }
         }
         EventKind::BudgetReconciled(f) => {
-            let movement = Movement::SettleDoubt { held: f.held, actual: f.actual };
+            let movement = Movement::SettleDoubt {
+                held: f.held,
+                actual: f.actual,
+            };
             let path = late_path(run, &f.step, f.attempt, f.ordinal);
             postings.extend(path.map(|path| Posting { path, movement }));
         }
         EventKind::BudgetLimitSet(f) => {
-            let movement = Movement::SetLimit { limit: f.limit, on_exceed: f.on_exceed };
-            postings.push(Posting { path: [f.account.clone()].into_iter().collect(), movement });
+            let movement = Movement::SetLimit {
+                limit: f.limit,
+                on_exceed: f.on_exceed,
+            };
+            postings.push(Posting {
+                path: [f.account.clone()].into_iter().collect(),
+                movement,
+            });
         }
         EventKind::WorkspaceCreated(_)
         | EventKind::EpochStarted(_)

@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 use crate::event::run::{AbortReason, PauseReason, RunCreated, Subject};
 use crate::event::step::WaitingFor;
 use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
-use crate::id::{Actor, AgentName, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName};
+use crate::id::{
+    Actor, AgentName, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
+};
 use crate::policy::RiskTier;
 use crate::run::HoldKey;
 use crate::time::Timestamp;
@@ -301,7 +303,10 @@ impl Run {
 
     /// The run's own account.
     pub fn account(&self) -> Account {
-        self.accounts.get(&AccountId::Run(self.run_id)).cloned().unwrap_or_default()
+        self.accounts
+            .get(&AccountId::Run(self.run_id))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// What was settled for the run.
@@ -318,13 +323,19 @@ impl Run {
     /// The accounts that money of a step counts in, in the name of an agent.
     pub fn path(&self, step: &StepKey, agent: &AgentName) -> Path {
         let name = StepName::new(step.name()).ok();
-        let workflow = self.workflow().map(|(name, ..)| AccountId::Workflow(name.clone()));
+        let workflow = self
+            .workflow()
+            .map(|(name, ..)| AccountId::Workflow(name.clone()));
         let step = name.map(|name| AccountId::Step(self.run_id, StepKey::of(&name)));
-        [AccountId::Workspace, AccountId::Agent(agent.clone()), AccountId::Run(self.run_id)]
-            .into_iter()
-            .chain(workflow)
-            .chain(step)
-            .collect()
+        [
+            AccountId::Workspace,
+            AccountId::Agent(agent.clone()),
+            AccountId::Run(self.run_id),
+        ]
+        .into_iter()
+        .chain(workflow)
+        .chain(step)
+        .collect()
     }
 
     /// Whether no attempt, hold or doubt is open.
@@ -332,7 +343,10 @@ impl Run {
         let quiet = |step: &Step| {
             step.live.is_none()
                 && step.abandoned.is_empty()
-                && step.block.as_ref().is_none_or(|b| b.reason != BlockReason::InDoubt)
+                && step
+                    .block
+                    .as_ref()
+                    .is_none_or(|b| b.reason != BlockReason::InDoubt)
         };
         self.holds.is_empty() && self.steps.values().all(quiet)
     }
@@ -359,8 +373,7 @@ impl Run {
     /// # Errors
     /// `Corrupt`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|e| Error::corrupt("run_state", None).with_source(e))
+        serde_json::from_slice(bytes).map_err(|e| Error::corrupt("run_state", None).with_source(e))
     }
 }
 

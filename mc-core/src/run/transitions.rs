@@ -23,8 +23,8 @@
 //! Every other pair is refused; terminal states absorb. `docs/state-machines.md` is rendered from
 //! the functions below by a test that walks every pair.
 
-use crate::event::{RunStatus, StepStatus};
 use crate::error::{Detail, Error, ErrorKind};
+use crate::event::{RunStatus, StepStatus};
 
 macro_rules! triggers {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {

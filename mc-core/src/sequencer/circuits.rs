@@ -36,7 +36,9 @@ impl Circuits {
 
     /// The time at which a retry that wants to go at `wanted` may go.
     pub fn plan(&self, model: &ModelId, wanted: Timestamp) -> Timestamp {
-        self.retries.get(model).map_or(wanted, |budget| budget.plan(wanted))
+        self.retries
+            .get(model)
+            .map_or(wanted, |budget| budget.plan(wanted))
     }
 
     /// The change that a call's event makes to its model's breaker, if it makes one.
@@ -65,7 +67,10 @@ impl Circuits {
         match kind {
             EventKind::ModelCallReserved(f) if attempt == Try::First => {
                 let fresh = || RetryBudget::new(*settings);
-                self.retries.entry(f.model.clone()).or_insert_with(fresh).on_call(at);
+                self.retries
+                    .entry(f.model.clone())
+                    .or_insert_with(fresh)
+                    .on_call(at);
             }
             EventKind::ModelCallThrottled(f) => {
                 let fresh = || RetryBudget::new(*settings);
@@ -74,7 +79,10 @@ impl Circuits {
                 budget.on_retry(f.retry_at);
             }
             EventKind::CircuitOpened(f) => {
-                let change = Change::Opened { failures: f.failures, until: f.until };
+                let change = Change::Opened {
+                    failures: f.failures,
+                    until: f.until,
+                };
                 self.breakers.apply(&f.model, &change);
             }
             EventKind::CircuitHalfOpened(f) => self.breakers.apply(&f.model, &Change::HalfOpened),
@@ -92,11 +100,28 @@ fn trigger(kind: &EventKind) -> Option<(&ModelId, Trigger)> {
         EventKind::ModelCallThrottled(f) => Some((&f.model, Trigger::Refused)),
         EventKind::ModelCallReleased(f) => {
             let failed = f.code == "unreachable";
-            Some((&f.model, if failed { Trigger::Failed } else { Trigger::Returned }))
+            Some((
+                &f.model,
+                if failed {
+                    Trigger::Failed
+                } else {
+                    Trigger::Returned
+                },
+            ))
         }
         EventKind::ModelCallDoubted(f) => {
-            let ours = matches!(f.code.as_str(), "dropped" | "aborted" | "abandoned" | "crashed");
-            Some((&f.model, if ours { Trigger::Returned } else { Trigger::Failed }))
+            let ours = matches!(
+                f.code.as_str(),
+                "dropped" | "aborted" | "abandoned" | "crashed"
+            );
+            Some((
+                &f.model,
+                if ours {
+                    Trigger::Returned
+                } else {
+                    Trigger::Failed
+                },
+            ))
         }
         _ => None,
     }

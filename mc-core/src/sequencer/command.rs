@@ -253,7 +253,12 @@ pub struct TokenBound {
 
 impl Default for TokenBound {
     fn default() -> Self {
-        Self { input_tokens: None, max_output_tokens: None, choices: 1, hidden_retries: 0 }
+        Self {
+            input_tokens: None,
+            max_output_tokens: None,
+            choices: 1,
+            hidden_retries: 0,
+        }
     }
 }
 

@@ -74,7 +74,12 @@ pub(super) struct Group {
 
 impl Sequencer {
     /// A sequencer over a state that was read back from the log.
-    pub fn new(workspace: Workspace, next_seq: u64, next_run_zero: u64, last_ts: Timestamp) -> Self {
+    pub fn new(
+        workspace: Workspace,
+        next_seq: u64,
+        next_run_zero: u64,
+        last_ts: Timestamp,
+    ) -> Self {
         Self {
             workspace,
             batch: OpenBatch::default(),
@@ -92,7 +97,11 @@ impl Sequencer {
                 command: CommandId::NIL,
                 actor: Actor::System,
                 auth_method: crate::id::AuthMethod::Library,
-                instant: Instant { now: last_ts, monotonic: Duration::ZERO, random: 0 },
+                instant: Instant {
+                    now: last_ts,
+                    monotonic: Duration::ZERO,
+                    random: 0,
+                },
             },
             evicted: Vec::new(),
             poisoned: false,
@@ -105,7 +114,10 @@ impl Sequencer {
     /// Only defects.
     pub(super) fn open(&mut self, instant: Instant, events: Vec<NewEvent>) -> Result<()> {
         self.last_ts = self.last_ts.max(instant.now);
-        self.group.instant = Instant { now: self.last_ts, ..instant };
+        self.group.instant = Instant {
+            now: self.last_ts,
+            ..instant
+        };
         self.commit(events)
     }
 
@@ -149,8 +161,12 @@ impl Sequencer {
             Ok(decision) => decision,
             Err(error) => return self.answer_late(command, slot, Err(error)),
         };
-        let touched: BTreeSet<RunId> =
-            decision.events.iter().map(|event| event.run_id).chain(command.request.run_id()).collect();
+        let touched: BTreeSet<RunId> = decision
+            .events
+            .iter()
+            .map(|event| event.run_id)
+            .chain(command.request.run_id())
+            .collect();
         let (events, effects, answer) = (decision.events, decision.effects, decision.answer);
         let wrote = !events.is_empty();
         let outcome = self.commit(events).and_then(|()| {
@@ -164,7 +180,10 @@ impl Sequencer {
         match answer {
             Answer::Now(reply) => {
                 if wrote {
-                    self.batch.pending.push(Pending { command: Arc::clone(command), reply: None });
+                    self.batch.pending.push(Pending {
+                        command: Arc::clone(command),
+                        reply: None,
+                    });
                 }
                 Submitted::Now(Ok(reply))
             }
@@ -195,7 +214,10 @@ impl Sequencer {
     ) -> Submitted {
         let Some(slot) = slot else {
             if reply.is_ok() {
-                self.batch.pending.push(Pending { command: Arc::clone(command), reply: None });
+                self.batch.pending.push(Pending {
+                    command: Arc::clone(command),
+                    reply: None,
+                });
             }
             return Submitted::Later;
         };
@@ -203,7 +225,10 @@ impl Sequencer {
             return Submitted::Now(reply);
         }
         let command = Arc::clone(command);
-        self.batch.pending.push(Pending { command, reply: Some((slot, reply)) });
+        self.batch.pending.push(Pending {
+            command,
+            reply: Some((slot, reply)),
+        });
         Submitted::Later
     }
 
@@ -254,12 +279,19 @@ impl Sequencer {
             Request::StartDispatch => {
                 self.workspace.dispatch = Dispatch::On;
                 touched.extend(self.workspace.runs.keys().copied());
-                self.workspace.runs.values_mut().for_each(Resident::look_at_all);
+                self.workspace
+                    .runs
+                    .values_mut()
+                    .for_each(Resident::look_at_all);
             }
             Request::Drain => self.workspace.dispatch = Dispatch::Draining,
             Request::Tick => touched.extend(self.tick()?),
             Request::Recover(run, _) => {
-                self.workspace.runs.get_mut(run).into_iter().for_each(Resident::look_at_all);
+                self.workspace
+                    .runs
+                    .get_mut(run)
+                    .into_iter()
+                    .for_each(Resident::look_at_all);
             }
             _ => {}
         }
@@ -287,7 +319,9 @@ impl Sequencer {
         let all: Vec<RunId> = self.workspace.runs.keys().copied().collect();
         let mut touched = BTreeSet::new();
         for run in all {
-            let Some(resident) = self.workspace.runs.get(&run) else { continue };
+            let Some(resident) = self.workspace.runs.get(&run) else {
+                continue;
+            };
             let events = decide::agents::available(resident, &agents);
             if !events.is_empty() {
                 self.commit(events)?;
@@ -310,8 +344,13 @@ impl Sequencer {
             self.commit(decision.events)?;
             touched.insert(token.run_id);
         }
-        let due: Vec<RunId> =
-            self.workspace.wakes.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
+        let due: Vec<RunId> = self
+            .workspace
+            .wakes
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(run, _)| *run)
+            .collect();
         for run in due {
             if let Some(resident) = self.workspace.runs.get_mut(&run) {
                 let due = resident.wakes.iter().filter(|(_, at)| **at <= now);
@@ -339,8 +378,12 @@ impl Sequencer {
 
     fn settle_run(&mut self, run: RunId) -> Result<()> {
         loop {
-            let Some(resident) = self.workspace.runs.get_mut(&run) else { return Ok(()) };
-            let Some(key) = resident.ready.pop_first() else { break };
+            let Some(resident) = self.workspace.runs.get_mut(&run) else {
+                return Ok(());
+            };
+            let Some(key) = resident.ready.pop_first() else {
+                break;
+            };
             self.step_forward(run, &key)?;
         }
         self.end_run(run)?;
@@ -364,12 +407,21 @@ impl Sequencer {
             }
             Dispatched::Queued(Wait::Budget { path, amount }) => {
                 let ticket = self.take_ticket();
-                let waiter = Waiter { ticket, path, amount, owner: None };
-                self.workspace.waiting.insert(ticket, Waiting::Step(run, key.clone()));
+                let waiter = Waiter {
+                    ticket,
+                    path,
+                    amount,
+                    owner: None,
+                };
+                self.workspace
+                    .waiting
+                    .insert(ticket, Waiting::Step(run, key.clone()));
                 self.push(waiter);
                 Ok(())
             }
-            Dispatched::Queued(Wait::Circuit) => Err(Error::internal("a step waits for no breaker")),
+            Dispatched::Queued(Wait::Circuit) => {
+                Err(Error::internal("a step waits for no breaker"))
+            }
         }
     }
 
@@ -379,7 +431,9 @@ impl Sequencer {
     }
 
     fn end_run(&mut self, run: RunId) -> Result<()> {
-        let Some(resident) = self.workspace.runs.get(&run) else { return Ok(()) };
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
         let events = decide::advance::run_end(&self.view(), resident);
         self.commit(events)?;
         let resident = self.workspace.resident(run)?;
@@ -420,7 +474,11 @@ impl Sequencer {
 
     /// A run that has ended waits for nothing.
     fn leave_queues(&mut self, run: RunId) -> Result<()> {
-        let mine = self.workspace.waiting.iter().filter(|(_, waiting)| waiting.run_id() == run);
+        let mine = self
+            .workspace
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.run_id() == run);
         let tickets: Vec<Ticket> = mine.map(|(ticket, _)| *ticket).collect();
         for ticket in tickets {
             self.remove(ticket);
@@ -429,7 +487,9 @@ impl Sequencer {
             }
         }
         for slots in self.circuit_slots.values_mut() {
-            let (gone, rest) = std::mem::take(slots).into_iter().partition(|(id, _)| *id == run);
+            let (gone, rest) = std::mem::take(slots)
+                .into_iter()
+                .partition(|(id, _)| *id == run);
             *slots = rest;
             for (_, slot) in Vec::<(RunId, Slot)>::from(gone) {
                 let _ = slot.send(Err(run_ended(run)));
@@ -440,7 +500,10 @@ impl Sequencer {
 
     fn promise(&mut self, command: &Arc<Command>, slot: Slot, reply: Result<Reply>) {
         let command = Arc::clone(command);
-        self.batch.pending.push(Pending { command, reply: Some((slot, reply)) });
+        self.batch.pending.push(Pending {
+            command,
+            reply: Some((slot, reply)),
+        });
     }
 
     /// Puts a call where it waits for its turn.
@@ -458,8 +521,16 @@ impl Sequencer {
             }
             Wait::Budget { path, amount } => {
                 let ticket = self.take_ticket();
-                let owner = Owner { run: token.run_id, step: token.step.clone() };
-                let waiter = Waiter { ticket, path, amount, owner: Some(owner) };
+                let owner = Owner {
+                    run: token.run_id,
+                    step: token.step.clone(),
+                };
+                let waiter = Waiter {
+                    ticket,
+                    path,
+                    amount,
+                    owner: Some(owner),
+                };
                 let waiting = Waiting::Call(token.clone(), Arc::clone(call), command.id);
                 self.workspace.waiting.insert(ticket, waiting);
                 self.slots.insert(ticket, (Arc::clone(command), slot));
@@ -553,11 +624,17 @@ impl Sequencer {
 
     /// Runs and steps that stood still for an account ask again once there may be room.
     fn unblock_budgets(&mut self) -> Result<BTreeSet<RunId>> {
-        let runs: BTreeSet<RunId> =
-            self.workspace.budget_blocked.iter().map(|(run, _)| *run).collect();
+        let runs: BTreeSet<RunId> = self
+            .workspace
+            .budget_blocked
+            .iter()
+            .map(|(run, _)| *run)
+            .collect();
         let mut touched = BTreeSet::new();
         for run in runs {
-            let Some(resident) = self.workspace.runs.get(&run) else { continue };
+            let Some(resident) = self.workspace.runs.get(&run) else {
+                continue;
+            };
             let events = decide::limits::room(&self.view(), resident);
             if !events.is_empty() {
                 self.commit(events)?;
@@ -594,9 +671,15 @@ impl Sequencer {
         let batch = std::mem::take(&mut self.batch);
         let shared = serde_json::to_vec(&self.workspace.shared)
             .map_err(|e| Error::internal("the workspace cannot be written").with_source(e))?;
-        let runs = batch.runs.iter().filter_map(|run| Some((*run, self.closed_run(*run)?)));
+        let runs = batch
+            .runs
+            .iter()
+            .filter_map(|run| Some((*run, self.closed_run(*run)?)));
         let account = |id: &crate::budget::AccountId| {
-            self.workspace.accounts.get(id).map(|account| (id.clone(), account.clone()))
+            self.workspace
+                .accounts
+                .get(id)
+                .map(|account| (id.clone(), account.clone()))
         };
         let closed = ClosedBatch {
             workspace_id: self.workspace.workspace_id,
@@ -609,19 +692,27 @@ impl Sequencer {
             shared: shared.into(),
             evicted: std::mem::take(&mut self.evicted),
         };
-        let promised =
-            Promised { pending: batch.pending, effects: batch.effects, next_seq: self.next_seq };
+        let promised = Promised {
+            pending: batch.pending,
+            effects: batch.effects,
+            next_seq: self.next_seq,
+        };
         Ok(Some((closed, promised)))
     }
 
     fn closed_run(&self, run: RunId) -> Option<ClosedRun> {
         let resident = self.workspace.runs.get(&run)?;
-        let definition = resident.workflow.as_ref().map(|workflow| workflow.definition());
+        let definition = resident
+            .workflow
+            .as_ref()
+            .map(|workflow| workflow.definition());
         let mut agents: Vec<_> = match (&resident.run.created.subject, definition) {
             (crate::event::run::Subject::Session { agent }, _) => vec![agent.clone()],
-            (_, Some(definition)) => {
-                definition.steps().values().map(|step| step.agent.clone()).collect()
-            }
+            (_, Some(definition)) => definition
+                .steps()
+                .values()
+                .map(|step| step.agent.clone())
+                .collect(),
             (_, None) => Vec::new(),
         };
         agents.sort_unstable();
@@ -639,13 +730,27 @@ impl Sequencer {
         let run = &resident.run;
         let open = !run.status.is_terminal();
         let waits_for = |reason: BlockReason| {
-            run.steps.values().any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
+            run.steps
+                .values()
+                .any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
         };
-        let queued = self.workspace.waiting.values().any(|w| w.run_id() == run.run_id);
-        let out = run.steps.values().any(|s| s.live.is_some() || !s.abandoned.is_empty());
+        let queued = self
+            .workspace
+            .waiting
+            .values()
+            .any(|w| w.run_id() == run.run_id);
+        let out = run
+            .steps
+            .values()
+            .any(|s| s.live.is_some() || !s.abandoned.is_empty());
         let ready = open && run.paused.is_none() && self.can_move(resident);
         let agents = if open && waits_for(BlockReason::AgentUnavailable) {
-            resident.workflow.iter().flat_map(|w| w.definition().steps().values()).map(|s| s.agent.clone()).collect()
+            resident
+                .workflow
+                .iter()
+                .flat_map(|w| w.definition().steps().values())
+                .map(|s| s.agent.clone())
+                .collect()
         } else {
             Vec::new()
         };
@@ -679,9 +784,17 @@ impl Sequencer {
         for (key, step) in &resident.run.steps {
             if let Some(agent) = &step.agent {
                 let all = self.workspace.abandoned.entry(agent.clone()).or_default();
-                all.extend(step.abandoned.iter().map(|attempt| (run, key.clone(), *attempt)));
+                all.extend(
+                    step.abandoned
+                        .iter()
+                        .map(|attempt| (run, key.clone(), *attempt)),
+                );
             }
-            if step.block.as_ref().is_some_and(|b| b.reason == BlockReason::Budget) {
+            if step
+                .block
+                .as_ref()
+                .is_some_and(|b| b.reason == BlockReason::Budget)
+            {
                 self.workspace.budget_blocked.insert((run, key.clone()));
             }
         }
@@ -727,9 +840,15 @@ impl Sequencer {
         let mut owed = std::mem::take(&mut self.batch.pending);
         for (_, (command, slot)) in std::mem::take(&mut self.slots) {
             let again = Ok(Reply::Call(CallReply::Again));
-            owed.push(Pending { command, reply: Some((slot, again)) });
+            owed.push(Pending {
+                command,
+                reply: Some((slot, again)),
+            });
         }
-        for (_, slot) in std::mem::take(&mut self.circuit_slots).into_values().flatten() {
+        for (_, slot) in std::mem::take(&mut self.circuit_slots)
+            .into_values()
+            .flatten()
+        {
             let _ = slot.send(Ok(Reply::Call(CallReply::Again)));
         }
         owed
@@ -759,12 +878,18 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
 }
 
 fn clock_jumped(view: &View<'_>, expected: Timestamp) -> Decision {
-    let facts = crate::event::workspace::ClockJumped { wall: view.now, expected };
+    let facts = crate::event::workspace::ClockJumped {
+        wall: view.now,
+        expected,
+    };
     Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
 }
 
 fn poisoned() -> Error {
-    Error::new(ErrorKind::Unavailable, "the engine recovers its state from the log")
+    Error::new(
+        ErrorKind::Unavailable,
+        "the engine recovers its state from the log",
+    )
 }
 
 fn run_ended(run: RunId) -> Error {

@@ -28,22 +28,37 @@ impl NewPart {
     /// A JSON value in its canonical spelling.
     pub fn json(value: &Value) -> Self {
         let bytes = json::canonical(value).into();
-        Self { media_type: MediaType::Json, bytes, value: None }
+        Self {
+            media_type: MediaType::Json,
+            bytes,
+            value: None,
+        }
     }
 
     /// A JSON value that the run needs in memory.
     pub fn kept(value: &Arc<Value>) -> Self {
-        Self { value: Some(Arc::clone(value)), ..Self::json(value) }
+        Self {
+            value: Some(Arc::clone(value)),
+            ..Self::json(value)
+        }
     }
 
     /// A text.
     pub fn text(text: &str) -> Self {
-        Self { media_type: MediaType::Text, bytes: text.as_bytes().into(), value: None }
+        Self {
+            media_type: MediaType::Text,
+            bytes: text.as_bytes().into(),
+            value: None,
+        }
     }
 
     /// Bytes of no known form.
     pub const fn octets(bytes: Arc<[u8]>) -> Self {
-        Self { media_type: MediaType::Octets, bytes, value: None }
+        Self {
+            media_type: MediaType::Octets,
+            bytes,
+            value: None,
+        }
     }
 }
 
@@ -61,7 +76,11 @@ pub struct NewEvent {
 impl NewEvent {
     /// An event without content.
     pub fn new(run_id: RunId, kind: impl Into<EventKind>) -> Self {
-        Self { run_id, kind: kind.into(), parts: Vec::new() }
+        Self {
+            run_id,
+            kind: kind.into(),
+            parts: Vec::new(),
+        }
     }
 
     /// Adds a part.
@@ -217,12 +236,20 @@ pub enum Wait {
 impl Decision {
     /// No events, and a reply at once.
     pub const fn now(reply: Reply) -> Self {
-        Self { events: Vec::new(), effects: Vec::new(), answer: Answer::Now(reply) }
+        Self {
+            events: Vec::new(),
+            effects: Vec::new(),
+            answer: Answer::Now(reply),
+        }
     }
 
     /// Events, and a reply once they are durable.
     pub const fn durable(events: Vec<NewEvent>, reply: Reply) -> Self {
-        Self { events, effects: Vec::new(), answer: Answer::Durable(reply) }
+        Self {
+            events,
+            effects: Vec::new(),
+            answer: Answer::Durable(reply),
+        }
     }
 
     /// Events and nothing to say.
@@ -237,4 +264,3 @@ impl Decision {
         self
     }
 }
-

@@ -36,7 +36,10 @@ impl Sequencer {
         };
         let at = self.group.instant.now;
         let budget = self.workspace.settings.retry_budget;
-        self.workspace.shared.circuits.follow(&event.kind, at, attempt, &budget);
+        self.workspace
+            .shared
+            .circuits
+            .follow(&event.kind, at, attempt, &budget);
         self.next_seq += 1;
         self.batch.placed.push(Placed {
             seq,
@@ -57,8 +60,14 @@ impl Sequencer {
 
     /// Whether a reservation follows a refusal of the same call.
     fn attempt_of(&self, event: &NewEvent) -> Try {
-        let EventKind::ModelCallReserved(facts) = &event.kind else { return Try::First };
-        let run = self.workspace.runs.get(&event.run_id).map(|resident| &resident.run);
+        let EventKind::ModelCallReserved(facts) = &event.kind else {
+            return Try::First;
+        };
+        let run = self
+            .workspace
+            .runs
+            .get(&event.run_id)
+            .map(|resident| &resident.run);
         let call = run.and_then(|run| run.step(&facts.step)?.calls.get(&facts.ordinal));
         match call.map(|call| &call.state) {
             Some(CallState::Throttled { .. }) => Try::Again,
@@ -71,18 +80,25 @@ impl Sequencer {
             EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
             EventKind::WorkflowActivated(facts) => self.activated(facts)?,
             EventKind::BudgetLimitSet(facts) => {
-                let movement = Movement::SetLimit { limit: facts.limit, on_exceed: facts.on_exceed };
+                let movement = Movement::SetLimit {
+                    limit: facts.limit,
+                    on_exceed: facts.on_exceed,
+                };
                 let path = [facts.account.clone()].into_iter().collect();
                 self.post_shared(&[Posting { path, movement }], seq)?;
             }
             EventKind::PricesLoaded(facts) => {
                 self.workspace.shared.price_version = Some(facts.price_version);
             }
-            EventKind::CircuitOpened(facts) => drop(self.circuits_changed.insert(facts.model.clone())),
+            EventKind::CircuitOpened(facts) => {
+                drop(self.circuits_changed.insert(facts.model.clone()))
+            }
             EventKind::CircuitHalfOpened(facts) => {
                 self.circuits_changed.insert(facts.model.clone());
             }
-            EventKind::CircuitClosed(facts) => drop(self.circuits_changed.insert(facts.model.clone())),
+            EventKind::CircuitClosed(facts) => {
+                drop(self.circuits_changed.insert(facts.model.clone()))
+            }
             _ => {}
         }
         let run_seq = self.next_run_zero;
@@ -91,7 +107,10 @@ impl Sequencer {
     }
 
     fn published(&mut self, facts: &WorkflowPublished, event: &NewEvent) -> Result<()> {
-        let part = event.parts.first().ok_or_else(|| Error::internal("no definition"))?;
+        let part = event
+            .parts
+            .first()
+            .ok_or_else(|| Error::internal("no definition"))?;
         let row = WorkflowRow {
             workflow: facts.workflow.clone(),
             version: facts.version,
@@ -102,8 +121,11 @@ impl Sequencer {
         };
         let compiled = Workflow::from_canonical(&part.bytes)?;
         self.workspace.compiled.insert(row.hash, Arc::new(compiled));
-        let versions: &mut Versions =
-            self.workspace.workflows.entry(facts.workflow.clone()).or_default();
+        let versions: &mut Versions = self
+            .workspace
+            .workflows
+            .entry(facts.workflow.clone())
+            .or_default();
         versions.rows.insert(facts.version, row.clone());
         self.batch.workflows.push(row);
         Ok(())
@@ -146,20 +168,33 @@ impl Sequencer {
         let resident = self.workspace.runs.get_mut(&run_id);
         let resident = resident.ok_or_else(|| Error::not_found("run", run_id))?;
         let run_seq = resident.run.events;
-        let before = event.kind.step().and_then(|key| resident.run.step(key)).map(|step| {
-            (step.live, step.attempt, step.abandoned.clone(), step.agent.clone())
-        });
+        let before = event
+            .kind
+            .step()
+            .and_then(|key| resident.run.step(key))
+            .map(|step| {
+                (
+                    step.live,
+                    step.attempt,
+                    step.abandoned.clone(),
+                    step.agent.clone(),
+                )
+            });
         let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
         resident.follow(&event.kind, seq, value);
         if let Some((live, attempt, ..)) = &before
             && let (Some(epoch), Some(key)) = (live, event.kind.step())
         {
-            self.revoke(run_id, event, &Token {
-                epoch: *epoch,
+            self.revoke(
                 run_id,
-                step: key.clone(),
-                attempt: *attempt,
-            });
+                event,
+                &Token {
+                    epoch: *epoch,
+                    run_id,
+                    step: key.clone(),
+                    attempt: *attempt,
+                },
+            );
         }
         self.note_step(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
@@ -168,7 +203,9 @@ impl Sequencer {
 
     /// An attempt that lost its token without having said so itself is asked to stop.
     fn revoke(&mut self, run_id: RunId, event: &NewEvent, token: &Token) {
-        let Some(resident) = self.workspace.runs.get(&run_id) else { return };
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
         let step = resident.run.step(&token.step);
         if step.is_some_and(|step| step.live.is_some()) {
             return;
@@ -186,10 +223,17 @@ impl Sequencer {
     /// What the workspace keeps of the state of steps.
     fn note_step(&mut self, run_id: RunId, kind: &EventKind) {
         let Some(key) = kind.step() else { return };
-        let Some(resident) = self.workspace.runs.get(&run_id) else { return };
-        let Some(step) = resident.run.step(key) else { return };
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
+        let Some(step) = resident.run.step(key) else {
+            return;
+        };
         let place = (run_id, key.clone());
-        let budget = step.block.as_ref().is_some_and(|b| b.reason == BlockReason::Budget);
+        let budget = step
+            .block
+            .as_ref()
+            .is_some_and(|b| b.reason == BlockReason::Budget);
         if budget && step.status.0 == StepStatus::Blocked {
             self.workspace.budget_blocked.insert(place);
         } else {
@@ -198,7 +242,11 @@ impl Sequencer {
         if let Some(agent) = &step.agent {
             let all = self.workspace.abandoned.entry(agent.clone()).or_default();
             all.retain(|(run, step_key, _)| *run != run_id || step_key != key);
-            all.extend(step.abandoned.iter().map(|attempt| (run_id, key.clone(), *attempt)));
+            all.extend(
+                step.abandoned
+                    .iter()
+                    .map(|attempt| (run_id, key.clone(), *attempt)),
+            );
         }
         if let EventKind::StepDispatched(facts) = kind {
             self.set_deadline(run_id, facts);
@@ -247,9 +295,18 @@ impl Sequencer {
 
 fn circuit_event(model: ModelId, change: &Change) -> NewEvent {
     let kind: EventKind = match *change {
-        Change::Opened { failures, until } => CircuitOpened { model, failures, until }.into(),
+        Change::Opened { failures, until } => CircuitOpened {
+            model,
+            failures,
+            until,
+        }
+        .into(),
         Change::HalfOpened => CircuitHalfOpened { model }.into(),
         Change::Closed => CircuitClosed { model }.into(),
     };
-    NewEvent { run_id: RunId::ZERO, kind, parts: Vec::new() }
+    NewEvent {
+        run_id: RunId::ZERO,
+        kind,
+        parts: Vec::new(),
+    }
 }

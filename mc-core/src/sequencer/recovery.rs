@@ -49,17 +49,24 @@ fn first_events(found: &Recovered, sequencer: &Sequencer) -> Vec<NewEvent> {
     let workspace = sequencer.workspace();
     let mut events = Vec::new();
     if found.workspace.is_none() {
-        let facts =
-            WorkspaceCreated { workspace_id: workspace.workspace_id, format: LOG_FORMAT };
+        let facts = WorkspaceCreated {
+            workspace_id: workspace.workspace_id,
+            format: LOG_FORMAT,
+        };
         events.push(NewEvent::new(RunId::ZERO, facts));
     }
     let engine = env!("CARGO_PKG_VERSION").to_owned();
-    let facts = EpochStarted { epoch: found.lease.epoch, engine };
+    let facts = EpochStarted {
+        epoch: found.lease.epoch,
+        engine,
+    };
     events.push(NewEvent::new(RunId::ZERO, facts));
     let prices = &workspace.settings.prices;
     if workspace.shared.price_version != Some(prices.version()) {
-        let facts =
-            PricesLoaded { price_version: prices.version(), label: prices.label().to_owned() };
+        let facts = PricesLoaded {
+            price_version: prices.version(),
+            label: prices.label().to_owned(),
+        };
         events.push(NewEvent::new(RunId::ZERO, facts));
     }
     events
@@ -93,7 +100,10 @@ fn workspace(
         if row.active {
             versions.active = Some(row.version);
         }
-        compiled.insert(row.hash, Arc::new(Workflow::from_canonical(&row.definition)?));
+        compiled.insert(
+            row.hash,
+            Arc::new(Workflow::from_canonical(&row.definition)?),
+        );
     }
     let keys = RecentKeys::from(found.head.next_seq);
     Ok(Workspace {

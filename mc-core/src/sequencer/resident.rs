@@ -73,12 +73,17 @@ pub struct Loaded {
 impl Wanted {
     /// What a run needs.
     pub fn of(run: &Run) -> Self {
-        let mut wanted = Self { input: Some(run.input), ..Self::default() };
+        let mut wanted = Self {
+            input: Some(run.input),
+            ..Self::default()
+        };
         if run.status.is_terminal() {
             return wanted;
         }
         for (key, step) in &run.steps {
-            let Ok(name) = StepName::new(key.name()) else { continue };
+            let Ok(name) = StepName::new(key.name()) else {
+                continue;
+            };
             if let (Some(_), None, Some(input)) = (step.expansion, step.output, step.input) {
                 wanted.items.insert(name.clone(), input);
             }
@@ -90,7 +95,11 @@ impl Wanted {
             }
         }
         // Outputs of items are in the output of the step once that is there.
-        let Self { outputs, item_outputs, .. } = &mut wanted;
+        let Self {
+            outputs,
+            item_outputs,
+            ..
+        } = &mut wanted;
         item_outputs.retain(|(name, _), _| !outputs.contains_key(name));
         wanted
     }
@@ -117,10 +126,19 @@ impl Loaded {
 impl Resident {
     /// A run that has just been created.
     pub fn new(run: Run, workflow: Option<Arc<Workflow>>, input: Arc<Value>) -> Self {
-        let chain = (crate::audit::run_genesis(run.run_id, run.created.definition_hash.as_ref()), 0);
+        let chain = (
+            crate::audit::run_genesis(run.run_id, run.created.definition_hash.as_ref()),
+            0,
+        );
         let definition = workflow.as_ref().map(|workflow| workflow.definition());
-        let ready = definition.iter().flat_map(|d| d.roots().map(StepKey::of)).collect();
-        let open = definition.iter().flat_map(|d| d.steps().keys().cloned()).collect();
+        let ready = definition
+            .iter()
+            .flat_map(|d| d.roots().map(StepKey::of))
+            .collect();
+        let open = definition
+            .iter()
+            .flat_map(|d| d.steps().keys().cloned())
+            .collect();
         Self {
             open,
             live: BTreeSet::new(),
@@ -163,7 +181,10 @@ impl Resident {
         }
         for ((name, index), place) in &wanted.item_outputs {
             let output = loaded.take(*place)?;
-            this.item_outputs.entry(name.clone()).or_default().insert(*index, output);
+            this.item_outputs
+                .entry(name.clone())
+                .or_default()
+                .insert(*index, output);
         }
         this.fill_absent();
         this.derive();
@@ -175,12 +196,18 @@ impl Resident {
     fn fill_absent(&mut self) {
         let run = Arc::clone(&self.run);
         for (key, step) in &run.steps {
-            let Ok(name) = StepName::new(key.name()) else { continue };
+            let Ok(name) = StepName::new(key.name()) else {
+                continue;
+            };
             if step.status.0.is_terminal() && step.output.is_none() {
                 match key.index() {
                     None => drop(self.outputs.entry(name).or_default()),
                     Some(index) => {
-                        self.item_outputs.entry(name).or_default().entry(index).or_default();
+                        self.item_outputs
+                            .entry(name)
+                            .or_default()
+                            .entry(index)
+                            .or_default();
                     }
                 }
             }
@@ -192,7 +219,9 @@ impl Resident {
         let run = Arc::clone(&self.run);
         for (key, step) in &run.steps {
             self.note(key);
-            let name = StepName::new(key.name()).ok().filter(|_| key.index().is_none());
+            let name = StepName::new(key.name())
+                .ok()
+                .filter(|_| key.index().is_none());
             if let Some(name) = name.filter(|_| step.status.0.is_terminal()) {
                 self.open.remove(&name);
             }
@@ -219,7 +248,11 @@ impl Resident {
     /// Every step and item that waits is to be looked at.
     pub fn look_at_all(&mut self) {
         self.ready.extend(self.open.iter().map(StepKey::of));
-        let waiting = self.run.steps.iter().filter(|(_, s)| s.status.0 == StepStatus::Waiting);
+        let waiting = self
+            .run
+            .steps
+            .iter()
+            .filter(|(_, s)| s.status.0 == StepStatus::Waiting);
         self.ready.extend(waiting.map(|(key, _)| key.clone()));
     }
 
@@ -262,11 +295,13 @@ impl Resident {
             EventKind::StepSuspended(f) => self.look_at(&f.step),
             EventKind::RunResumed(_) => self.look_at_all(),
             EventKind::StepDispatched(f) => {
-                self.hold_seq.insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);
+                self.hold_seq
+                    .insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);
                 self.look_at_parent(&f.step);
             }
             EventKind::ModelCallReserved(f) if !f.extended.is_zero() => {
-                self.hold_seq.insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);
+                self.hold_seq
+                    .insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);
             }
             _ => {}
         }
@@ -285,10 +320,15 @@ impl Resident {
     }
 
     fn ended(&mut self, key: &StepKey, output: Option<Arc<Value>>) {
-        let Ok(name) = StepName::new(key.name()) else { return };
+        let Ok(name) = StepName::new(key.name()) else {
+            return;
+        };
         let output = output.unwrap_or_default();
         if let Some(index) = key.index() {
-            self.item_outputs.entry(name).or_default().insert(index, output);
+            self.item_outputs
+                .entry(name)
+                .or_default()
+                .insert(index, output);
             self.look_at_parent(key);
             return;
         }
@@ -298,7 +338,8 @@ impl Resident {
         self.outputs.insert(name.clone(), output);
         if let Some(workflow) = &self.workflow {
             let after = workflow.definition().dependents().get(&name);
-            self.ready.extend(after.into_iter().flatten().map(StepKey::of));
+            self.ready
+                .extend(after.into_iter().flatten().map(StepKey::of));
         }
     }
 
@@ -309,12 +350,20 @@ impl Resident {
 
     /// The outputs of the steps that no other step needs.
     pub fn results(&self) -> BTreeMap<StepName, Arc<Value>> {
-        let Some(workflow) = &self.workflow else { return BTreeMap::new() };
+        let Some(workflow) = &self.workflow else {
+            return BTreeMap::new();
+        };
         let last = |name: &&StepName| {
-            workflow.definition().dependents().get(*name).is_none_or(Vec::is_empty)
+            workflow
+                .definition()
+                .dependents()
+                .get(*name)
+                .is_none_or(Vec::is_empty)
                 && self.run.status_of(name) == StepStatus::Completed
         };
         let names = workflow.definition().steps().keys().filter(last);
-        names.filter_map(|n| self.outputs.get(n).map(|v| (n.clone(), Arc::clone(v)))).collect()
+        names
+            .filter_map(|n| self.outputs.get(n).map(|v| (n.clone(), Arc::clone(v))))
+            .collect()
     }
 }

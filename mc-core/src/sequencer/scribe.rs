@@ -10,9 +10,7 @@ use super::batch::{ClosedBatch, ClosedRun, Placed};
 use super::decision::NewPart;
 use crate::audit::{Frontier, Sealer};
 use crate::error::{Error, Result};
-use crate::event::{
-    EventKind, FACTS_VERSION, MAX_INLINE_PART_BYTES, Part, PartContent, Record,
-};
+use crate::event::{EventKind, FACTS_VERSION, MAX_INLINE_PART_BYTES, Part, PartContent, Record};
 use crate::id::{Digest, RunId, WorkspaceId};
 use crate::ports::{AccountRow, Batch, Blob, Entropy, RunRow, RunSummary, WorkspaceRow};
 use crate::run::{BlockReason, End, Run};
@@ -78,7 +76,10 @@ impl Scribe {
         for (id, account) in closed.accounts {
             let state = serde_json::to_vec(&account)
                 .map_err(|e| Error::internal("an account cannot be written").with_source(e))?;
-            batch.accounts.push(AccountRow { account: id.to_string().into(), state: state.into() });
+            batch.accounts.push(AccountRow {
+                account: id.to_string().into(),
+                state: state.into(),
+            });
         }
         batch.workspace.frontier = self.frontier.encode().into();
         batch.workspace.chain_head = self.zero.0;
@@ -132,7 +133,10 @@ impl Scribe {
         };
         let fresh = &batch.blobs[blobs_from..];
         let bytes = |_: RunId, digest: &Digest| {
-            fresh.iter().find(|blob| blob.digest == *digest).map(|blob| Arc::clone(&blob.bytes))
+            fresh
+                .iter()
+                .find(|blob| blob.digest == *digest)
+                .map(|blob| Arc::clone(&blob.bytes))
         };
         let hash = self.sealer.seal(&record, &prev, &bytes)?;
         match placed.run_id {
@@ -152,10 +156,19 @@ impl Scribe {
             PartContent::Inline(part.bytes)
         } else {
             let digest = Digest::of(&[&part.bytes]);
-            batch.blobs.push(Blob { family, digest, bytes: part.bytes });
+            batch.blobs.push(Blob {
+                family,
+                digest,
+                bytes: part.bytes,
+            });
             PartContent::Blob(digest)
         };
-        Part { salt, len, media_type: part.media_type, content }
+        Part {
+            salt,
+            len,
+            media_type: part.media_type,
+            content,
+        }
     }
 
     fn run_row(&self, run: RunId, state: &ClosedRun) -> Result<RunRow> {
@@ -172,7 +185,12 @@ impl Scribe {
 
 /// What lists and searches show of a run.
 pub fn summary(run: &Run, agents: Vec<crate::id::AgentName>) -> RunSummary {
-    let labels = run.created.labels.iter().map(|(k, v)| (k.clone(), Arc::clone(v))).collect();
+    let labels = run
+        .created
+        .labels
+        .iter()
+        .map(|(k, v)| (k.clone(), Arc::clone(v)))
+        .collect();
     RunSummary {
         run_id: run.run_id,
         workflow: run.workflow().map(|(name, _)| name.clone()),
@@ -220,5 +238,7 @@ fn blocked(run: &Run) -> String {
         BlockReason::Circuit | BlockReason::Signal => false,
     };
     let mut reasons = run.steps.values().filter_map(|step| step.block.as_ref());
-    reasons.find(|b| person(b.reason)).map_or(String::new(), |b| b.reason.as_str().to_owned())
+    reasons
+        .find(|b| person(b.reason))
+        .map_or(String::new(), |b| b.reason.as_str().to_owned())
 }

@@ -22,6 +22,10 @@ pub struct Token {
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}#{}@{}", self.run_id, self.step, self.attempt, self.epoch)
+        write!(
+            f,
+            "{}/{}#{}@{}",
+            self.run_id, self.step, self.attempt, self.epoch
+        )
     }
 }

@@ -172,17 +172,23 @@ const RECENT_KEYS: usize = 65_536;
 impl RecentKeys {
     /// Remembers nothing yet; look-ups below `floor` are too old.
     pub fn from(floor: u64) -> Self {
-        Self { floor, ..Self::default() }
+        Self {
+            floor,
+            ..Self::default()
+        }
     }
 
     /// The start that used a key.
     pub fn find(&self, workflow: &WorkflowName, key: &str) -> Option<&KeyRow> {
-        self.keys.get(&(workflow.clone(), Arc::from(key))).map(|(_, row)| row)
+        self.keys
+            .get(&(workflow.clone(), Arc::from(key)))
+            .map(|(_, row)| row)
     }
 
     /// Remembers a key that the event `seq` used.
     pub fn remember(&mut self, row: KeyRow, seq: u64) {
-        self.keys.insert((row.workflow.clone(), Arc::clone(&row.key)), (seq, row));
+        self.keys
+            .insert((row.workflow.clone(), Arc::clone(&row.key)), (seq, row));
         if self.keys.len() > RECENT_KEYS {
             let mut seqs: Vec<u64> = self.keys.values().map(|(seq, _)| *seq).collect();
             seqs.sort_unstable();
@@ -243,7 +249,9 @@ impl Workspace {
     /// # Errors
     /// `NotFound`: it is not in memory, so the caller has to page it in first or it does not exist.
     pub fn resident(&self, run: RunId) -> crate::error::Result<&Resident> {
-        self.runs.get(&run).ok_or_else(|| crate::error::Error::not_found("run", run))
+        self.runs
+            .get(&run)
+            .ok_or_else(|| crate::error::Error::not_found("run", run))
     }
 
     /// Abandoned attempts of an agent that are still out.
@@ -259,10 +267,14 @@ impl Workspace {
 
 impl Holders for ResidentBooks<'_> {
     fn kept(&self, owner: &Owner) -> Vec<Kept> {
-        let Some(resident) = self.0.runs.get(&owner.run) else { return Vec::new() };
-        let own = resident.run.holds.iter().filter(|(key, hold)| {
-            key.step == owner.step && !hold.is_in_doubt()
-        });
+        let Some(resident) = self.0.runs.get(&owner.run) else {
+            return Vec::new();
+        };
+        let own = resident
+            .run
+            .holds
+            .iter()
+            .filter(|(key, hold)| key.step == owner.step && !hold.is_in_doubt());
         own.map(|(_, hold)| Kept {
             owner: owner.clone(),
             path: hold.path().clone(),

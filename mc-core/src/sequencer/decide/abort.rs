@@ -3,9 +3,9 @@
 use super::View;
 use super::attempt_end::end_calls;
 use crate::error::Result;
+use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{StepBlocked, StepCancelled};
-use crate::event::BlockReason;
 use crate::id::{RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::{Run, RunTrigger, Step, refuse_run, run_after};
@@ -21,7 +21,12 @@ pub fn abort(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     if run_after(resident.run.status, RunTrigger::Abort).is_none() {
         return Err(refuse_run(resident.run.status, RunTrigger::Abort).with_context("run", run_id));
     }
-    Ok(Decision::events(all(view, resident, AbortReason::Operator, None)))
+    Ok(Decision::events(all(
+        view,
+        resident,
+        AbortReason::Operator,
+        None,
+    )))
 }
 
 /// Ends a run because a policy left no way on and nobody is there to decide.
@@ -31,7 +36,14 @@ pub fn by_policy(
     code: &str,
     blocked: Option<&StepKey>,
 ) -> Vec<NewEvent> {
-    all(view, resident, AbortReason::Policy { code: code.to_owned() }, blocked)
+    all(
+        view,
+        resident,
+        AbortReason::Policy {
+            code: code.to_owned(),
+        },
+        blocked,
+    )
 }
 
 /// Every event of a run's end.
@@ -53,7 +65,11 @@ pub fn all(
 /// Cancels every step to which something happened and that has not ended.
 ///
 /// A step whose effect cannot be undone and whose attempt is out is in doubt instead.
-pub fn cancel_steps(run: &Run, just_blocked: Option<&StepKey>, spare: Option<&StepKey>) -> Vec<NewEvent> {
+pub fn cancel_steps(
+    run: &Run,
+    just_blocked: Option<&StepKey>,
+    spare: Option<&StepKey>,
+) -> Vec<NewEvent> {
     let mut events = Vec::new();
     for (key, step) in &run.steps {
         if !step.status.0.is_terminal() && Some(key) != spare {
@@ -80,13 +96,20 @@ pub fn cancel_one(run: &Run, key: &StepKey, step: &Step, events: &mut Vec<NewEve
         events.push(NewEvent::new(run.run_id, facts));
         return;
     }
-    if step.block.as_ref().is_some_and(|block| block.reason == BlockReason::InDoubt) {
+    if step
+        .block
+        .as_ref()
+        .is_some_and(|block| block.reason == BlockReason::InDoubt)
+    {
         return;
     }
     if step.live.is_some() {
         let (doubts, released) = end_calls(run, key, "aborted");
         events.extend(doubts);
-        let facts = StepCancelled { step: key.clone(), released };
+        let facts = StepCancelled {
+            step: key.clone(),
+            released,
+        };
         events.push(NewEvent::new(run.run_id, facts));
         return;
     }
@@ -94,6 +117,9 @@ pub fn cancel_one(run: &Run, key: &StepKey, step: &Step, events: &mut Vec<NewEve
 }
 
 fn cancelled(run: &Run, key: &StepKey) -> NewEvent {
-    let facts = StepCancelled { step: key.clone(), released: crate::budget::Amount::ZERO };
+    let facts = StepCancelled {
+        step: key.clone(),
+        released: crate::budget::Amount::ZERO,
+    };
     NewEvent::new(run.run_id, facts)
 }

@@ -3,9 +3,9 @@
 use super::dispatch::{Candidate, Dispatched, dispatch};
 use super::{View, abort, expand, is_waiting};
 use crate::error::Result;
+use crate::event::StepStatus;
 use crate::event::run::{AbortReason, PauseReason, RunCompleted, RunFailed, RunPaused, RunSealed};
 use crate::event::step::{SkipReason, StepFailed, StepSkipped};
-use crate::event::StepStatus;
 use crate::id::{Digest, StepKey, StepName};
 use crate::run::Run;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
@@ -43,12 +43,25 @@ pub fn next_step(view: &View<'_>, resident: &Resident, key: &StepKey) -> Result<
     if !is_waiting(run.step(key)) || run.paused.is_some() {
         return Ok(Dispatched::NotNow);
     }
-    first_look(view, &Candidate { resident, name, key, step })
+    first_look(
+        view,
+        &Candidate {
+            resident,
+            name,
+            key,
+            step,
+        },
+    )
 }
 
 /// A step that has not gone out, or that goes out again.
 fn first_look(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched> {
-    let Candidate { resident, key, step, .. } = *candidate;
+    let Candidate {
+        resident,
+        key,
+        step,
+        ..
+    } = *candidate;
     let run = &resident.run;
     // What it needs was judged when it went out first.
     if run.step(key).is_none_or(|s| s.attempt == 0) {
@@ -77,7 +90,11 @@ fn skip(run: &Run, step: StepKey, reason: SkipReason) -> Dispatched {
 
 /// A step that fails before it ever went out.
 pub fn fail(run: &Run, step: StepKey, code: &str, message: &str) -> Dispatched {
-    let facts = StepFailed { step, code: code.to_owned(), tolerated: false };
+    let facts = StepFailed {
+        step,
+        code: code.to_owned(),
+        tolerated: false,
+    };
     let event = NewEvent::new(run.run_id, facts).with(NewPart::text(message));
     Dispatched::Decided(Decision::events(vec![event]))
 }
@@ -110,30 +127,46 @@ fn needs(run: &Run, step: &Step) -> Needs {
             let lost = |(status, tolerated): &(StepStatus, bool)| {
                 *status == StepStatus::Cancelled || (*status == StepStatus::Failed && !tolerated)
             };
-            if statuses.iter().any(lost) { Needs::Unreachable } else { Needs::Met }
+            if statuses.iter().any(lost) {
+                Needs::Unreachable
+            } else {
+                Needs::Met
+            }
         }
     }
 }
 
 fn condition(resident: &Resident, step: &Step) -> std::result::Result<bool, String> {
-    let scope = Scope { inputs: &resident.input, outputs: &resident.outputs, item: None };
+    let scope = Scope {
+        inputs: &resident.input,
+        outputs: &resident.outputs,
+        item: None,
+    };
     chain::runs(step, &scope).map_err(|fault| fault.to_string())
 }
 
 /// Needs that a join no longer waits for: those that nobody else can still use.
 pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
-    let definition = resident.workflow.as_ref().map(|workflow| workflow.definition());
+    let definition = resident
+        .workflow
+        .as_ref()
+        .map(|workflow| workflow.definition());
     let found = definition.and_then(|d| d.steps().get_key_value(key.name()));
-    let (Some(definition), Some((name, step))) = (definition, found) else { return Vec::new() };
+    let (Some(definition), Some((name, step))) = (definition, found) else {
+        return Vec::new();
+    };
     let run = &resident.run;
     if step.join == Join::All || run.status_of(name) == StepStatus::Waiting {
         return Vec::new();
     }
     let mut events = Vec::new();
     for need in &step.needs {
-        let wanted = definition.dependents().get(need).into_iter().flatten().any(|after| {
-            after != name && run.status_of(after) == StepStatus::Waiting
-        });
+        let wanted = definition
+            .dependents()
+            .get(need)
+            .into_iter()
+            .flatten()
+            .any(|after| after != name && run.status_of(after) == StepStatus::Waiting);
         if run.status_of(need).is_terminal() || wanted {
             continue;
         }
@@ -144,7 +177,11 @@ pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
 
 fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     let mut any = false;
-    for (key, step) in run.steps.iter().filter(|(key, _)| key.name() == name.as_str()) {
+    for (key, step) in run
+        .steps
+        .iter()
+        .filter(|(key, _)| key.name() == name.as_str())
+    {
         any |= key.index().is_none();
         if !step.status.0.is_terminal() {
             abort::cancel_one(run, key, step, events);
@@ -152,7 +189,10 @@ fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     }
     if !any {
         let released = crate::budget::Amount::ZERO;
-        let facts = crate::event::step::StepCancelled { step: StepKey::of(name), released };
+        let facts = crate::event::step::StepCancelled {
+            step: StepKey::of(name),
+            released,
+        };
         events.push(NewEvent::new(run.run_id, facts));
     }
 }
@@ -160,7 +200,12 @@ fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
 /// What a step that failed for good does to its run.
 pub fn after_failure(resident: &Resident, key: &StepKey) -> Option<OnFailure> {
     let name = key.name();
-    resident.workflow.as_ref()?.definition().step(name).map(|step| step.on_failure)
+    resident
+        .workflow
+        .as_ref()?
+        .definition()
+        .step(name)
+        .map(|step| step.on_failure)
 }
 
 /// How the run ends, if it does: a step failed, or every step has ended.
@@ -184,24 +229,37 @@ fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> 
     let mut events = abort::cancel_steps(run, None, Some(key));
     let denied = code == "policy_denied" || code == "budget_exceeded";
     if run.created.policy.unattended && denied {
-        let reason = AbortReason::Policy { code: code.to_owned() };
+        let reason = AbortReason::Policy {
+            code: code.to_owned(),
+        };
         return abort::all(view, resident, reason, None);
     }
-    let facts = RunFailed { step: key.clone(), code: code.to_owned() };
+    let facts = RunFailed {
+        step: key.clone(),
+        code: code.to_owned(),
+    };
     events.push(NewEvent::new(run.run_id, facts));
     events
 }
 
 /// The run pauses because a step ran out of attempts.
 pub fn pause_after_failure(run: &Run, step: StepKey) -> NewEvent {
-    NewEvent::new(run.run_id, RunPaused { reason: PauseReason::StepFailed { step } })
+    NewEvent::new(
+        run.run_id,
+        RunPaused {
+            reason: PauseReason::StepFailed { step },
+        },
+    )
 }
 
 /// The seal, once the run has ended and nothing of it is open.
 pub fn seal(run: &Run) -> Option<NewEvent> {
     let due = run.status.is_terminal() && !run.sealed && run.is_settled();
     due.then(|| {
-        let facts = RunSealed { event_count: run.events, last_event_hash: Digest::ZERO };
+        let facts = RunSealed {
+            event_count: run.events,
+            last_event_hash: Digest::ZERO,
+        };
         NewEvent::new(run.run_id, facts)
     })
 }

@@ -39,8 +39,13 @@ pub fn fail(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decisi
     let Some((resident, step)) = view.live(token) else {
         return fail_late(view, token, request);
     };
-    let open = CallState::Open { attempt: token.attempt };
-    let call = step.calls.get(&request.ordinal).filter(|call| call.state == open);
+    let open = CallState::Open {
+        attempt: token.attempt,
+    };
+    let call = step
+        .calls
+        .get(&request.ordinal)
+        .filter(|call| call.state == open);
     let (Some(call), Some(model)) = (call, call.and_then(|call| call.model.as_ref())) else {
         let message = format!("call {} is not open", request.ordinal);
         return Err(Error::new(ErrorKind::InvalidTransition, message)
@@ -48,12 +53,25 @@ pub fn fail(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decisi
             .with_detail(Detail::AlreadyCompleted));
     };
     let hold = Holding::of(&resident.run, token, request.ordinal);
-    let failed = Failed { view, token, request, resident, step, call, model, hold };
+    let failed = Failed {
+        view,
+        token,
+        request,
+        resident,
+        step,
+        call,
+        model,
+        hold,
+    };
     Ok(failed.decide())
 }
 
 fn now(events: Vec<NewEvent>, end: CallEnd) -> Decision {
-    Decision { events, effects: Vec::new(), answer: Answer::Now(Reply::CallEnded(end)) }
+    Decision {
+        events,
+        effects: Vec::new(),
+        answer: Answer::Now(Reply::CallEnded(end)),
+    }
 }
 
 impl Failed<'_> {
@@ -99,25 +117,38 @@ impl Failed<'_> {
                 let event = NewEvent::new(self.token.run_id, facts);
                 now(vec![event], CallEnd::Throttled(retry_at))
             }
-            None => now(vec![self.released(Some("throttled_too_long"))], CallEnd::GaveUp),
+            None => now(
+                vec![self.released(Some("throttled_too_long"))],
+                CallEnd::GaveUp,
+            ),
         }
     }
 
     fn refused_before(&self) -> (Timestamp, u32) {
-        self.call.refused.map_or((self.view.now, 0), |refused| (refused.since, refused.times))
+        self.call
+            .refused
+            .map_or((self.view.now, 0), |refused| (refused.since, refused.times))
     }
 
     fn retry_at(&self, since: Timestamp, refusals: u32) -> Option<Timestamp> {
-        let defined = self.resident.workflow.as_ref().map(|w| w.definition().model_retry());
+        let defined = self
+            .resident
+            .workflow
+            .as_ref()
+            .map(|w| w.definition().model_retry());
         let defined = defined.unwrap_or_default();
         let max_elapsed =
             Duration::from_millis(self.resident.run.created.policy.model_retry_max_elapsed_ms);
         let policy = ModelRetry::new(*defined.backoff(), max_elapsed).unwrap_or(defined);
         let now = self.view.now;
         let asked = self.request.retry_after_ms.map(Duration::from_millis);
-        let delay =
-            policy.next_delay(refusals + 1, now.since(since), asked, self.view.random)?;
-        let planned = self.view.workspace.shared.circuits.plan(self.model, now.after(delay));
+        let delay = policy.next_delay(refusals + 1, now.since(since), asked, self.view.random)?;
+        let planned = self
+            .view
+            .workspace
+            .shared
+            .circuits
+            .plan(self.model, now.after(delay));
         Some(planned)
     }
 
@@ -177,9 +208,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         (CallOutcome::Release | CallOutcome::Throttled, Some(hold)) => {
             (*hold.amount(), crate::budget::Amount::ZERO, "released")
         }
-        (CallOutcome::SettleReserved(_), Some(hold)) => {
-            (*hold.amount(), *hold.amount(), "settled")
-        }
+        (CallOutcome::SettleReserved(_), Some(hold)) => (*hold.amount(), *hold.amount(), "settled"),
         (CallOutcome::InDoubt, _) | (_, None) => {
             return Ok(Decision::now(Reply::CallEnded(CallEnd::InDoubt)));
         }

@@ -8,22 +8,20 @@ use std::sync::Arc;
 
 use super::journal::{self, Found};
 use super::{View, refusal};
+use crate::budget::OnExceed;
 use crate::budget::{Amount, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
+use crate::event::BlockReason;
 use crate::event::call::{ModelCallDenied, ModelCallReserved};
 use crate::event::run::{AbortReason, PauseReason, RunPaused};
 use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked, StepUnblocked};
 use crate::event::workspace::CircuitHalfOpened;
-use crate::event::BlockReason;
-use crate::budget::OnExceed;
 use crate::id::{AgentName, RunId};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
 use crate::sequencer::command::ReserveCall;
-use crate::sequencer::decision::{
-    Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait,
-};
+use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::workspace::ResidentBooks;
@@ -54,10 +52,19 @@ fn reply(reply: CallReply) -> Reply {
 pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Result<Decision> {
     let (resident, step) = view.require_live(token)?;
     if call.messages.len() >= usize::from(u16::MAX) {
-        return Err(Error::invalid("messages", "a request has at most 65,534 messages"));
+        return Err(Error::invalid(
+            "messages",
+            "a request has at most 65,534 messages",
+        ));
     }
-    let mut asking =
-        Asking { view: *view, token, call, resident, step, events: Vec::new() };
+    let mut asking = Asking {
+        view: *view,
+        token,
+        call,
+        resident,
+        step,
+        events: Vec::new(),
+    };
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
             return Ok(Decision::now(reply(CallReply::Answered { seq })));
@@ -79,19 +86,26 @@ impl Asking<'_> {
     fn price(mut self) -> Result<Decision> {
         let settings = &self.view.workspace.settings;
         let quote =
-            settings.prices.quote(&self.call.model, self.view.now, &settings.unknown_models);
+            settings
+                .prices
+                .quote(&self.call.model, self.view.now, &settings.unknown_models);
         let Some(quote) = quote else {
             return Ok(self.deny_by_policy("unknown_model"));
         };
-        let bound = reserve_bound(&quote.price, &self.call_bound())
-            .map_err(|fault| Error::invalid("bound", "the call cannot be priced").with_source(fault))?;
+        let bound = reserve_bound(&quote.price, &self.call_bound()).map_err(|fault| {
+            Error::invalid("bound", "the call cannot be priced").with_source(fault)
+        })?;
         let amount = Amount {
             money: bound.money,
             input_tokens: bound.input_tokens,
             output_tokens: bound.output_tokens,
             calls: 1,
         };
-        let max_output = self.call.bound.max_output_tokens.or(quote.price.max_output_tokens);
+        let max_output = self
+            .call
+            .bound
+            .max_output_tokens
+            .or(quote.price.max_output_tokens);
         if let Some(decision) = self.circuit() {
             return Ok(decision);
         }
@@ -114,8 +128,13 @@ impl Asking<'_> {
         let model = &self.call.model;
         let settings = &self.view.workspace.settings.breaker;
         let breaker = self.view.workspace.shared.circuits.breaker(model);
-        if breaker.decide(Trigger::Due, self.view.now, settings).is_some() {
-            let facts = CircuitHalfOpened { model: model.clone() };
+        if breaker
+            .decide(Trigger::Due, self.view.now, settings)
+            .is_some()
+        {
+            let facts = CircuitHalfOpened {
+                model: model.clone(),
+            };
             self.events.push(NewEvent::new(RunId::ZERO, facts));
             self.unblock();
             return None;
@@ -138,15 +157,21 @@ impl Asking<'_> {
             Some(until) => Answer::Now(reply(CallReply::WaitUntil(until))),
             None => Answer::Queued(Wait::Circuit),
         };
-        Some(Decision { events, effects: Vec::new(), answer })
+        Some(Decision {
+            events,
+            effects: Vec::new(),
+            answer,
+        })
     }
 
     /// The step is no longer held up by a breaker.
     fn unblock(&mut self) {
         let reason = self.step.block.as_ref().map(|block| block.reason);
         if reason == Some(BlockReason::Circuit) {
-            let facts =
-                StepUnblocked { step: self.token.step.clone(), reason: BlockReason::Circuit };
+            let facts = StepUnblocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Circuit,
+            };
             self.events.push(NewEvent::new(self.token.run_id, facts));
         }
     }
@@ -175,22 +200,36 @@ impl Asking<'_> {
             return self.deny_by_policy("no_agent");
         };
         let path = run.path(&self.token.step, &agent);
-        let owner = Owner { run: run.run_id, step: self.token.step.clone() };
+        let owner = Owner {
+            run: run.run_id,
+            step: self.token.step.clone(),
+        };
         let ticket = self.view.workspace.next_ticket;
-        let mut waiter = Waiter { ticket, path, amount: short, owner: Some(owner) };
+        let mut waiter = Waiter {
+            ticket,
+            path,
+            amount: short,
+            owner: Some(owner),
+        };
         let books = ResidentBooks(self.view.workspace);
         if other.is_none()
             && run.workflow().is_none()
             && let Some(block) = self.block(&waiter.path, short)
         {
-            let wanted = Waiter { amount: block, ..waiter.clone() };
+            let wanted = Waiter {
+                amount: block,
+                ..waiter.clone()
+            };
             if self.view.workspace.queue.judge(&books, &wanted) == Verdict::Fits {
                 waiter.amount = block;
             }
         }
         match self.view.workspace.queue.judge(&books, &waiter) {
             Verdict::Fits => self.allow(amount, waiter.amount, max_output),
-            Verdict::Contended { only_doubt, failing } => {
+            Verdict::Contended {
+                only_doubt,
+                failing,
+            } => {
                 let stuck = only_doubt && self.step.block.is_none();
                 if stuck && run.created.policy.unattended {
                     return self.exceeded(amount, failing, OnExceed::Abort);
@@ -216,26 +255,41 @@ impl Asking<'_> {
             .min()?;
         let share = tightest.as_nano().saturating_mul(BLOCK_PERCENT) / 100;
         let block = crate::money::NanoUsd::from_nano(share.min(BLOCK_MAX_NANO));
-        (block > short.money).then_some(Amount { money: block, ..short })
+        (block > short.money).then_some(Amount {
+            money: block,
+            ..short
+        })
     }
 
     fn blocked(&self, failing: Vec<FailingAccount>) -> NewEvent {
-        let asker = refusal::Asker { resident: self.resident, key: &self.token.step };
+        let asker = refusal::Asker {
+            resident: self.resident,
+            key: &self.token.step,
+        };
         refusal::blocked(&asker, "only_doubt", failing)
     }
 
     fn queue(mut self, waiter: Waiter, events: Vec<NewEvent>) -> Decision {
         // A diverged journal is written once the call is let through; it is found again then.
         self.events.clear();
-        let wait = Wait::Budget { path: waiter.path, amount: waiter.amount };
-        Decision { events, effects: Vec::new(), answer: Answer::Queued(wait) }
+        let wait = Wait::Budget {
+            path: waiter.path,
+            amount: waiter.amount,
+        };
+        Decision {
+            events,
+            effects: Vec::new(),
+            answer: Answer::Queued(wait),
+        }
     }
 
     fn allow(mut self, amount: Amount, extended: Amount, max_output: Option<u64>) -> Decision {
         let reason = self.step.block.as_ref().map(|block| block.reason);
         if reason == Some(BlockReason::Budget) {
-            let facts =
-                StepUnblocked { step: self.token.step.clone(), reason: BlockReason::Budget };
+            let facts = StepUnblocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Budget,
+            };
             self.events.push(NewEvent::new(self.token.run_id, facts));
         }
         let own = self.agent().cloned();
@@ -244,7 +298,11 @@ impl Asking<'_> {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
             ordinal: self.call.place.ordinal,
-            extended: if own.is_some() { Amount::ZERO } else { extended },
+            extended: if own.is_some() {
+                Amount::ZERO
+            } else {
+                extended
+            },
             agent: own,
             model: self.call.model.clone(),
             request: self.call.place.request,
@@ -255,14 +313,27 @@ impl Asking<'_> {
         let mut event = NewEvent::new(self.token.run_id, facts);
         event.parts = self.call.messages.iter().map(NewPart::json).collect();
         self.events.push(event);
-        let reply = reply(CallReply::Allowed { max_output_tokens: max_output });
-        let answer = if durable { Answer::Now(reply) } else { Answer::Durable(reply) };
-        Decision { events: self.events, effects: Vec::new(), answer }
+        let reply = reply(CallReply::Allowed {
+            max_output_tokens: max_output,
+        });
+        let answer = if durable {
+            Answer::Now(reply)
+        } else {
+            Answer::Durable(reply)
+        };
+        Decision {
+            events: self.events,
+            effects: Vec::new(),
+            answer,
+        }
     }
 
     /// Whether the hold that the call lies in is on disk.
     fn is_durable(&self) -> bool {
-        self.resident.hold_seq.get(&self.escrow()).is_none_or(|seq| *seq < self.view.durable)
+        self.resident
+            .hold_seq
+            .get(&self.escrow())
+            .is_none_or(|seq| *seq < self.view.durable)
     }
 
     fn denied(&self, code: &str, requested: Amount, failing: Vec<FailingAccount>) -> NewEvent {
@@ -328,7 +399,10 @@ impl Asking<'_> {
             released,
         };
         events.push(NewEvent::new(run.run_id, facts));
-        let asker = refusal::Asker { resident: self.resident, key: &self.token.step };
+        let asker = refusal::Asker {
+            resident: self.resident,
+            key: &self.token.step,
+        };
         events.push(refusal::blocked(&asker, "exceeded", failing.to_vec()));
         let reason = PauseReason::Budget { account };
         events.push(NewEvent::new(run.run_id, RunPaused { reason }));
@@ -339,6 +413,9 @@ impl Asking<'_> {
 /// The error that names every account that refuses.
 pub fn exceeded_error(failing: &[FailingAccount]) -> Error {
     let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
-    Error::new(ErrorKind::BudgetExceeded, format!("it can never fit: {}", all.join("; ")))
-        .with_detail(Detail::Accounts(failing.to_vec()))
+    Error::new(
+        ErrorKind::BudgetExceeded,
+        format!("it can never fit: {}", all.join("; ")),
+    )
+    .with_detail(Detail::Accounts(failing.to_vec()))
 }

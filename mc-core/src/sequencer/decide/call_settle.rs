@@ -49,17 +49,32 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     let mut events = vec![settled(view, token, answer, model, &hold, &charge)];
     let same = repeats(step.calls.values(), call.request, digest(answer));
     let breached = breaches(view, resident, &hold, &charge);
-    let over = breached.first().map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
-    events.extend(breached.into_iter().map(|(account, _, over)| {
-        NewEvent::new(run.run_id, BudgetBreached { account, over })
-    }));
+    let over = breached
+        .first()
+        .map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
+    events.extend(
+        breached
+            .into_iter()
+            .map(|(account, _, over)| NewEvent::new(run.run_id, BudgetBreached { account, over })),
+    );
     if let Some((account, on_exceed)) = over.filter(|_| run.workflow().is_some()) {
-        events.extend(halt(view, resident, token, answer.ordinal, &account, on_exceed));
+        events.extend(halt(
+            view,
+            resident,
+            token,
+            answer.ordinal,
+            &account,
+            on_exceed,
+        ));
     } else if same >= 3 && run.workflow().is_some() {
         events.extend(no_progress(view, resident, token, answer));
     }
     let answer = crate::sequencer::decision::Answer::Now(Reply::Done);
-    Ok(Decision { events, effects: Vec::new(), answer })
+    Ok(Decision {
+        events,
+        effects: Vec::new(),
+        answer,
+    })
 }
 
 fn open_call<'a>(
@@ -67,13 +82,19 @@ fn open_call<'a>(
     token: &Token,
     ordinal: u32,
 ) -> Result<(&'a Call, &'a ModelId)> {
-    let open = call.filter(|call| call.state == CallState::Open { attempt: token.attempt });
-    open.and_then(|call| call.model.as_ref().map(|model| (call, model))).ok_or_else(|| {
-        let message = format!("call {ordinal} is not open: it was never reserved or has ended");
-        Error::new(ErrorKind::InvalidTransition, message)
-            .with_context("token", token)
-            .with_detail(crate::error::Detail::AlreadyCompleted)
-    })
+    let open = call.filter(|call| {
+        call.state
+            == CallState::Open {
+                attempt: token.attempt,
+            }
+    });
+    open.and_then(|call| call.model.as_ref().map(|model| (call, model)))
+        .ok_or_else(|| {
+            let message = format!("call {ordinal} is not open: it was never reserved or has ended");
+            Error::new(ErrorKind::InvalidTransition, message)
+                .with_context("token", token)
+                .with_detail(crate::error::Detail::AlreadyCompleted)
+        })
 }
 
 /// What holds a call's money.
@@ -96,18 +117,33 @@ impl Holding {
     pub fn of(run: &Run, token: &Token, ordinal: u32) -> Self {
         let key = HoldKey::call(token.step.clone(), token.attempt, ordinal);
         if let Some(hold) = run.holds.get(&key) {
-            return Self { drawn: *hold.amount(), hold: Some(hold.clone()), own: Own::Yes };
+            return Self {
+                drawn: *hold.amount(),
+                hold: Some(hold.clone()),
+                own: Own::Yes,
+            };
         }
-        let escrow = run.holds.get(&HoldKey::escrow(token.step.clone(), token.attempt));
+        let escrow = run
+            .holds
+            .get(&HoldKey::escrow(token.step.clone(), token.attempt));
         let drawn = escrow.and_then(|hold| hold.draws().get(&ordinal)).copied();
         let hold = drawn.and(escrow.cloned());
-        Self { drawn: drawn.unwrap_or_default(), hold, own: Own::No }
+        Self {
+            drawn: drawn.unwrap_or_default(),
+            hold,
+            own: Own::No,
+        }
     }
 
     /// What leaves the hold for a cost, and what a hold of its own then gives back.
     pub fn settle(&self, ordinal: u32, actual: Amount) -> (Amount, Amount) {
-        let Some(mut hold) = self.hold.clone() else { return (Amount::ZERO, Amount::ZERO) };
-        let held = hold.settle(ordinal, actual).map(|s| s.held).unwrap_or_default();
+        let Some(mut hold) = self.hold.clone() else {
+            return (Amount::ZERO, Amount::ZERO);
+        };
+        let held = hold
+            .settle(ordinal, actual)
+            .map(|s| s.held)
+            .unwrap_or_default();
         let released = match self.own {
             Own::Yes => hold.close().unwrap_or_default(),
             Own::No => Amount::ZERO,
@@ -136,25 +172,46 @@ pub fn charge_of(
 ) -> Result<Charge> {
     let Some(usage) = answer.usage else {
         let usage = Usage::default();
-        return Ok(Charge { actual: drawn, usage, flags: vec!["usage_missing".to_owned()] });
+        return Ok(Charge {
+            actual: drawn,
+            usage,
+            flags: vec!["usage_missing".to_owned()],
+        });
     };
     let settings = &view.workspace.settings;
-    let terms = Terms { at: view.now, missing: Missing::Dearest, ..Terms::default() };
-    let charged =
-        Charged { request: model, response: answer.model.as_ref(), usage: &usage, terms };
-    let cost = charge(&settings.prices, &settings.unknown_models, &charged)
-        .map_err(|fault| Error::invalid("usage", "this usage cannot be priced").with_source(fault))?;
+    let terms = Terms {
+        at: view.now,
+        missing: Missing::Dearest,
+        ..Terms::default()
+    };
+    let charged = Charged {
+        request: model,
+        response: answer.model.as_ref(),
+        usage: &usage,
+        terms,
+    };
+    let cost = charge(&settings.prices, &settings.unknown_models, &charged).map_err(|fault| {
+        Error::invalid("usage", "this usage cannot be priced").with_source(fault)
+    })?;
     let actual = Amount {
         money: cost.money,
         input_tokens: usage.input_tokens(),
         output_tokens: usage.output_tokens(),
         calls: 1,
     };
-    let mut flags: Vec<String> = cost.flags.iter().map(|flag| flag.code().to_owned()).collect();
+    let mut flags: Vec<String> = cost
+        .flags
+        .iter()
+        .map(|flag| flag.code().to_owned())
+        .collect();
     if !actual.fits_in(&drawn) && !drawn.is_zero() {
         flags.push("overrun".to_owned());
     }
-    Ok(Charge { actual, usage, flags })
+    Ok(Charge {
+        actual,
+        usage,
+        flags,
+    })
 }
 
 fn digest(answer: &SettleCall) -> Digest {
@@ -185,7 +242,9 @@ fn settled(
         flags: charge.flags.clone(),
     };
     let mut event = NewEvent::new(token.run_id, facts).with(NewPart::json(&answer.answer));
-    event.parts.extend(answer.reasoning.as_ref().map(NewPart::json));
+    event
+        .parts
+        .extend(answer.reasoning.as_ref().map(NewPart::json));
     event
 }
 
@@ -197,7 +256,8 @@ fn repeats<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer: D
             seen.observe(call.request, answer);
         }
     }
-    seen.observe(request, answer).map_or(0, |repeats| repeats.times)
+    seen.observe(request, answer)
+        .map_or(0, |repeats| repeats.times)
 }
 
 fn no_progress(
@@ -225,7 +285,12 @@ fn no_progress(
             events.extend(stop(run, token, answer.ordinal, AbandonReason::NoProgress));
             events.push(fail::guardrail(run, &token.step, "no_progress"));
             if run.created.policy.unattended {
-                events.extend(abort::by_policy(view, resident, "no_progress", Some(&token.step)));
+                events.extend(abort::by_policy(
+                    view,
+                    resident,
+                    "no_progress",
+                    Some(&token.step),
+                ));
             }
             events
         }
@@ -250,7 +315,9 @@ fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<Ne
 /// The run as the settlement leaves it, as far as holds and calls go.
 fn after_settling(run: &Run, token: &Token, settled: u32) -> Run {
     let mut after = run.clone();
-    after.holds.remove(&HoldKey::call(token.step.clone(), token.attempt, settled));
+    after
+        .holds
+        .remove(&HoldKey::call(token.step.clone(), token.attempt, settled));
     if let Some(step) = after.steps.get_mut(&token.step) {
         step.calls.remove(&settled);
     }
@@ -266,24 +333,36 @@ fn breaches(
     if charge.actual.fits_in(&hold.drawn) {
         return Vec::new();
     }
-    let Some(held) = &hold.hold else { return Vec::new() };
+    let Some(held) = &hold.hold else {
+        return Vec::new();
+    };
     let books = view.books(resident);
     let empty = Account::default();
     let mut over = Vec::new();
     for id in held.path() {
         let account = books.account(id).unwrap_or(&empty);
         let held = charge.actual.min(&hold.drawn);
-        let after = account.after(&Movement::Settle { held, actual: charge.actual });
+        let after = account.after(&Movement::Settle {
+            held,
+            actual: charge.actual,
+        });
         if let Ok(after) = after
             && after.is_breached()
             && !account.is_breached()
         {
             let limit = after.limit().money.unwrap_or(NanoUsd::MAX);
-            let beyond = after.exposure().money.saturating_sub(limit).max(NanoUsd::ZERO);
+            let beyond = after
+                .exposure()
+                .money
+                .saturating_sub(limit)
+                .max(NanoUsd::ZERO);
             over.push((
                 id.clone(),
                 after.on_exceed(),
-                Amount { money: beyond, ..Amount::ZERO },
+                Amount {
+                    money: beyond,
+                    ..Amount::ZERO
+                },
             ));
         }
     }
@@ -303,16 +382,23 @@ fn halt(
     if on_exceed == OnExceed::Abort || run.created.policy.unattended {
         let mut after = resident.clone();
         after.run = Arc::new(after_settling(run, token, settled));
-        let reason = AbortReason::Budget { account: account.clone() };
+        let reason = AbortReason::Budget {
+            account: account.clone(),
+        };
         return abort::all(view, &after, reason, None);
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(
-        &super::refusal::Asker { resident, key: &token.step },
+        &super::refusal::Asker {
+            resident,
+            key: &token.step,
+        },
         "breached",
         Vec::new(),
     ));
-    let reason = PauseReason::Budget { account: account.clone() };
+    let reason = PauseReason::Budget {
+        account: account.clone(),
+    };
     events.push(NewEvent::new(run.run_id, RunPaused { reason }));
     events
 }

@@ -24,23 +24,46 @@ pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<D
     };
     if part.bytes.len() > MAX_PART_BYTES {
         let message = "the output is larger than 64 MiB";
-        return fail::fail(view, token, &failure("output_too_large", message.to_owned()), None);
+        return fail::fail(
+            view,
+            token,
+            &failure("output_too_large", message.to_owned()),
+            None,
+        );
     }
     let workflow = resident.workflow.as_ref();
     let schema = workflow.and_then(|workflow| workflow.output_schema(token.step.name()));
-    let violations = schema.map(|schema| schema.violations(output)).unwrap_or_default();
+    let violations = schema
+        .map(|schema| schema.violations(output))
+        .unwrap_or_default();
     if !violations.is_empty() {
-        let all: Vec<String> =
-            violations.iter().take(20).map(|v| format!("{}: {}", v.path, v.rule)).collect();
-        return fail::fail(view, token, &failure("invalid_output", all.join("; ")), Some(part));
+        let all: Vec<String> = violations
+            .iter()
+            .take(20)
+            .map(|v| format!("{}: {}", v.path, v.rule))
+            .collect();
+        return fail::fail(
+            view,
+            token,
+            &failure("invalid_output", all.join("; ")),
+            Some(part),
+        );
     }
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "dropped");
-    let facts = StepCompleted { step: token.step.clone(), attempt: token.attempt, released };
+    let facts = StepCompleted {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        released,
+    };
     events.push(NewEvent::new(run.run_id, facts).with(part));
     Ok(Decision::events(events))
 }
 
 fn failure(code: &str, message: String) -> AttemptFailure {
-    AttemptFailure { code: code.into(), message: message.into(), retry: Retry::AsPolicy }
+    AttemptFailure {
+        code: code.into(),
+        message: message.into(),
+        retry: Retry::AsPolicy,
+    }
 }

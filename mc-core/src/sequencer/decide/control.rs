@@ -2,9 +2,9 @@
 
 use super::View;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::BlockReason;
 use crate::event::run::{PauseReason, RunPaused, RunResumed};
 use crate::event::step::StepUnblocked;
-use crate::event::BlockReason;
 use crate::id::{RunId, StepKey};
 use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
 use crate::sequencer::decision::{Decision, NewEvent, Reply};
@@ -19,7 +19,9 @@ pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     if run.paused.is_some() {
         return Ok(Decision::now(Reply::Done));
     }
-    let facts = RunPaused { reason: PauseReason::Operator };
+    let facts = RunPaused {
+        reason: PauseReason::Operator,
+    };
     Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
 }
 
@@ -50,14 +52,22 @@ fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
 /// Lets every step that a budget blocks ask again.
 pub fn budget_blocked(run: &Run) -> impl Iterator<Item = NewEvent> + '_ {
     let blocked = run.steps.iter().filter(|(_, step)| {
-        step.block.as_ref().is_some_and(|block| block.reason == BlockReason::Budget)
+        step.block
+            .as_ref()
+            .is_some_and(|block| block.reason == BlockReason::Budget)
     });
     blocked.map(|(key, _)| unblocked(run, key, BlockReason::Budget))
 }
 
 /// What blocked a step is cleared.
 pub fn unblocked(run: &Run, step: &StepKey, reason: BlockReason) -> NewEvent {
-    NewEvent::new(run.run_id, StepUnblocked { step: step.clone(), reason })
+    NewEvent::new(
+        run.run_id,
+        StepUnblocked {
+            step: step.clone(),
+            reason,
+        },
+    )
 }
 
 /// Lets a step that a rule or a budget blocked try afresh, by an operator's word.
@@ -80,7 +90,10 @@ pub fn unblock(view: &View<'_>, run_id: RunId, key: &StepKey) -> Result<Decision
         | BlockReason::InDoubt
         | BlockReason::Signal
         | BlockReason::AgentUnavailable => {
-            let message = format!("a step that waits for `{}` is not unblocked by hand", block.reason);
+            let message = format!(
+                "a step that waits for `{}` is not unblocked by hand",
+                block.reason
+            );
             Err(Error::new(ErrorKind::InvalidTransition, message).with_context("step", key))
         }
     }

@@ -11,9 +11,9 @@ use super::refusal::{self, Asker};
 use super::{View, is_waiting};
 use crate::budget::{Amount, Verdict, Waiter};
 use crate::error::Result;
+use crate::event::run::RunStarted;
 use crate::event::step::{StepBlocked, StepDispatched, StepFailed};
 use crate::event::{BlockReason, RunStatus};
-use crate::event::run::RunStarted;
 use crate::id::{Digest, StepKey, StepName};
 use crate::policy::RiskTier;
 use crate::pricing::{CallBound, reserve_bound};
@@ -45,7 +45,8 @@ impl Candidate<'_> {
     fn item(&self) -> Option<(&Value, u32)> {
         let index = self.key.index()?;
         let list = self.resident.items.get(self.name)?;
-        list.get(usize::try_from(index).ok()?).map(|item| (item, index))
+        list.get(usize::try_from(index).ok()?)
+            .map(|item| (item, index))
     }
 }
 
@@ -77,11 +78,20 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
         let code = "abandoned_handlers";
-        return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, code));
+        return Ok(blocked(
+            view,
+            candidate,
+            BlockReason::AgentUnavailable,
+            code,
+        ));
     }
     let resident = candidate.resident;
     let item = candidate.item();
-    let scope = Scope { inputs: &resident.input, outputs: &resident.outputs, item };
+    let scope = Scope {
+        inputs: &resident.input,
+        outputs: &resident.outputs,
+        item,
+    };
     match chain::bind_input(candidate.step, &scope) {
         Ok(input) => admit(view, candidate, input),
         Err(fault) => {
@@ -124,10 +134,19 @@ fn blocked(
     let run = candidate.run();
     let mut events = started(run);
     events.push(NewEvent::new(run.run_id, facts));
-    let code = if code.is_empty() { reason.as_str() } else { code };
+    let code = if code.is_empty() {
+        reason.as_str()
+    } else {
+        code
+    };
     let needs_person = reason != BlockReason::AgentUnavailable;
     if needs_person && run.created.policy.unattended {
-        events.extend(super::abort::by_policy(view, candidate.resident, code, Some(candidate.key)));
+        events.extend(super::abort::by_policy(
+            view,
+            candidate.resident,
+            code,
+            Some(candidate.key),
+        ));
     }
     Dispatched::Decided(Decision::events(events))
 }
@@ -151,13 +170,31 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
         return Ok(send(view, candidate, input, hold));
     }
     let path = run.path(candidate.key, &candidate.step.agent);
-    let wait = Wait::Budget { path: path.clone(), amount: hold };
+    let wait = Wait::Budget {
+        path: path.clone(),
+        amount: hold,
+    };
     let ticket = view.workspace.next_ticket;
-    let waiter = Waiter { ticket, path, amount: hold, owner: None };
-    let asker = Asker { resident: candidate.resident, key: candidate.key };
-    match view.workspace.queue.judge(&ResidentBooks(view.workspace), &waiter) {
+    let waiter = Waiter {
+        ticket,
+        path,
+        amount: hold,
+        owner: None,
+    };
+    let asker = Asker {
+        resident: candidate.resident,
+        key: candidate.key,
+    };
+    match view
+        .workspace
+        .queue
+        .judge(&ResidentBooks(view.workspace), &waiter)
+    {
         Verdict::Fits => Ok(send(view, candidate, input, hold)),
-        Verdict::Contended { failing, only_doubt: true } => {
+        Verdict::Contended {
+            failing,
+            only_doubt: true,
+        } => {
             let mut events = started(run);
             events.push(refusal::blocked(&asker, "only_doubt", failing));
             if run.created.policy.unattended {
@@ -181,9 +218,13 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
 
 /// The step's worst case; or the code of the rule that forbids to price it.
 pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> {
-    let Some(estimate) = &step.estimate else { return Ok(Amount::ZERO) };
+    let Some(estimate) = &step.estimate else {
+        return Ok(Amount::ZERO);
+    };
     let settings = &view.workspace.settings;
-    let quote = settings.prices.quote(&estimate.model, view.now, &settings.unknown_models);
+    let quote = settings
+        .prices
+        .quote(&estimate.model, view.now, &settings.unknown_models);
     let quote = quote.ok_or("unknown_model")?;
     let call = CallBound {
         input_tokens: Some(estimate.input_tokens),
@@ -201,7 +242,10 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
 }
 
 fn times(one: &Amount, count: u64) -> Option<Amount> {
-    let money = one.money.as_nano().checked_mul(i64::try_from(count).ok()?)?;
+    let money = one
+        .money
+        .as_nano()
+        .checked_mul(i64::try_from(count).ok()?)?;
     Some(Amount {
         money: crate::money::NanoUsd::from_nano(money),
         input_tokens: one.input_tokens.checked_mul(count)?,

@@ -25,7 +25,11 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     if view.workspace.dispatch != Dispatch::On {
         return Dispatched::NotNow;
     }
-    let scope = Scope { inputs: &resident.input, outputs: &resident.outputs, item: None };
+    let scope = Scope {
+        inputs: &resident.input,
+        outputs: &resident.outputs,
+        item: None,
+    };
     let items = match chain::expand(step, &scope) {
         Ok(items) => items.unwrap_or_default(),
         Err(fault) => return fail(run, key.clone(), "for_each", &fault.to_string()),
@@ -36,7 +40,10 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     if run.status == RunStatus::Pending {
         events.push(NewEvent::new(run.run_id, RunStarted {}));
     }
-    let facts = StepExpanded { step: key.clone(), count };
+    let facts = StepExpanded {
+        step: key.clone(),
+        count,
+    };
     events.push(NewEvent::new(run.run_id, facts).with(NewPart::kept(&Arc::new(list))));
     Dispatched::Decided(Decision::events(events))
 }
@@ -44,7 +51,9 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
 /// The state of an expanded step that is under way.
 fn under_way(resident: &Resident, parent: &StepKey) -> Option<Expansion> {
     let state = resident.run.step(parent)?;
-    state.expansion.filter(|_| state.status.0 == StepStatus::Running)
+    state
+        .expansion
+        .filter(|_| state.status.0 == StepStatus::Running)
 }
 
 /// Tries an item again that had to wait.
@@ -58,7 +67,15 @@ pub fn again(
     step: &Step,
 ) -> Result<Dispatched> {
     match under_way(resident, &StepKey::of(name)) {
-        Some(_) => dispatch(view, &Candidate { resident, name, key, step }),
+        Some(_) => dispatch(
+            view,
+            &Candidate {
+                resident,
+                name,
+                key,
+                step,
+            },
+        ),
         None => Ok(Dispatched::NotNow),
     }
 }
@@ -74,7 +91,9 @@ pub fn next_item(
     step: &Step,
 ) -> Result<Dispatched> {
     let parent = StepKey::of(name);
-    let Some(expansion) = under_way(resident, &parent) else { return Ok(Dispatched::NotNow) };
+    let Some(expansion) = under_way(resident, &parent) else {
+        return Ok(Dispatched::NotNow);
+    };
     if expansion.failed > 0 {
         return Ok(fail_parent(resident, parent));
     }
@@ -88,14 +107,26 @@ pub fn next_item(
     if !next || resident.run.step(&key).is_some() {
         return Ok(Dispatched::NotNow);
     }
-    dispatch(view, &Candidate { resident, name, key: &key, step })
+    dispatch(
+        view,
+        &Candidate {
+            resident,
+            name,
+            key: &key,
+            step,
+        },
+    )
 }
 
 fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
     let run = &resident.run;
     let mut events = Vec::new();
     let mut code = String::new();
-    for (key, item) in run.steps.iter().filter(|(key, _)| key.name() == parent.name()) {
+    for (key, item) in run
+        .steps
+        .iter()
+        .filter(|(key, _)| key.name() == parent.name())
+    {
         if key.index().is_some() && item.status.0 == StepStatus::Failed && code.is_empty() {
             code.clone_from(&item.code);
         }
@@ -103,7 +134,11 @@ fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
             super::abort::cancel_one(run, key, item, &mut events);
         }
     }
-    let facts = StepFailed { step: parent, code, tolerated: false };
+    let facts = StepFailed {
+        step: parent,
+        code,
+        tolerated: false,
+    };
     events.push(NewEvent::new(run.run_id, facts).with(NewPart::text("an item failed")));
     Dispatched::Decided(Decision::events(events))
 }
@@ -118,8 +153,19 @@ fn join(resident: &Resident, name: &StepName, parent: StepKey, count: u32) -> Di
     let run = &resident.run;
     let limit = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
     if part.bytes.len() > limit {
-        return fail(run, parent, "joined_input", "the joined outputs are larger than 64 MiB");
+        return fail(
+            run,
+            parent,
+            "joined_input",
+            "the joined outputs are larger than 64 MiB",
+        );
     }
-    let facts = StepCompleted { step: parent, attempt: 0, released: Amount::ZERO };
-    Dispatched::Decided(Decision::events(vec![NewEvent::new(run.run_id, facts).with(part)]))
+    let facts = StepCompleted {
+        step: parent,
+        attempt: 0,
+        released: Amount::ZERO,
+    };
+    Dispatched::Decided(Decision::events(vec![
+        NewEvent::new(run.run_id, facts).with(part),
+    ]))
 }

@@ -3,8 +3,8 @@
 use super::attempt_end::end_calls;
 use super::{View, abort, advance, late};
 use crate::error::Result;
-use crate::event::step::{AttemptFailed, StepBlocked, StepFailed};
 use crate::event::BlockReason;
+use crate::event::step::{AttemptFailed, StepBlocked, StepFailed};
 use crate::id::StepKey;
 use crate::run::{Run, Step};
 use crate::sequencer::command::{AttemptFailure, Retry};
@@ -35,8 +35,11 @@ pub fn fail(
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let denied = &*failure.code == POLICY_DENIED;
-    let retry_at =
-        if denied { None } else { next_attempt(view, resident, &token.step, step, failure) };
+    let retry_at = if denied {
+        None
+    } else {
+        next_attempt(view, resident, &token.step, step, failure)
+    };
     let facts = AttemptFailed {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -48,7 +51,12 @@ pub fn fail(
     event.parts.extend(raw);
     events.push(event);
     if denied {
-        events.extend(blocked_by_policy(view, resident, &token.step, &failure.message));
+        events.extend(blocked_by_policy(
+            view,
+            resident,
+            &token.step,
+            &failure.message,
+        ));
     } else if retry_at.is_none() {
         events.extend(exhausted(resident, &token.step, &failure.code));
     }
@@ -82,7 +90,11 @@ pub fn next_attempt(
 pub fn exhausted(resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent> {
     let run = &resident.run;
     let failed = |tolerated| {
-        let facts = StepFailed { step: key.clone(), code: code.to_owned(), tolerated };
+        let facts = StepFailed {
+            step: key.clone(),
+            code: code.to_owned(),
+            tolerated,
+        };
         NewEvent::new(run.run_id, facts)
     };
     match advance::after_failure(resident, key) {

@@ -29,7 +29,9 @@ pub fn look_up<'a>(
     kind: CallKind,
     place: JournalPlace,
 ) -> Found<'a> {
-    let Some(call) = step.calls.get(&place.ordinal) else { return Found::Nothing };
+    let Some(call) = step.calls.get(&place.ordinal) else {
+        return Found::Nothing;
+    };
     if call.kind != kind || call.request != place.request {
         let facts = JournalDiverged {
             step: token.step.clone(),

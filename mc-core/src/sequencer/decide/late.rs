@@ -17,7 +17,9 @@ use crate::sequencer::token::Token;
 /// where this attempt's result was taken already.
 pub fn result(view: &View<'_>, token: &Token, outcome: &str, part: NewPart) -> Result<Decision> {
     let run = known(view, token)?;
-    let out = run.step(&token.step).is_some_and(|step| step.abandoned.contains(&token.attempt));
+    let out = run
+        .step(&token.step)
+        .is_some_and(|step| step.abandoned.contains(&token.attempt));
     if !out && token.epoch == view.workspace.epoch {
         return Err(already(token));
     }
@@ -29,7 +31,9 @@ pub fn result(view: &View<'_>, token: &Token, outcome: &str, part: NewPart) -> R
         held: Amount::ZERO,
         actual: Amount::ZERO,
     };
-    Ok(Decision::events(vec![NewEvent::new(chain_of(run), facts).with(part)]))
+    Ok(Decision::events(vec![
+        NewEvent::new(chain_of(run), facts).with(part),
+    ]))
 }
 
 /// The run of a token, for a report that comes too late.

@@ -4,8 +4,8 @@ use super::View;
 use super::{control, dispatch};
 use crate::budget::{AccountId, Staying, Verdict, check};
 use crate::error::{Error, Result};
-use crate::event::budget::BudgetLimitSet;
 use crate::event::BlockReason;
+use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{PauseReason, RunResumed};
 use crate::id::{RunId, StepKey};
 use crate::money::NanoUsd;
@@ -18,7 +18,11 @@ use crate::sequencer::resident::Resident;
 /// # Errors
 /// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist.
 pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
-    if request.limit.money.is_some_and(|money| money < NanoUsd::ZERO) {
+    if request
+        .limit
+        .money
+        .is_some_and(|money| money < NanoUsd::ZERO)
+    {
         return Err(Error::invalid("limit", "a limit may not be negative"));
     }
     let run_id = request.account.run().unwrap_or(RunId::ZERO);
@@ -53,28 +57,43 @@ pub fn room(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
         return events;
     }
     let blocked = run.steps.iter().filter(|(_, step)| {
-        let budget = step.block.as_ref().is_some_and(|b| b.reason == BlockReason::Budget);
+        let budget = step
+            .block
+            .as_ref()
+            .is_some_and(|b| b.reason == BlockReason::Budget);
         // A call that waits while its attempt is out has its own place in the queue.
         budget && step.live.is_none()
     });
     let fits = blocked.filter(|(key, _)| may_ask_again(view, resident, key));
-    fits.map(|(key, _)| control::unblocked(run, key, BlockReason::Budget)).collect()
+    fits.map(|(key, _)| control::unblocked(run, key, BlockReason::Budget))
+        .collect()
 }
 
 /// Whether the step's worst case no longer stands behind money in doubt alone.
 fn may_ask_again(view: &View<'_>, resident: &Resident, key: &StepKey) -> bool {
-    let step = resident.workflow.as_ref().and_then(|w| w.definition().step(key.name()));
+    let step = resident
+        .workflow
+        .as_ref()
+        .and_then(|w| w.definition().step(key.name()));
     let Some(step) = step else { return true };
-    let Ok(amount) = dispatch::worst_case(view, step) else { return false };
+    let Ok(amount) = dispatch::worst_case(view, step) else {
+        return false;
+    };
     let path = resident.run.path(key, &step.agent);
     match check(&view.books(resident), &path, &amount, &Staying::none()) {
-        Verdict::Fits | Verdict::Contended { only_doubt: false, .. } => true,
+        Verdict::Fits
+        | Verdict::Contended {
+            only_doubt: false, ..
+        } => true,
         Verdict::Contended { .. } | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => false,
     }
 }
 
 fn has_room(view: &View<'_>, resident: &Resident, account: &AccountId) -> bool {
     let path = [account.clone()].into_iter().collect();
-    let one = crate::budget::Amount { money: NanoUsd::from_nano(1), ..crate::budget::Amount::ZERO };
+    let one = crate::budget::Amount {
+        money: NanoUsd::from_nano(1),
+        ..crate::budget::Amount::ZERO
+    };
     check(&view.books(resident), &path, &one, &Staying::none()) == Verdict::Fits
 }

@@ -64,7 +64,10 @@ impl<'a> View<'a> {
 
     /// The accounts that a run's money counts in.
     pub fn books(&self, resident: &'a Resident) -> AllBooks<'a> {
-        AllBooks { shared: &self.workspace.accounts, run: &resident.run }
+        AllBooks {
+            shared: &self.workspace.accounts,
+            run: &resident.run,
+        }
     }
 
     /// The run and step of a token, if it is live.

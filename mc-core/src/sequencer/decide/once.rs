@@ -22,9 +22,7 @@ use crate::sequencer::token::Token;
 pub fn look_up(view: &View<'_>, token: &Token, place: JournalPlace) -> Result<Decision> {
     let (_, step) = view.require_live(token)?;
     match journal::look_up(token, step, CallKind::Once, place) {
-        Found::Answered { seq } => {
-            Ok(Decision::now(Reply::Once(Some(PartRef { seq, part: 0 }))))
-        }
+        Found::Answered { seq } => Ok(Decision::now(Reply::Once(Some(PartRef { seq, part: 0 })))),
         Found::Diverged(event) => Ok(Decision::durable(vec![event], Reply::Once(None))),
         Found::Throttled(_) | Found::Nothing => Ok(Decision::now(Reply::Once(None))),
     }
@@ -49,5 +47,7 @@ pub fn record(
         request: place.request,
         answer: Digest::of(&[&part.bytes]),
     };
-    Ok(Decision::events(vec![NewEvent::new(token.run_id, facts).with(part)]))
+    Ok(Decision::events(vec![
+        NewEvent::new(token.run_id, facts).with(part),
+    ]))
 }

@@ -2,11 +2,11 @@
 
 use super::View;
 use crate::error::{Error, Result};
+use crate::event::MediaType;
 use crate::event::workspace::{WorkflowActivated, WorkflowPublished};
 use crate::id::{RunId, WorkflowName};
 use crate::sequencer::command::{Activate, Activation, Publish};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
-use crate::event::MediaType;
 
 /// Stores a definition as the next version; one that is stored already keeps its version.
 pub fn publish(view: &View<'_>, request: &Publish) -> Decision {
@@ -14,24 +14,47 @@ pub fn publish(view: &View<'_>, request: &Publish) -> Decision {
     let (workflow, hash) = (definition.name().clone(), definition.hash());
     let versions = view.workspace.workflows.get(&workflow);
     let known = versions.and_then(|v| v.rows.values().find(|row| row.hash == hash));
-    let next = versions.and_then(|v| v.rows.keys().next_back()).map_or(1, |last| last + 1);
+    let next = versions
+        .and_then(|v| v.rows.keys().next_back())
+        .map_or(1, |last| last + 1);
     let version = known.map_or(next, |row| row.version);
     let mut events = Vec::new();
     if known.is_none() {
-        let facts = WorkflowPublished { workflow: workflow.clone(), version, definition_hash: hash };
+        let facts = WorkflowPublished {
+            workflow: workflow.clone(),
+            version,
+            definition_hash: hash,
+        };
         let bytes = definition.to_canonical().into();
-        let part = NewPart { media_type: MediaType::Json, bytes, value: None };
+        let part = NewPart {
+            media_type: MediaType::Json,
+            bytes,
+            value: None,
+        };
         events.push(NewEvent::new(RunId::ZERO, facts).with(part));
     }
     let active = versions.and_then(|v| v.active) == Some(version);
     if request.activation == Activation::Now && !active {
         events.push(activated(&workflow, version));
     }
-    Decision::durable(events, Reply::Published { workflow, version, hash })
+    Decision::durable(
+        events,
+        Reply::Published {
+            workflow,
+            version,
+            hash,
+        },
+    )
 }
 
 fn activated(workflow: &WorkflowName, version: u32) -> NewEvent {
-    NewEvent::new(RunId::ZERO, WorkflowActivated { workflow: workflow.clone(), version })
+    NewEvent::new(
+        RunId::ZERO,
+        WorkflowActivated {
+            workflow: workflow.clone(),
+            version,
+        },
+    )
 }
 
 /// Lets new runs take a version; going back is activating an older one.
@@ -46,9 +69,16 @@ pub fn activate(view: &View<'_>, request: &Activate) -> Result<Decision> {
     let row = row.ok_or_else(|| {
         Error::not_found("workflow version", format_args!("{workflow}@{version}"))
     })?;
-    let reply = Reply::Published { workflow: workflow.clone(), version: *version, hash: row.hash };
+    let reply = Reply::Published {
+        workflow: workflow.clone(),
+        version: *version,
+        hash: row.hash,
+    };
     if versions.active == Some(*version) {
         return Ok(Decision::now(reply));
     }
-    Ok(Decision::durable(vec![activated(workflow, *version)], reply))
+    Ok(Decision::durable(
+        vec![activated(workflow, *version)],
+        reply,
+    ))
 }

@@ -21,8 +21,9 @@ pub fn reconcile(view: &View<'_>, request: &Reconcile) -> Result<Decision> {
     let hold = hold.ok_or_else(|| Error::not_found("hold", &request.hold))?;
     if !hold.is_in_doubt() {
         let message = "this hold is open; only money in doubt is reconciled";
-        return Err(Error::new(ErrorKind::InvalidTransition, message)
-            .with_context("hold", &request.hold));
+        return Err(
+            Error::new(ErrorKind::InvalidTransition, message).with_context("hold", &request.hold)
+        );
     }
     let facts = BudgetReconciled {
         step: request.hold.step.clone(),

@@ -14,7 +14,10 @@ use crate::sequencer::token::Token;
 /// `Cancelled` where the token was revoked.
 pub fn decision(view: &View<'_>, token: &Token, parts: &[Value; 3]) -> Result<Decision> {
     view.require_live(token)?;
-    let facts = DecisionRecorded { step: token.step.clone(), attempt: token.attempt };
+    let facts = DecisionRecorded {
+        step: token.step.clone(),
+        attempt: token.attempt,
+    };
     let mut event = NewEvent::new(token.run_id, facts);
     event.parts = parts.iter().map(NewPart::json).collect();
     Ok(Decision::events(vec![event]))
@@ -26,7 +29,10 @@ pub fn decision(view: &View<'_>, token: &Token, parts: &[Value; 3]) -> Result<De
 /// `Cancelled` where the token was revoked.
 pub fn side_effect(view: &View<'_>, token: &Token, what: &Value) -> Result<Decision> {
     view.require_live(token)?;
-    let facts = SideEffectRecorded { step: token.step.clone(), attempt: token.attempt };
+    let facts = SideEffectRecorded {
+        step: token.step.clone(),
+        attempt: token.attempt,
+    };
     let event = NewEvent::new(token.run_id, facts).with(NewPart::json(what));
     Ok(Decision::events(vec![event]))
 }

@@ -4,11 +4,11 @@ use super::View;
 use super::attempt_end::end_calls;
 use crate::budget::Amount;
 use crate::error::Result;
+use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{
     AttemptAdopted, AttemptEnded, AttemptInterrupted, StepBlocked, StepCancelled,
 };
-use crate::event::BlockReason;
 use crate::id::{RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::{HoldKey, Run};
@@ -25,7 +25,10 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
     for (key, step) in &run.steps {
         for attempt in &step.abandoned {
             if !alive.contains(&(key.clone(), *attempt)) {
-                let facts = AttemptEnded { step: key.clone(), attempt: *attempt };
+                let facts = AttemptEnded {
+                    step: key.clone(),
+                    attempt: *attempt,
+                };
                 events.push(NewEvent::new(run_id, facts));
             }
         }
@@ -33,7 +36,10 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
             continue;
         }
         if alive.contains(&(key.clone(), step.attempt)) {
-            let facts = AttemptAdopted { step: key.clone(), attempt: step.attempt };
+            let facts = AttemptAdopted {
+                step: key.clone(),
+                attempt: step.attempt,
+            };
             events.push(NewEvent::new(run_id, facts));
             continue;
         }
@@ -57,12 +63,15 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
 
 /// An attempt is gone and nobody knows what it did: its whole hold is in doubt.
 pub fn interrupt(run: &Run, key: &StepKey, code: &str) -> Vec<NewEvent> {
-    let Some(step) = run.step(key) else { return Vec::new() };
+    let Some(step) = run.step(key) else {
+        return Vec::new();
+    };
     // Calls with a hold of their own go in doubt by events of their own; the escrow goes whole.
     let (calls, _) = end_calls(run, key, code);
     let own = |event: &NewEvent| match &event.kind {
         crate::event::EventKind::ModelCallDoubted(facts) => {
-            run.holds.contains_key(&HoldKey::call(key.clone(), step.attempt, facts.ordinal))
+            run.holds
+                .contains_key(&HoldKey::call(key.clone(), step.attempt, facts.ordinal))
         }
         _ => false,
     };
@@ -79,13 +88,24 @@ pub fn interrupt(run: &Run, key: &StepKey, code: &str) -> Vec<NewEvent> {
 }
 
 fn host_lost(run: &Run) -> Vec<NewEvent> {
-    let open = run.steps.iter().filter(|(_, step)| !step.status.0.is_terminal());
+    let open = run
+        .steps
+        .iter()
+        .filter(|(_, step)| !step.status.0.is_terminal());
     let mut events: Vec<NewEvent> = open
         .map(|(key, _)| {
-            let facts = StepCancelled { step: key.clone(), released: Amount::ZERO };
+            let facts = StepCancelled {
+                step: key.clone(),
+                released: Amount::ZERO,
+            };
             NewEvent::new(run.run_id, facts)
         })
         .collect();
-    events.push(NewEvent::new(run.run_id, RunAborted { reason: AbortReason::HostLost }));
+    events.push(NewEvent::new(
+        run.run_id,
+        RunAborted {
+            reason: AbortReason::HostLost,
+        },
+    ));
     events
 }

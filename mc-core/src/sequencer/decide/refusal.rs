@@ -3,9 +3,9 @@
 use super::{View, abort};
 use crate::budget::{AccountId, OnExceed};
 use crate::error::FailingAccount;
+use crate::event::BlockReason;
 use crate::event::run::{AbortReason, PauseReason, RunPaused};
 use crate::event::step::StepBlocked;
-use crate::event::BlockReason;
 use crate::id::StepKey;
 use crate::sequencer::decision::NewEvent;
 use crate::sequencer::resident::Resident;
@@ -32,7 +32,9 @@ pub fn blocked(asker: &Asker<'_>, code: &str, failing: Vec<FailingAccount>) -> N
 
 /// The account that a refusal is told by: the first that fails.
 pub fn account(failing: &[FailingAccount]) -> AccountId {
-    let first = failing.first().and_then(|account| account.account.parse().ok());
+    let first = failing
+        .first()
+        .and_then(|account| account.account.parse().ok());
     first.unwrap_or(AccountId::Workspace)
 }
 

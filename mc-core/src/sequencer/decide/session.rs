@@ -1,16 +1,15 @@
 //! Sessions: runs without a definition, for a host that only wants its calls guarded.
 
-
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::View;
 use super::attempt_end::end_calls;
+use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::{RunCompleted, RunCreated, RunStarted, Subject};
 use crate::event::step::{StepCompleted, StepDispatched};
-use crate::budget::Amount;
 use crate::id::{Digest, RunId, StepKey, StepName};
 use crate::policy::RiskTier;
 use crate::sequencer::command::OpenSession;
@@ -25,7 +24,9 @@ pub const SESSION_STEP: &str = "session";
 /// `Internal`, which cannot happen: the name is a step's name.
 pub fn session_step() -> Result<StepKey> {
     let name = StepName::new(SESSION_STEP);
-    Ok(StepKey::of(&name.map_err(|e| Error::internal("session step").with_source(e))?))
+    Ok(StepKey::of(&name.map_err(|e| {
+        Error::internal("session step").with_source(e)
+    })?))
 }
 
 /// Opens a session; its attempt is the handle that the host holds.
@@ -34,13 +35,18 @@ pub fn session_step() -> Result<StepKey> {
 /// `Unavailable` while the process goes down.
 pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
     if view.workspace.dispatch == crate::sequencer::workspace::Dispatch::Draining {
-        return Err(Error::new(ErrorKind::Unavailable, "the engine is shutting down"));
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the engine is shutting down",
+        ));
     }
     let run_id = request.run_id;
     let step = session_step()?;
     let input = NewPart::kept(&Arc::new(Value::Null));
     let created = RunCreated {
-        subject: Subject::Session { agent: request.agent.clone() },
+        subject: Subject::Session {
+            agent: request.agent.clone(),
+        },
         definition_hash: None,
         input_digest: Digest::of(&[&input.bytes]),
         budget: request.budget,
@@ -67,8 +73,12 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
 
 fn effect_key(run_id: RunId, step: &StepKey) -> Digest {
     let zero = Digest::ZERO;
-    let pieces: [&[u8]; 4] =
-        [run_id.as_bytes(), step.as_str().as_bytes(), zero.as_bytes(), zero.as_bytes()];
+    let pieces: [&[u8]; 4] = [
+        run_id.as_bytes(),
+        step.as_str().as_bytes(),
+        zero.as_bytes(),
+        zero.as_bytes(),
+    ];
     Digest::of(&pieces)
 }
 
@@ -86,9 +96,12 @@ pub fn close(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     }
     let step = session_step()?;
     let (mut events, released) = end_calls(&resident.run, &step, "dropped");
-    let facts = StepCompleted { step, attempt: 1, released };
+    let facts = StepCompleted {
+        step,
+        attempt: 1,
+        released,
+    };
     events.push(NewEvent::new(run_id, facts).with(NewPart::json(&Value::Null)));
     events.push(NewEvent::new(run_id, RunCompleted {}));
     Ok(Decision::events(events))
 }
-

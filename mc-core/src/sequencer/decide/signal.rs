@@ -38,12 +38,20 @@ pub fn signal(
     if part.bytes.len() > MAX_PART_BYTES {
         return Err(limit("bytes of a part", 64 * 1024 * 1024));
     }
-    let facts = SignalReceived { signal: name.clone(), digest: Digest::of(&[&part.bytes]) };
+    let facts = SignalReceived {
+        signal: name.clone(),
+        digest: Digest::of(&[&part.bytes]),
+    };
     let mut events = vec![NewEvent::new(run_id, facts).with(part)];
     let waits = run.steps.iter().find(|(_, step)| {
         let for_it = |w: &WaitingFor| matches!(w, WaitingFor::Signal { name: n } if n == name);
-        step.block.as_ref().is_some_and(|b| b.reason == BlockReason::Signal)
-            && step.suspension.as_ref().is_some_and(|s| for_it(&s.waiting_for))
+        step.block
+            .as_ref()
+            .is_some_and(|b| b.reason == BlockReason::Signal)
+            && step
+                .suspension
+                .as_ref()
+                .is_some_and(|s| for_it(&s.waiting_for))
     });
     events.extend(waits.map(|(key, _)| unblocked(run, key)));
     Ok(Decision::events(events))
@@ -56,6 +64,9 @@ fn limit(name: &'static str, max: u64) -> Error {
 
 /// The step has its signal.
 pub fn unblocked(run: &Run, step: &StepKey) -> NewEvent {
-    let facts = StepUnblocked { step: step.clone(), reason: BlockReason::Signal };
+    let facts = StepUnblocked {
+        step: step.clone(),
+        reason: BlockReason::Signal,
+    };
     NewEvent::new(run.run_id, facts)
 }

@@ -25,14 +25,20 @@ pub fn request_digest(request: &Start) -> Digest {
 /// (an agent is not registered), `Conflict` (the key belongs to another request; or it has to be
 /// looked up again).
 pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
-    if let Some(known) = request.key.as_ref().map(|key| find(view, request, key)).transpose()? {
+    if let Some(known) = request
+        .key
+        .as_ref()
+        .map(|key| find(view, request, key))
+        .transpose()?
+    {
         if let Some(row) = known {
             return Ok(Decision::now(Reply::Run(row.run_id)));
         }
     }
     let row = version(view, request)?;
     let workflow = view.workspace.compiled.get(&row.hash);
-    let workflow = workflow.ok_or_else(|| Error::internal("a published workflow is not compiled"))?;
+    let workflow =
+        workflow.ok_or_else(|| Error::internal("a published workflow is not compiled"))?;
     check_input(workflow, request)?;
     check_agents(view, workflow.definition())?;
     let mut events = vec![created(request, row, workflow.definition())];
@@ -41,10 +47,16 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
 }
 
 fn find(view: &View<'_>, request: &Start, key: &StartKey) -> Result<Option<KeyRow>> {
-    let recent = view.workspace.keys.find(&request.workflow, key.key.as_str());
+    let recent = view
+        .workspace
+        .keys
+        .find(&request.workflow, key.key.as_str());
     let Some(row) = recent.or(key.known.as_ref()) else {
         if key.looked_up_at < view.workspace.keys.floor {
-            return Err(Error::new(ErrorKind::Conflict, "the key has to be looked up again"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the key has to be looked up again",
+            ));
         }
         return Ok(None);
     };
@@ -52,10 +64,12 @@ fn find(view: &View<'_>, request: &Start, key: &StartKey) -> Result<Option<KeyRo
         return Ok(Some(row.clone()));
     }
     let message = "this idempotency key was used for another request";
-    Err(Error::new(ErrorKind::Conflict, message).with_detail(Detail::KeyReused {
-        key: key.key.to_string(),
-        run_id: row.run_id.to_string(),
-    }))
+    Err(
+        Error::new(ErrorKind::Conflict, message).with_detail(Detail::KeyReused {
+            key: key.key.to_string(),
+            run_id: row.run_id.to_string(),
+        }),
+    )
 }
 
 fn version<'a>(view: &View<'a>, request: &Start) -> Result<&'a WorkflowRow> {
@@ -64,21 +78,34 @@ fn version<'a>(view: &View<'a>, request: &Start) -> Result<&'a WorkflowRow> {
     let wanted = request.version.or(versions.active);
     let Some(wanted) = wanted else {
         let message = "no version of this workflow is active; activate one or name it";
-        return Err(Error::new(ErrorKind::NotFound, message)
-            .with_detail(Detail::Thing { what: "workflow", id: request.workflow.to_string() }));
+        return Err(
+            Error::new(ErrorKind::NotFound, message).with_detail(Detail::Thing {
+                what: "workflow",
+                id: request.workflow.to_string(),
+            }),
+        );
     };
     versions.rows.get(&wanted).ok_or_else(|| {
-        Error::not_found("workflow version", format_args!("{}@{wanted}", request.workflow))
+        Error::not_found(
+            "workflow version",
+            format_args!("{}@{wanted}", request.workflow),
+        )
     })
 }
 
 fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
-    let Some(schema) = workflow.input_schema() else { return Ok(()) };
+    let Some(schema) = workflow.input_schema() else {
+        return Ok(());
+    };
     let violations = schema.violations(&request.input);
     match violations.first() {
         None => Ok(()),
         Some(first) => {
-            let place = if first.path.is_empty() { "the input" } else { &first.path };
+            let place = if first.path.is_empty() {
+                "the input"
+            } else {
+                &first.path
+            };
             let message = format!("the input breaks its schema at {place}: {}", first.rule);
             Err(Error::new(ErrorKind::InvalidInput, message)
                 .with_detail(Detail::Violations(violations)))
@@ -105,8 +132,10 @@ fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
 }
 
 fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEvent {
-    let defined =
-        definition.budget().map(|b| RunBudget { limit: b.limit, on_exceed: b.on_exceed });
+    let defined = definition.budget().map(|b| RunBudget {
+        limit: b.limit,
+        on_exceed: b.on_exceed,
+    });
     let input = NewPart::kept(&request.input);
     let facts = RunCreated {
         subject: Subject::Workflow {
@@ -131,8 +160,11 @@ fn step_budgets<'a>(
     definition.steps().iter().filter_map(|(name, step)| {
         let budget = step.budget?;
         let account = AccountId::Step(request.run_id, StepKey::of(name));
-        let facts =
-            BudgetLimitSet { account, limit: budget.limit, on_exceed: budget.on_exceed };
+        let facts = BudgetLimitSet {
+            account,
+            limit: budget.limit,
+            on_exceed: budget.on_exceed,
+        };
         Some(NewEvent::new(request.run_id, facts))
     })
 }

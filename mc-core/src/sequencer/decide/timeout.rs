@@ -14,7 +14,9 @@ use crate::sequencer::token::Token;
 
 /// Abandons an attempt; nothing where it is not out any more.
 pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
-    let Some((resident, step)) = view.live(token) else { return Decision::events(Vec::new()) };
+    let Some((resident, step)) = view.live(token) else {
+        return Decision::events(Vec::new());
+    };
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "timeout");
     let irreversible = step.risk.is_some_and(|risk| risk >= RiskTier::Irreversible);
@@ -60,10 +62,15 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
 /// `NotFound`.
 pub fn ended(view: &View<'_>, token: &Token) -> Result<Decision> {
     let run = late::known(view, token)?;
-    let out = run.step(&token.step).is_some_and(|step| step.abandoned.contains(&token.attempt));
+    let out = run
+        .step(&token.step)
+        .is_some_and(|step| step.abandoned.contains(&token.attempt));
     if !out {
         return Ok(Decision::events(Vec::new()));
     }
-    let facts = AttemptEnded { step: token.step.clone(), attempt: token.attempt };
+    let facts = AttemptEnded {
+        step: token.step.clone(),
+        attempt: token.attempt,
+    };
     Ok(Decision::events(vec![NewEvent::new(run.run_id, facts)]))
 }

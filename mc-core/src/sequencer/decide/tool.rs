@@ -28,7 +28,10 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
         Found::Throttled(_) | Found::Nothing => {}
     }
     if request.risk >= RiskTier::Irreversible {
-        return Ok(Decision::durable(events, Reply::Tool(ToolReply::NeedsApproval)));
+        return Ok(Decision::durable(
+            events,
+            Reply::Tool(ToolReply::NeedsApproval),
+        ));
     }
     let facts = ToolCallDispatched {
         step: token.step.clone(),
@@ -45,7 +48,11 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
         RiskTier::Read => Answer::Now(reply),
         RiskTier::Write | RiskTier::Irreversible | RiskTier::Financial => Answer::Durable(reply),
     };
-    Ok(Decision { events, effects: Vec::new(), answer })
+    Ok(Decision {
+        events,
+        effects: Vec::new(),
+        answer,
+    })
 }
 
 /// Takes a tool call's result or error.
@@ -54,7 +61,9 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
 /// `Cancelled` where the token was revoked; `InvalidTransition` for a call that is not open.
 pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision> {
     let (_, step) = view.require_live(token)?;
-    let open = CallState::Open { attempt: token.attempt };
+    let open = CallState::Open {
+        attempt: token.attempt,
+    };
     let call = step.calls.get(&request.ordinal);
     if call.is_none_or(|call| call.kind != CallKind::Tool || call.state != open) {
         let message = format!("tool call {} is not open", request.ordinal);
@@ -67,11 +76,21 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
         Ok(value) => {
             let part = NewPart::json(value);
             let answer = Digest::of(&[&part.bytes]);
-            let facts = ToolCallCompleted { step, attempt, ordinal, answer };
+            let facts = ToolCallCompleted {
+                step,
+                attempt,
+                ordinal,
+                answer,
+            };
             NewEvent::new(token.run_id, facts).with(part)
         }
         Err((code, message)) => {
-            let facts = ToolCallFailed { step, attempt, ordinal, code: code.to_string() };
+            let facts = ToolCallFailed {
+                step,
+                attempt,
+                ordinal,
+                code: code.to_string(),
+            };
             NewEvent::new(token.run_id, facts).with(NewPart::text(message))
         }
     };
