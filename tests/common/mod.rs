@@ -4,6 +4,7 @@
 #![allow(
     dead_code,
     unused_imports,
+    unreachable_pub,
     reason = "every test binary compiles this file and uses a part of it"
 )]
 

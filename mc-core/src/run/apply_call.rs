@@ -97,6 +97,7 @@ fn reserved(run: &mut Run, facts: &ModelCallReserved, event: &RunEvent<'_>) -> R
     let call = Call {
         kind: CallKind::Model,
         request: facts.request,
+        tool: None,
         model: Some(facts.model.clone()),
         risk: None,
         refused: before
@@ -247,6 +248,7 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
     let call = Call {
         kind: CallKind::Tool,
         request: facts.params_digest,
+        tool: Some(facts.tool.clone()),
         model: None,
         risk: Some(facts.risk),
         refused: None,
@@ -264,6 +266,7 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
     let call = Call {
         kind: CallKind::Once,
         request: facts.request,
+        tool: None,
         model: None,
         risk: None,
         refused: None,

@@ -111,6 +111,9 @@ pub struct Call {
     /// The model, of a model call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
+    /// The tool, of a tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<Opaque>,
     /// The tier, of a tool call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskTier>,

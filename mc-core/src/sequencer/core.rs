@@ -133,7 +133,7 @@ impl Sequencer {
     }
 
     /// Changes settings that are no part of the log: which agents are here.
-    pub fn register(&mut self, agent: crate::id::AgentName) {
+    pub fn register(&mut self, agent: AgentName) {
         self.workspace.agents.insert(agent);
     }
 
