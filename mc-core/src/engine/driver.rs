@@ -11,7 +11,7 @@ use super::status::Counters;
 use crate::error::{Error, Result};
 use crate::id::{Actor, RunId};
 use crate::ports::Lease;
-use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe};
+use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe, Sequencer};
 use crate::time::Timestamp;
 
 /// A wall clock that leaves the monotonic one by more than this has jumped.
@@ -148,7 +148,7 @@ impl Driver {
             let live = lock(&self.inner.live);
             live.sequencer
                 .as_ref()
-                .map_or((None, None), |sequencer| sequencer.next_due())
+                .map_or((None, None), Sequencer::next_due)
         };
         let walls = wall.into_iter().chain(self.parked_due);
         walls
@@ -171,7 +171,7 @@ impl Driver {
             let (wall, deadline) = live
                 .sequencer
                 .as_ref()
-                .map_or((None, None), |sequencer| sequencer.next_due());
+                .map_or((None, None), Sequencer::next_due);
             wall.is_some_and(|at| at <= now) || deadline.is_some_and(|at| at <= monotonic)
         };
         if due {
@@ -234,11 +234,11 @@ impl Driver {
                 .tell(Actor::System, Request::ClockJumped { expected });
         }
     }
+}
 
-    /// Refuses everything that still waits.
-    pub(super) fn refuse_all(&self, promised: Promised) {
-        for pending in promised.pending {
-            pending.refuse(stopped);
-        }
+/// Refuses everything that still waits.
+pub(super) fn refuse_all(promised: Promised) {
+    for pending in promised.pending {
+        pending.refuse(stopped);
     }
 }

@@ -87,15 +87,14 @@ impl RunHandle {
             return;
         }
         let run = self.run_id;
-        match steps.first() {
-            Some(step) => tracing::warn!(
+        if let Some(step) = steps.first() {
+            tracing::warn!(
                 "run {run} waits: step `{}` is blocked ({}); see `mission-control show {run}`",
                 step.step,
                 step.reason
-            ),
-            None => tracing::warn!(
-                "run {run} is paused; resume it, or see `mission-control show {run}`"
-            ),
+            );
+        } else {
+            tracing::warn!("run {run} is paused; see `mission-control show {run}`");
         }
     }
 

@@ -14,6 +14,10 @@ use crate::event::call::{
 use crate::event::step::ResultLate;
 use crate::id::StepKey;
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`apply` sends only these kinds here"
+)]
 pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::ModelCallReserved(facts) => reserved(run, facts, event),
@@ -22,9 +26,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
         EventKind::ModelCallReleased(facts) => {
             release(
                 run,
-                &facts.step,
-                facts.attempt,
-                facts.ordinal,
+                (&facts.step, facts.attempt, facts.ordinal),
                 facts.released,
                 event,
             )?;
@@ -160,9 +162,7 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
 fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) -> Result<()> {
     release(
         run,
-        &facts.step,
-        facts.attempt,
-        facts.ordinal,
+        (&facts.step, facts.attempt, facts.ordinal),
         facts.released,
         event,
     )?;
@@ -187,9 +187,7 @@ fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) ->
 /// A call is over and nothing was billed.
 fn release(
     run: &mut Run,
-    step: &StepKey,
-    attempt: u32,
-    ordinal: u32,
+    (step, attempt, ordinal): (&StepKey, u32, u32),
     released: Amount,
     event: &RunEvent<'_>,
 ) -> Result<()> {
@@ -223,12 +221,10 @@ fn doubted(run: &mut Run, facts: &ModelCallDoubted, event: &RunEvent<'_>) -> Res
     if let Some(hold) = run.holds.get_mut(&key) {
         amount = hold.doubt_split().map_err(&fault)?.to_doubt;
     } else if let Some(hold) = run.holds.get_mut(&escrow)
-        && let Some(drawn) = hold.draws().get(&facts.ordinal).copied()
+        && hold.draws().contains_key(&facts.ordinal)
     {
-        hold.settle(facts.ordinal, drawn).map_err(&fault)?;
-        let mut doubt = Hold::open(hold.path().clone(), drawn).map_err(&fault)?;
-        doubt.draw(facts.ordinal, drawn).map_err(&fault)?;
-        amount = doubt.doubt_split().map_err(&fault)?.to_doubt;
+        let doubt = hold.split_doubt(facts.ordinal).map_err(&fault)?;
+        amount = *doubt.amount();
         run.holds.insert(key.clone(), doubt);
     }
     if amount != facts.doubted {
@@ -281,22 +277,15 @@ fn diverged(run: &mut Run, facts: &JournalDiverged) {
 }
 
 fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
-    match facts.ordinal {
-        Some(ordinal) => settle_doubt(
-            run,
-            (&facts.step, facts.attempt, Some(ordinal)),
-            facts.held,
-            facts.actual,
-            event,
-        ),
-        // The attempt itself has ended: it is no longer out.
-        None => {
-            if let Some(step) = run.steps.get_mut(&facts.step) {
-                step.abandoned.remove(&facts.attempt);
-            }
-            Ok(())
-        }
+    if facts.ordinal.is_some() {
+        let place = (&facts.step, facts.attempt, facts.ordinal);
+        return settle_doubt(run, place, (facts.held, facts.actual), event);
     }
+    // The attempt itself has ended: it is no longer out.
+    if let Some(step) = run.steps.get_mut(&facts.step) {
+        step.abandoned.remove(&facts.attempt);
+    }
+    Ok(())
 }
 
 pub(super) fn reconciled(
@@ -305,14 +294,13 @@ pub(super) fn reconciled(
     event: &RunEvent<'_>,
 ) -> Result<()> {
     let place = (&facts.step, facts.attempt, facts.ordinal);
-    settle_doubt(run, place, facts.held, facts.actual, event)
+    settle_doubt(run, place, (facts.held, facts.actual), event)
 }
 
 fn settle_doubt(
     run: &mut Run,
     (step, attempt, ordinal): (&StepKey, u32, Option<u32>),
-    held: Amount,
-    actual: Amount,
+    (doubted, billed): (Amount, Amount),
     event: &RunEvent<'_>,
 ) -> Result<()> {
     let fault = ledger(event);
@@ -323,14 +311,14 @@ fn settle_doubt(
     };
     let Some(hold) = run.holds.get_mut(&key) else {
         // A late answer to a call that held nothing, or whose doubt was settled before.
-        return if held.is_zero() {
+        return if doubted.is_zero() {
             Ok(())
         } else {
             Err(event.refuse("no_such_doubt"))
         };
     };
-    let settlement = hold.reconcile(actual).map_err(&fault)?;
-    if settlement.held != held || !matches!(hold.state(), HoldState::Reconciled) {
+    let ended = hold.reconcile(billed).map_err(&fault)?;
+    if ended.held != doubted || !matches!(hold.state(), HoldState::Reconciled) {
         return Err(event.refuse("held"));
     }
     run.holds.remove(&key);

@@ -14,6 +14,10 @@ use crate::event::step::{
 use crate::event::{BlockReason, EventKind};
 use crate::id::{StepKey, StepName};
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`apply` sends only these kinds here"
+)]
 pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::StepDispatched(facts) => dispatched(run, facts, event),
@@ -97,12 +101,12 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
     step.live = None;
     step.abandoned.insert(facts.attempt);
     step.wake_at = facts.retry_at;
-    step.code = match facts.reason {
+    let code = match facts.reason {
         AbandonReason::Timeout => "timeout",
         AbandonReason::NoProgress => "no_progress",
         AbandonReason::Budget => "budget_exceeded",
-    }
-    .to_owned();
+    };
+    code.clone_into(&mut step.code);
     Ok(())
 }
 
@@ -123,7 +127,7 @@ fn interrupted(run: &mut Run, facts: &AttemptInterrupted, event: &RunEvent<'_>) 
     }
     let step = leave_running(run, &facts.step, event)?;
     step.live = None;
-    step.code = "interrupted".to_owned();
+    "interrupted".clone_into(&mut step.code);
     // The agent did not fail: the attempt does not count against its retries.
     step.forgiven += 1;
     Ok(())

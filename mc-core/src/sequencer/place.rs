@@ -75,6 +75,10 @@ impl Sequencer {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds leave the shared state alone"
+    )]
     fn apply_shared(&mut self, event: &NewEvent, seq: u64) -> Result<u64> {
         match &event.kind {
             EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
@@ -90,14 +94,10 @@ impl Sequencer {
             EventKind::PricesLoaded(facts) => {
                 self.workspace.shared.price_version = Some(facts.price_version);
             }
-            EventKind::CircuitOpened(facts) => {
-                drop(self.circuits_changed.insert(facts.model.clone()))
-            }
-            EventKind::CircuitHalfOpened(facts) => {
-                self.circuits_changed.insert(facts.model.clone());
-            }
-            EventKind::CircuitClosed(facts) => {
-                drop(self.circuits_changed.insert(facts.model.clone()))
+            EventKind::CircuitOpened(CircuitOpened { model, .. })
+            | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
+            | EventKind::CircuitClosed(CircuitClosed { model }) => {
+                self.circuits_changed.insert(model.clone());
             }
             _ => {}
         }

@@ -265,6 +265,10 @@ impl Resident {
     }
 
     /// Follows an event that the run has just applied.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds move nothing that is derived here"
+    )]
     pub fn follow(&mut self, kind: &EventKind, seq: u64, value: Option<Arc<Value>>) {
         self.last_seq = seq;
         if let Some(key) = kind.step() {

@@ -76,7 +76,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
                 return Ok(Decision::now(reply(CallReply::WaitUntil(retry_at))));
             }
         }
-        Found::Diverged(event) => asking.events.push(event),
+        Found::Diverged(event) => asking.events.push(*event),
         Found::Nothing => {}
     }
     asking.price()
@@ -232,17 +232,17 @@ impl Asking<'_> {
             } => {
                 let stuck = only_doubt && self.step.block.is_none();
                 if stuck && run.created.policy.unattended {
-                    return self.exceeded(amount, failing, OnExceed::Abort);
+                    return self.exceeded(amount, &failing, OnExceed::Abort);
                 }
                 let events = if stuck {
                     vec![self.blocked(failing)]
                 } else {
                     Vec::new()
                 };
-                self.queue(waiter, events)
+                queued(waiter, events)
             }
-            Verdict::Frozen { .. } => self.queue(waiter, Vec::new()),
-            Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, failing, on_exceed),
+            Verdict::Frozen { .. } => queued(waiter, Vec::new()),
+            Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
         }
     }
 
@@ -267,20 +267,6 @@ impl Asking<'_> {
             key: &self.token.step,
         };
         refusal::blocked(&asker, "only_doubt", failing)
-    }
-
-    fn queue(mut self, waiter: Waiter, events: Vec<NewEvent>) -> Decision {
-        // A diverged journal is written once the call is let through; it is found again then.
-        self.events.clear();
-        let wait = Wait::Budget {
-            path: waiter.path,
-            amount: waiter.amount,
-        };
-        Decision {
-            events,
-            effects: Vec::new(),
-            answer: Answer::Queued(wait),
-        }
     }
 
     fn allow(mut self, amount: Amount, extended: Amount, max_output: Option<u64>) -> Decision {
@@ -369,14 +355,14 @@ impl Asking<'_> {
     fn exceeded(
         mut self,
         requested: Amount,
-        failing: Vec<FailingAccount>,
+        failing: &[FailingAccount],
         on_exceed: OnExceed,
     ) -> Decision {
-        let event = self.denied("budget_exceeded", requested, failing.clone());
+        let event = self.denied("budget_exceeded", requested, failing.to_vec());
         self.events.push(event);
-        let error = exceeded_error(&failing);
+        let error = exceeded_error(failing);
         if self.resident.run.workflow().is_some() {
-            let more = self.end_run(&failing, on_exceed);
+            let more = self.end_run(failing, on_exceed);
             self.events.extend(more);
         }
         Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
@@ -407,6 +393,20 @@ impl Asking<'_> {
         let reason = PauseReason::Budget { account };
         events.push(NewEvent::new(run.run_id, RunPaused { reason }));
         events
+    }
+}
+
+/// The call waits for its turn. What was found on the way (a diverged journal, a breaker that is
+/// due) is not written: it is found again when the call is let through.
+fn queued(waiter: Waiter, events: Vec<NewEvent>) -> Decision {
+    let wait = Wait::Budget {
+        path: waiter.path,
+        amount: waiter.amount,
+    };
+    Decision {
+        events,
+        effects: Vec::new(),
+        answer: Answer::Queued(wait),
     }
 }
 

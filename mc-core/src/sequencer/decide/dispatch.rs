@@ -93,7 +93,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         item,
     };
     match chain::bind_input(candidate.step, &scope) {
-        Ok(input) => admit(view, candidate, input),
+        Ok(input) => Ok(admit(view, candidate, input)),
         Err(fault) => {
             let facts = StepFailed {
                 step: candidate.key.clone(),
@@ -160,14 +160,14 @@ fn started(run: &Run) -> Vec<NewEvent> {
     }
 }
 
-fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dispatched> {
+fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
     let run = candidate.run();
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
-        Err(code) => return Ok(blocked(view, candidate, BlockReason::Guardrail, code)),
+        Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),
     };
     if hold.is_zero() {
-        return Ok(send(view, candidate, input, hold));
+        return send(view, candidate, input, hold);
     }
     let path = run.path(candidate.key, &candidate.step.agent);
     let wait = Wait::Budget {
@@ -190,7 +190,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
         .queue
         .judge(&ResidentBooks(view.workspace), &waiter)
     {
-        Verdict::Fits => Ok(send(view, candidate, input, hold)),
+        Verdict::Fits => send(view, candidate, input, hold),
         Verdict::Contended {
             failing,
             only_doubt: true,
@@ -205,13 +205,13 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
                     Some(candidate.key),
                 ));
             }
-            Ok(Dispatched::Decided(Decision::events(events)))
+            Dispatched::Decided(Decision::events(events))
         }
-        Verdict::Contended { .. } | Verdict::Frozen { .. } => Ok(Dispatched::Queued(wait)),
+        Verdict::Contended { .. } | Verdict::Frozen { .. } => Dispatched::Queued(wait),
         Verdict::Exceeded { failing, on_exceed } => {
             let mut events = started(run);
             events.extend(refusal::exceeded(view, &asker, failing, on_exceed));
-            Ok(Dispatched::Decided(Decision::events(events)))
+            Dispatched::Decided(Decision::events(events))
         }
     }
 }
