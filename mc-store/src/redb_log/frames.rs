@@ -8,14 +8,14 @@ use mc_core::time::Timestamp;
 use redb::{ReadableTable, Table};
 
 use super::fault::Outcome;
-use super::pack::{Packer, slices, unpack};
+use super::pack::{KEPT, Packer, slices, unpack};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::contract::End;
 use mc_core::audit::frame;
 
 /// The most events in one frame: a page of scattered hits unpacks a frame a hit.
-const FRAME_EVENTS: usize = 64;
+const FRAME_EVENTS: usize = 32;
 
 /// The end of the log, as the row `head` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) fn write(
         let Some(first) = chunk.first() else {
             continue;
         };
-        let value = packer.pack(&frame::encode(chunk));
+        let value = packer.pack(&frame::encode(chunk), KEPT);
         for (number, slice) in slices(&value, 10).into_iter().enumerate() {
             let number = chunk_number(number)?;
             frames.insert(&frame_key(first.seq, number), slice)?;

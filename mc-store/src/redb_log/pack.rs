@@ -8,8 +8,10 @@ use mc_core::error::Error;
 
 use super::fault::Outcome;
 
-/// From this length on, compressing is tried.
-const WORTH_PACKING: usize = 1_024;
+/// Compressing is tried from this length on, for what is written once and kept: frames and blobs.
+pub(super) const KEPT: usize = 256;
+/// Compressing is tried from this length on, for what is written over and over: states.
+pub(super) const REWRITTEN: usize = 1_024;
 /// The largest value that is unpacked: a frame or blob of a commit.
 const MAX_UNPACKED: usize = 256 * 1024 * 1024;
 const LEVEL: i32 = 1;
@@ -37,9 +39,9 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Packs a value.
-    pub(super) fn pack(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.smaller(bytes).unwrap_or_else(|| {
+    /// Packs a value, compressed if it has `from` bytes and gets smaller.
+    pub(super) fn pack(&mut self, bytes: &[u8], from: usize) -> Vec<u8> {
+        self.smaller(bytes, from).unwrap_or_else(|| {
             let mut plain = Vec::with_capacity(bytes.len() + 1);
             plain.push(PLAIN);
             plain.extend_from_slice(bytes);
@@ -47,8 +49,8 @@ impl Packer {
         })
     }
 
-    fn smaller(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if bytes.len() < WORTH_PACKING {
+    fn smaller(&mut self, bytes: &[u8], from: usize) -> Option<Vec<u8>> {
+        if bytes.len() < from {
             return None;
         }
         let len = u32::try_from(bytes.len()).ok()?;
@@ -126,7 +128,7 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(bytes: Vec<u8>, times in 0_usize..200) {
             let value = bytes.repeat(times);
-            let packed = Packer::default().pack(&value);
+            let packed = Packer::default().pack(&value, KEPT);
             prop_assert!(packed.len() <= value.len() + 1);
             prop_assert_eq!(unpack(&packed).unwrap(), value);
         }
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_forged_length_is_refused() {
-        let mut packed = Packer::default().pack(&vec![0; 5_000]);
+        let mut packed = Packer::default().pack(&vec![0; 5_000], KEPT);
         packed[1] = 0xff;
         assert!(unpack(&packed).is_err());
     }
