@@ -66,23 +66,46 @@ impl Packer {
     }
 }
 
-/// Unpacks a value.
-pub(super) fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {
-    match packed.split_first() {
-        Some((&PLAIN, bytes)) => Ok(bytes.to_vec()),
-        Some((&ZSTD, rest)) => unzip(rest).ok_or_else(|| Error::corrupt("packing", None).into()),
-        _ => Err(Error::corrupt("packing", None).into()),
+/// Unpacks values, with a decompressor that is made at the first one that needs it.
+#[derive(Default)]
+pub(super) struct Unpacker {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl std::fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
     }
 }
 
-fn unzip(rest: &[u8]) -> Option<Vec<u8>> {
-    let (len, squeezed) = rest.split_first_chunk()?;
-    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-    if len > MAX_UNPACKED {
-        return None;
+impl Unpacker {
+    /// Unpacks a value.
+    pub(super) fn unpack(&mut self, packed: &[u8]) -> Outcome<Vec<u8>> {
+        let bytes = match packed.split_first() {
+            Some((&PLAIN, bytes)) => Some(bytes.to_vec()),
+            Some((&ZSTD, rest)) => self.unzip(rest),
+            _ => None,
+        };
+        bytes.ok_or_else(|| Error::corrupt("packing", None).into())
     }
-    let bytes = zstd::bulk::decompress(squeezed, len).ok()?;
-    (bytes.len() == len).then_some(bytes)
+
+    fn unzip(&mut self, rest: &[u8]) -> Option<Vec<u8>> {
+        let (len, squeezed) = rest.split_first_chunk()?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+        if len > MAX_UNPACKED {
+            return None;
+        }
+        if self.zstd.is_none() {
+            self.zstd = zstd::bulk::Decompressor::new().ok();
+        }
+        let bytes = self.zstd.as_mut()?.decompress(squeezed, len).ok()?;
+        (bytes.len() == len).then_some(bytes)
+    }
+}
+
+/// Unpacks one value.
+pub(super) fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {
+    Unpacker::default().unpack(packed)
 }
 
 /// A leaf page's own bytes, beside the key and the value of its one entry.
