@@ -1,1 +1,70 @@
-//! Placeholder while the base is laid.
+//! Mission Control: an embeddable control plane for AI agents.
+//!
+//! Agents execute; Mission Control decides whether they may, what it may cost and who must approve,
+//! and keeps the evidence in an append-only, tamper-evident log beside your program.
+//!
+//! ```
+//! use mission_control::{AgentError, AgentExecutor, StartOptions, StepContext, StepOutcome, Workflow};
+//! use serde_json::{Value, json};
+//!
+//! struct Greeter;
+//!
+//! #[mission_control::async_trait]
+//! impl AgentExecutor for Greeter {
+//!     async fn execute(&self, _: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
+//!         Ok(json!({ "greeting": format!("hello, {}", input["name"]) }).into())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> mission_control::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("agents.redb");
+//! let control = mission_control::open(&path).await?;
+//! control.register_agent("greeter", Greeter).await?;
+//! control.publish(Workflow::from_yaml("{ workflow: hello, steps: { greet: { agent: greeter } } }")?).await?;
+//! control.start_dispatch().await?;
+//! let run = control.start("hello", json!({ "name": "redb" }), StartOptions::by("ann")).await?;
+//! let outcome = run.outcome().await?;
+//! assert_eq!(outcome.output(), Some(&json!({ "greeting": "hello, \"redb\"" })));
+//! # control.shutdown(std::time::Duration::from_secs(1)).await
+//! # }
+//! ```
+//!
+//! Read next: [`MissionControl`] (what a host holds), [`StepContext`] (what an agent gets),
+//! [`testing`] (virtual time and a seed for a host's own tests).
+
+mod builder;
+mod system;
+pub mod testing;
+
+pub use async_trait::async_trait;
+pub use builder::{Builder, open};
+pub use system::{OsEntropy, SystemClock, Threads};
+
+pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed};
+pub use mc_core::engine::{
+    Admission, AgentError, AgentExecutor, BlockedStep, CallError, Health, Metrics, MissionControl,
+    ModelAnswer, ModelRequest, Outcome, Permit, Position, ProviderError, Published, RunEvents,
+    RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext, StepOutcome,
+};
+pub use mc_core::error::{Detail, Error, ErrorKind, Result};
+pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};
+pub use mc_core::event::step::WaitingFor;
+pub use mc_core::event::{BlockReason, Record, RunStatus, StepStatus};
+pub use mc_core::id::{AgentName, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName};
+pub use mc_core::money::NanoUsd;
+pub use mc_core::policy::{Mode, RiskTier};
+pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
+pub use mc_core::pricing::{PriceTable, UnknownModels};
+pub use mc_core::resilience::CallFailure;
+pub use mc_core::run::{HoldKey, Run};
+pub use mc_core::sequencer::{Activation, CallEnd, Settings, TokenBound};
+pub use mc_core::time::Timestamp;
+pub use mc_core::usage::Usage;
+pub use mc_core::workflow::Workflow;
+
+/// The core, for what is not named here: ports, events, audit.
+pub use mc_core as core;
+/// The log adapters.
+pub use mc_store as store;

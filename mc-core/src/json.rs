@@ -2,7 +2,7 @@
 //!
 //! Reading refuses duplicate keys, nesting deeper than 64, numbers that would lose digits, and
 //! whatever is not JSON, each with its place as a JSON pointer. [`StrictValue`] is the same reader
-//! for any format that serde speaks (YAML uses it). Writing sorts keys and keeps one spelling.
+//! for any format that serde speaks. Writing sorts keys and keeps one spelling.
 //! What is *not* here: the facts of events, which have their own encoder (`event`).
 
 use std::cell::RefCell;
@@ -235,16 +235,22 @@ fn write_canonical(value: &Value, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(Value::from(key.as_str()).to_string().as_bytes());
+                write_scalar(key, out);
                 out.push(b':');
                 write_canonical(&object[key], out);
             }
             out.push(b'}');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.extend_from_slice(value.to_string().as_bytes());
+            write_scalar(value, out);
         }
     }
+}
+
+fn write_scalar(scalar: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Writing to memory does not fail, and neither do texts and numbers.
+    let written = serde_json::to_writer(out, scalar);
+    debug_assert!(written.is_ok(), "{written:?}");
 }
 
 /// The SHA-256 of a value's canonical bytes.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-use crate::entropy::SeededEntropy;
+use mc_core::sim::SeededEntropy;
 
 /// The unit that a disk writes whole.
 const SECTOR: usize = 512;

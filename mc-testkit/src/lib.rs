@@ -5,13 +5,10 @@
 //! synced, [`Story`] makes valid batches. Nothing in here is used in production.
 
 mod build;
-mod clock;
 mod crash;
-mod entropy;
 mod event_log;
 
 pub use build::{Story, folded_row, run_id};
-pub use clock::SimClock;
 pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};
-pub use entropy::SeededEntropy;
 pub use event_log::{Opener, event_log_suite};
+pub use mc_core::sim::{SeededEntropy, SimClock, Simulation, Stalled};

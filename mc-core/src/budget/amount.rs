@@ -62,6 +62,21 @@ impl Amount {
         })
     }
 
+    /// The difference, or `None` where a dimension would fall below zero.
+    #[must_use]
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        let money = self.money.checked_sub(other.money)?;
+        if money < NanoUsd::ZERO {
+            return None;
+        }
+        Some(Self {
+            money,
+            input_tokens: self.input_tokens.checked_sub(other.input_tokens)?,
+            output_tokens: self.output_tokens.checked_sub(other.output_tokens)?,
+            calls: self.calls.checked_sub(other.calls)?,
+        })
+    }
+
     /// The sum, each dimension held at its end.
     #[must_use]
     pub fn saturating_add(&self, other: &Self) -> Self {

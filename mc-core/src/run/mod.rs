@@ -1,5 +1,23 @@
-//! Runs: their state, its transitions and the decisions that move them.
+//! Runs: their state, the transitions it may make, and how events change it.
+//!
+//! Decisions are not in here: see `sequencer::decide`. A run is rebuilt from its events by
+//! [`replay`], and that is what every other reader of the log does too.
 
-mod status;
+mod apply;
+mod apply_call;
+mod apply_step;
+mod ids;
+pub mod postings;
+mod replay;
+mod state;
+mod transitions;
 
-pub use status::{BlockReason, RunStatus, StepStatus};
+pub use crate::event::{BlockReason, RunStatus, StepStatus};
+pub use apply::RunEvent;
+pub use ids::HoldKey;
+pub use replay::{read_event, replay};
+pub use state::{
+    Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step,
+    Suspension,
+};
+pub use transitions::{RunTrigger, StepTrigger, refuse_run, refuse_step, run_after, step_after};

@@ -120,7 +120,8 @@ impl Verdict {
             self.fail(before, Reason::RunChain);
         }
         if let Some(back) = self.back {
-            let seq = if self.is_suspect(back.before) {
+            let known = self.exact.is_some_and(|exact| exact.seq == back.at.seq);
+            let seq = if !known && self.is_suspect(back.before) {
                 back.before.seq
             } else {
                 back.at.seq

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use mc_core::ports::Entropy;
+use crate::ports::Entropy;
 
 /// Bytes of a seed.
 ///

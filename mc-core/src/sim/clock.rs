@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::ports::Clock;
+use crate::time::Timestamp;
 use async_trait::async_trait;
-use mc_core::ports::Clock;
-use mc_core::time::Timestamp;
 
 /// A clock that a test moves. Clones show the same time.
 ///

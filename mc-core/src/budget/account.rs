@@ -1,0 +1,370 @@
+//! One account: its limit, its three columns, and the movements that change them.
+//!
+//! Whether an account is over its limit is read from the columns; there is no flag that could
+//! disagree with them. What is *not* here: whether a request may be admitted (`admission`), and
+//! which accounts a request touches (`path`). Read `admission` next.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Amount, Dimension, LedgerFault, Limit, OnExceed};
+use crate::money::NanoUsd;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The columns of one account in one window.
+///
+/// As JSON, defaults are left out: `{"limit":{"nano_usd":5000},"spent":{"nano_usd":100}}`.
+/// The default account has no limit and is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    #[serde(default, skip_serializing_if = "is_default")]
+    limit: Limit,
+    #[serde(default, skip_serializing_if = "is_default")]
+    on_exceed: OnExceed,
+    #[serde(default, skip_serializing_if = "is_default")]
+    spent: Amount,
+    #[serde(default, skip_serializing_if = "is_default")]
+    reserved: Amount,
+    #[serde(default, skip_serializing_if = "is_default")]
+    in_doubt: Amount,
+    #[serde(default, skip_serializing_if = "is_false")]
+    frozen: bool,
+}
+
+/// A change of an account; there is no other way to change one.
+///
+/// None of them looks at the limit: what may be reserved is decided before, by `check`, and what
+/// was billed is recorded whatever the limit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movement {
+    /// A hold opens or grows: `reserved` rises.
+    Reserve(Amount),
+    /// A hold or a part of it is proven unbilled: `reserved` falls.
+    Release(Amount),
+    /// A call is billed: `reserved` falls by what was held, `spent` rises by all that was billed.
+    Settle {
+        /// What the hold had for it.
+        held: Amount,
+        /// What was billed, in full, also where it is more than was held.
+        actual: Amount,
+    },
+    /// The outcome is unknown: the amount moves from `reserved` to `in_doubt`.
+    Doubt(Amount),
+    /// An outcome became known, or was decided: `in_doubt` falls, `spent` rises.
+    SettleDoubt {
+        /// What was in doubt.
+        held: Amount,
+        /// What was billed; zero where it is proven unbilled.
+        actual: Amount,
+    },
+    /// The limit and what passing it does are replaced. It may fall below what is used already.
+    SetLimit {
+        /// The new limit.
+        limit: Limit,
+        /// What the account does to a run that it refuses for good.
+        on_exceed: OnExceed,
+    },
+    /// The account admits nothing from now on.
+    Freeze,
+    /// The account admits again.
+    Unfreeze,
+}
+
+impl Account {
+    /// An empty account.
+    pub fn new(limit: Limit, on_exceed: OnExceed) -> Self {
+        Self {
+            limit,
+            on_exceed,
+            ..Self::default()
+        }
+    }
+
+    /// The limit.
+    pub const fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// What the account does to a run that it refuses for good.
+    pub const fn on_exceed(&self) -> OnExceed {
+        self.on_exceed
+    }
+
+    /// What was billed.
+    pub const fn spent(&self) -> &Amount {
+        &self.spent
+    }
+
+    /// What open holds have.
+    pub const fn reserved(&self) -> &Amount {
+        &self.reserved
+    }
+
+    /// What holds with an unknown outcome have.
+    pub const fn in_doubt(&self) -> &Amount {
+        &self.in_doubt
+    }
+
+    /// Whether an operator stopped all admissions here.
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Whether nothing was ever counted here and no rule was set, so that it need not be stored.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Spent, reserved and in doubt together, each dimension held at its end.
+    #[must_use]
+    pub fn exposure(&self) -> Amount {
+        self.spent
+            .saturating_add(&self.reserved)
+            .saturating_add(&self.in_doubt)
+    }
+
+    /// What can still be reserved in each limited dimension; zero where the limit is passed.
+    pub fn available(&self) -> Limit {
+        let used = self.exposure();
+        let tokens = |limit: Option<u64>, used: u64| limit.map(|limit| limit.saturating_sub(used));
+        Limit {
+            money: self
+                .limit
+                .money
+                .map(|limit| limit.saturating_sub(used.money).max(NanoUsd::ZERO)),
+            input_tokens: tokens(self.limit.input_tokens, used.input_tokens),
+            output_tokens: tokens(self.limit.output_tokens, used.output_tokens),
+            calls: tokens(self.limit.calls, used.calls),
+        }
+    }
+
+    /// Limit minus exposure in one dimension, negative where the limit is passed; none where there
+    /// is no limit.
+    pub fn headroom(&self, dimension: Dimension) -> Option<i128> {
+        let limit = self.limit.of(dimension)?;
+        Some(limit.saturating_sub(self.used(dimension)))
+    }
+
+    /// Whether a limited dimension is over its limit: an overrun was billed, or the limit was
+    /// lowered. Such an account admits nothing, not even a request of zero.
+    pub fn is_breached(&self) -> bool {
+        Dimension::ALL
+            .iter()
+            .any(|d| self.headroom(*d).is_some_and(|room| room < 0))
+    }
+
+    /// Spent, reserved and in doubt in one dimension; the sum of three always fits.
+    pub(super) fn used(&self, dimension: Dimension) -> i128 {
+        let held = self
+            .reserved
+            .of(dimension)
+            .saturating_add(self.in_doubt.of(dimension));
+        held.saturating_add(self.spent.of(dimension))
+    }
+
+    /// The limit in one dimension, or the most that can be counted.
+    pub(super) fn cap(&self, dimension: Dimension) -> i128 {
+        self.limit.of(dimension).unwrap_or_else(|| dimension.most())
+    }
+
+    /// Makes one movement; a fault changes nothing.
+    ///
+    /// # Errors
+    /// A [`LedgerFault`] where the columns cannot move so.
+    pub fn apply(&mut self, movement: &Movement) -> Result<(), LedgerFault> {
+        *self = self.after(movement)?;
+        Ok(())
+    }
+
+    /// The account as it stands after one movement.
+    ///
+    /// # Errors
+    /// A [`LedgerFault`] where the columns cannot move so.
+    pub fn after(&self, movement: &Movement) -> Result<Self, LedgerFault> {
+        let mut next = self.clone();
+        match movement {
+            Movement::Reserve(amount) => next.reserved = add(&self.reserved, amount)?,
+            Movement::Release(amount) => next.reserved = self.unreserve(amount)?,
+            Movement::Settle { held, actual } => {
+                next.reserved = self.unreserve(held)?;
+                next.spent = add(&self.spent, actual)?;
+            }
+            Movement::Doubt(amount) => {
+                next.reserved = self.unreserve(amount)?;
+                next.in_doubt = add(&self.in_doubt, amount)?;
+            }
+            Movement::SettleDoubt { held, actual } => {
+                let held = positive(held)?;
+                next.in_doubt = self
+                    .in_doubt
+                    .checked_sub(held)
+                    .ok_or(LedgerFault::MoreThanInDoubt)?;
+                next.spent = add(&self.spent, actual)?;
+            }
+            Movement::SetLimit { limit, on_exceed } => {
+                if limit.of(Dimension::Money).is_some_and(|money| money < 0) {
+                    return Err(LedgerFault::Negative);
+                }
+                next.limit = *limit;
+                next.on_exceed = *on_exceed;
+            }
+            Movement::Freeze => next.frozen = true,
+            Movement::Unfreeze => next.frozen = false,
+        }
+        Ok(next)
+    }
+
+    fn unreserve(&self, amount: &Amount) -> Result<Amount, LedgerFault> {
+        self.reserved
+            .checked_sub(positive(amount)?)
+            .ok_or(LedgerFault::MoreThanReserved)
+    }
+}
+
+fn positive(amount: &Amount) -> Result<&Amount, LedgerFault> {
+    if amount.is_negative() {
+        Err(LedgerFault::Negative)
+    } else {
+        Ok(amount)
+    }
+}
+
+fn add(column: &Amount, amount: &Amount) -> Result<Amount, LedgerFault> {
+    column
+        .checked_add(positive(amount)?)
+        .ok_or(LedgerFault::Overflow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nano(money: i64) -> Amount {
+        Amount {
+            money: NanoUsd::from_nano(money),
+            ..Amount::ZERO
+        }
+    }
+
+    fn account(limit: i64, movements: &[Movement]) -> Account {
+        let mut account = Account::new(Limit::usd(NanoUsd::from_nano(limit)), OnExceed::default());
+        for movement in movements {
+            account.apply(movement).unwrap();
+        }
+        account
+    }
+
+    #[test]
+    fn an_overrun_is_recorded_in_full_and_breaches_the_account() {
+        let settle = Movement::Settle {
+            held: nano(80),
+            actual: nano(130),
+        };
+        let account = account(100, &[Movement::Reserve(nano(80)), settle]);
+        assert_eq!(
+            (*account.spent(), *account.reserved()),
+            (nano(130), Amount::ZERO)
+        );
+        assert!(account.is_breached());
+        assert_eq!(account.headroom(Dimension::Money), Some(-30));
+        assert_eq!(account.available(), Limit::usd(NanoUsd::ZERO));
+    }
+
+    #[test]
+    fn a_limit_may_be_lowered_below_the_exposure_and_the_spend_stays() {
+        let limit = Limit::usd(NanoUsd::from_nano(10));
+        let lower = Movement::SetLimit {
+            limit,
+            on_exceed: OnExceed::Pause,
+        };
+        let account = account(100, &[Movement::Reserve(nano(80)), lower]);
+        assert!(account.is_breached());
+        assert_eq!(
+            (*account.reserved(), account.on_exceed()),
+            (nano(80), OnExceed::Pause)
+        );
+    }
+
+    #[test]
+    fn an_impossible_movement_changes_nothing() {
+        let before = account(
+            100,
+            &[Movement::Reserve(nano(10)), Movement::Doubt(nano(4))],
+        );
+        for (movement, fault) in [
+            (Movement::Release(nano(7)), LedgerFault::MoreThanReserved),
+            (Movement::Doubt(nano(7)), LedgerFault::MoreThanReserved),
+            (
+                Movement::Settle {
+                    held: nano(7),
+                    actual: nano(1),
+                },
+                LedgerFault::MoreThanReserved,
+            ),
+            (
+                Movement::SettleDoubt {
+                    held: nano(5),
+                    actual: nano(1),
+                },
+                LedgerFault::MoreThanInDoubt,
+            ),
+            (Movement::Reserve(nano(i64::MAX)), LedgerFault::Overflow),
+            (Movement::Reserve(nano(-1)), LedgerFault::Negative),
+            (Movement::Release(nano(i64::MIN)), LedgerFault::Negative),
+            (
+                Movement::Settle {
+                    held: nano(1),
+                    actual: nano(-1),
+                },
+                LedgerFault::Negative,
+            ),
+        ] {
+            let mut account = before.clone();
+            assert_eq!(account.apply(&movement), Err(fault), "{movement:?}");
+            assert_eq!(account, before);
+        }
+    }
+
+    #[test]
+    fn tokens_do_not_wrap_at_the_end_of_their_range() {
+        let all = Amount {
+            input_tokens: u64::MAX,
+            ..Amount::ZERO
+        };
+        let mut account = account(1, &[Movement::Reserve(all)]);
+        assert_eq!(
+            account.apply(&Movement::Reserve(all)),
+            Err(LedgerFault::Overflow)
+        );
+        account
+            .apply(&Movement::Settle {
+                held: all,
+                actual: all,
+            })
+            .unwrap();
+        account.apply(&Movement::Reserve(all)).unwrap();
+        assert_eq!(account.exposure().input_tokens, u64::MAX);
+        let used = i128::from(u64::MAX).checked_mul(2);
+        assert_eq!(Some(account.used(Dimension::InputTokens)), used);
+    }
+
+    #[test]
+    fn json_leaves_defaults_out_and_reads_back() {
+        let account = account(100, &[Movement::Reserve(nano(10)), Movement::Freeze]);
+        let json = serde_json::to_string(&account).unwrap();
+        assert_eq!(
+            json,
+            r#"{"limit":{"nano_usd":100},"reserved":{"nano_usd":10},"frozen":true}"#
+        );
+        assert_eq!(serde_json::from_str::<Account>(&json).unwrap(), account);
+        assert_eq!(serde_json::to_string(&Account::default()).unwrap(), "{}");
+    }
+}

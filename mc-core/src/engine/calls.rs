@@ -1,0 +1,381 @@
+//! Model calls: reserve, go out, settle; the same for attempts and sessions.
+//!
+//! Admission is a value. [`Permit`] is what a host holds while its call is out: it ends it with
+//! `settle` or `fail`; one that is dropped leaves its money in doubt, never refunded.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::attempt::AttemptCell;
+use super::inner::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::PartRef;
+use crate::id::{Actor, AgentName, ModelId};
+use crate::json;
+use crate::resilience::CallFailure;
+use crate::sequencer::{
+    AttemptRequest, CallEnd, CallReply, FailCall, JournalPlace, Reply, Request, ReserveCall,
+    SettleCall, TokenBound,
+};
+use crate::time::{Timestamp, as_ms};
+use crate::usage::Usage;
+
+/// A model call that a host wants to make.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    /// The model as `provider/id`.
+    pub model: ModelId,
+    /// The conversation; each message is a part of the log of its own.
+    pub messages: Vec<Value>,
+    /// Other parameters that make the call what it is; part of its digest.
+    pub parameters: Value,
+    /// What it can use at most.
+    pub bound: TokenBound,
+    /// In whose name it goes, where that is not the step's agent.
+    pub agent: Option<AgentName>,
+}
+
+impl ModelRequest {
+    /// A request with one text message.
+    pub fn text(model: ModelId, prompt: &str) -> Self {
+        Self {
+            model,
+            messages: vec![json!({"role": "user", "content": prompt})],
+            parameters: Value::Null,
+            bound: TokenBound::default(),
+            agent: None,
+        }
+    }
+
+    /// Sets the output limit that is sent with the request.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: u64) -> Self {
+        self.bound.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets the most input tokens that it can use.
+    #[must_use]
+    pub fn input_tokens(mut self, tokens: u64) -> Self {
+        self.bound.input_tokens = Some(tokens);
+        self
+    }
+
+    fn digest(&self) -> crate::id::Digest {
+        json::digest(&json!({
+            "agent": self.agent, "model": self.model, "messages": self.messages,
+            "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
+        }))
+    }
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelAnswer {
+    /// The completion.
+    pub output: Value,
+    /// The reasoning, where the model gave one.
+    pub reasoning: Option<Value>,
+    /// What it used; none where the provider did not say: then all that was held is spent.
+    pub usage: Option<Usage>,
+    /// The model that answered, where it names itself.
+    pub model: Option<ModelId>,
+    /// How long it took; none to take the time between permit and settlement.
+    pub latency: Option<Duration>,
+}
+
+impl ModelAnswer {
+    /// A text answer with its usage.
+    pub fn text(text: &str, usage: Usage) -> Self {
+        Self {
+            output: Value::from(text),
+            usage: Some(usage),
+            ..Self::default()
+        }
+    }
+}
+
+/// How a provider failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderError {
+    /// What happened: decides what becomes of the money.
+    pub failure: CallFailure,
+    /// How long the provider asks to wait.
+    pub retry_after: Option<Duration>,
+    /// The error in words.
+    pub message: String,
+}
+
+impl ProviderError {
+    /// A failure without a wish to wait.
+    pub fn new(failure: CallFailure, message: impl Into<String>) -> Self {
+        Self {
+            failure,
+            retry_after: None,
+            message: message.into(),
+        }
+    }
+}
+
+/// Why a model call gave no answer.
+#[derive(Debug)]
+pub enum CallError {
+    /// A budget or a policy refuses it.
+    Denied(Arc<Error>),
+    /// A person has to approve it first.
+    NeedsApproval(String),
+    /// The provider failed it; the call was ended as its outcome says.
+    Provider(ProviderError),
+    /// The engine could not take it: the token was revoked, or the store refuses.
+    Engine(Error),
+}
+
+impl From<CallError> for super::agent::AgentError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Denied(error) => Self::with_code(error.code(), error.message()).fatal(),
+            CallError::NeedsApproval(reason) => {
+                Self::with_code("approval_required", reason).fatal()
+            }
+            CallError::Provider(error) => Self::with_code("provider_failed", error.message),
+            CallError::Engine(error) => error.into(),
+        }
+    }
+}
+
+/// What came of a reservation.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may go out.
+    Allowed(Permit),
+    /// An earlier attempt was answered: this is the answer, nothing is sent or charged.
+    Answered(ModelAnswer),
+    /// A person has to approve it first.
+    NeedsApproval(String),
+    /// It may not go out; every account or rule is named.
+    Denied(Arc<Error>),
+}
+
+/// Where calls are made from: an attempt, or a session.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) inner: Arc<Inner>,
+    pub(super) cell: Arc<AttemptCell>,
+    pub(super) actor: Actor,
+}
+
+/// A model call that may go out.
+///
+/// Dropping it without an outcome leaves its money in doubt.
+#[must_use = "a permit that is dropped leaves its money in doubt"]
+#[derive(Debug)]
+pub struct Permit {
+    caller: Caller,
+    ordinal: u32,
+    since: Duration,
+    max_output_tokens: Option<u64>,
+    open: bool,
+}
+
+impl Caller {
+    pub(super) async fn attempt(&self, request: AttemptRequest) -> Result<Reply> {
+        let request = Request::Attempt(self.cell.token(), request);
+        self.inner.submit(self.actor.clone(), request).await
+    }
+
+    /// Reserves a call at a place in the journal, however long that has to wait.
+    pub(super) async fn reserve_at(
+        &self,
+        ordinal: u32,
+        request: &ModelRequest,
+    ) -> Result<Admission> {
+        let place = JournalPlace {
+            ordinal,
+            request: request.digest(),
+        };
+        let call = Arc::new(ReserveCall {
+            place,
+            agent: request.agent.clone(),
+            model: request.model.clone(),
+            bound: request.bound,
+            messages: request.messages.clone(),
+        });
+        loop {
+            let reply = self
+                .attempt(AttemptRequest::ReserveCall(Arc::clone(&call)))
+                .await?;
+            let Reply::Call(reply) = reply else {
+                return Err(unexpected(&reply));
+            };
+            match reply {
+                CallReply::Allowed { max_output_tokens } => {
+                    return Ok(Admission::Allowed(self.permit(ordinal, max_output_tokens)));
+                }
+                CallReply::Answered { seq } => {
+                    return Ok(Admission::Answered(self.answer_at(seq).await?));
+                }
+                CallReply::WaitUntil(at) => self.wait_until(at).await?,
+                CallReply::Again => {}
+                CallReply::NeedsApproval { reason } => {
+                    return Ok(Admission::NeedsApproval(reason));
+                }
+                CallReply::Denied(error) => return Ok(Admission::Denied(error)),
+            }
+        }
+    }
+
+    fn permit(&self, ordinal: u32, max_output_tokens: Option<u64>) -> Permit {
+        let since = self.inner.clock.monotonic();
+        Permit {
+            caller: self.clone(),
+            ordinal,
+            since,
+            max_output_tokens,
+            open: true,
+        }
+    }
+
+    async fn answer_at(&self, seq: u64) -> Result<ModelAnswer> {
+        let output = self.inner.read_value(PartRef { seq, part: 0 }).await?;
+        let reasoning = self.inner.read_value(PartRef { seq, part: 1 }).await.ok();
+        let record = self.inner.log.read_workspace(seq, 1).await?;
+        let kind = record.first().map(crate::run::read_event).transpose()?;
+        let Some(crate::event::EventKind::ModelCallSettled(facts)) = kind else {
+            return Err(Error::corrupt("journal", Some(seq)));
+        };
+        Ok(ModelAnswer {
+            output,
+            reasoning,
+            usage: Some(facts.usage),
+            model: Some(facts.model),
+            latency: Some(Duration::from_millis(facts.latency_ms)),
+        })
+    }
+
+    /// Sleeps until a wall-clock time, or until the attempt is to stop.
+    async fn wait_until(&self, at: Timestamp) -> Result<()> {
+        let deadline = self.inner.deadline(at);
+        tokio::select! {
+            biased;
+            () = self.cell.cancelled() => {
+                Err(Error::new(ErrorKind::Cancelled, "this attempt's token was revoked"))
+            }
+            () = self.inner.clock.sleep_until(deadline) => Ok(()),
+        }
+    }
+
+    /// Makes a call: waits for admission, sends, and sends again while the provider refuses.
+    pub(super) async fn model_call<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Option<u64>) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        let ordinal = self.cell.next_ordinal();
+        loop {
+            let permit = match self
+                .reserve_at(ordinal, request)
+                .await
+                .map_err(CallError::Engine)?
+            {
+                Admission::Allowed(permit) => permit,
+                Admission::Answered(answer) => return Ok(answer),
+                Admission::NeedsApproval(reason) => return Err(CallError::NeedsApproval(reason)),
+                Admission::Denied(error) => return Err(CallError::Denied(error)),
+            };
+            match send(permit.max_output_tokens()).await {
+                Ok(answer) => {
+                    permit.settle(&answer).await.map_err(CallError::Engine)?;
+                    return Ok(answer);
+                }
+                Err(error) => match permit.fail(&error).await.map_err(CallError::Engine)? {
+                    CallEnd::Throttled(at) => {
+                        self.wait_until(at).await.map_err(CallError::Engine)?;
+                    }
+                    CallEnd::Released | CallEnd::GaveUp | CallEnd::Settled | CallEnd::InDoubt => {
+                        return Err(CallError::Provider(error));
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Permit {
+    /// Ask the provider for at most so many output tokens.
+    pub const fn max_output_tokens(&self) -> Option<u64> {
+        self.max_output_tokens
+    }
+
+    /// Ends the call with its answer: what it cost is spent in full.
+    ///
+    /// # Errors
+    /// `InvalidInput` for usage that has no price, `Unavailable` while the store refuses.
+    pub async fn settle(mut self, answer: &ModelAnswer) -> Result<()> {
+        self.open = false;
+        let took = self
+            .caller
+            .inner
+            .clock
+            .monotonic()
+            .saturating_sub(self.since);
+        let settle = SettleCall {
+            ordinal: self.ordinal,
+            model: answer.model.clone(),
+            usage: answer.usage,
+            answer: answer.output.clone(),
+            reasoning: answer.reasoning.clone(),
+            latency_ms: as_ms(answer.latency.unwrap_or(took)),
+        };
+        self.caller
+            .attempt(AttemptRequest::SettleCall(Arc::new(settle)))
+            .await
+            .map(drop)
+    }
+
+    /// Ends the call with a failure: what happened decides what becomes of the money.
+    ///
+    /// # Errors
+    /// `InvalidTransition` where the call has ended, `Unavailable` while the store refuses.
+    pub async fn fail(mut self, error: &ProviderError) -> Result<CallEnd> {
+        self.open = false;
+        let request = AttemptRequest::FailCall(FailCall {
+            ordinal: self.ordinal,
+            failure: error.failure,
+            retry_after_ms: error.retry_after.map(as_ms),
+            message: error.message.as_str().into(),
+        });
+        let reply = self.caller.attempt(request).await?;
+        let Reply::CallEnded(end) = reply else {
+            return Err(unexpected(&reply));
+        };
+        Ok(end)
+    }
+}
+
+/// The sequencer answered something else than was asked for.
+pub(super) fn unexpected(reply: &Reply) -> Error {
+    Error::internal(format!("the sequencer answered {reply:?}"))
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let request = AttemptRequest::FailCall(FailCall {
+            ordinal: self.ordinal,
+            failure: CallFailure::Abandoned,
+            retry_after_ms: None,
+            message: "the permit was dropped without an outcome".into(),
+        });
+        let request = Request::Attempt(self.caller.cell.token(), request);
+        self.caller.inner.tell(self.caller.actor.clone(), request);
+    }
+}

@@ -1,0 +1,293 @@
+//! What an attempt gets: its input's surroundings, and the calls that are governed.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::calls::{
+    Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError, unexpected,
+};
+use crate::budget::Amount;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::MAX_PART_BYTES;
+use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
+use crate::json;
+use crate::policy::RiskTier;
+use crate::run::HoldKey;
+use crate::sequencer::{
+    AttemptRequest, BeginTool, EndTool, JournalPlace, Reconcile, Reply, Request, ToolReply,
+};
+
+/// The surroundings of one attempt.
+#[derive(Clone, Debug)]
+pub struct StepContext {
+    pub(super) caller: Caller,
+    pub(super) agent: AgentName,
+    pub(super) effect_key: Digest,
+    pub(super) risk: RiskTier,
+    pub(super) deadline: Option<std::time::Duration>,
+    pub(super) resumed: Option<Arc<(Value, Option<Value>)>>,
+}
+
+/// What came of a tool call that wants to go out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolAdmission {
+    /// It may go out.
+    Allowed,
+    /// An earlier attempt was answered: this is the result.
+    Answered(Value),
+    /// A person has to approve it first.
+    NeedsApproval,
+}
+
+impl StepContext {
+    /// The run.
+    pub fn run_id(&self) -> RunId {
+        self.caller.cell.token().run_id
+    }
+
+    /// The step.
+    pub fn step(&self) -> StepKey {
+        self.caller.cell.token().step
+    }
+
+    /// The attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.caller.cell.token().attempt
+    }
+
+    /// The agent in whose name this attempt acts.
+    pub const fn agent(&self) -> &AgentName {
+        &self.agent
+    }
+
+    /// The same for every attempt of this intent: pass it on as an idempotency key.
+    pub const fn effect_key(&self) -> Digest {
+        self.effect_key
+    }
+
+    /// The tier of the step.
+    pub const fn risk(&self) -> RiskTier {
+        self.risk
+    }
+
+    /// The time by which the attempt is abandoned, on the engine's monotonic clock.
+    pub const fn deadline(&self) -> Option<std::time::Duration> {
+        self.deadline
+    }
+
+    /// What an earlier attempt suspended with, and the signal that it waited for.
+    pub fn resumed(&self) -> Option<(&Value, Option<&Value>)> {
+        self.resumed
+            .as_deref()
+            .map(|(checkpoint, signal)| (checkpoint, signal.as_ref()))
+    }
+
+    /// Whether the attempt is to stop: it timed out, or its run has ended.
+    pub fn is_cancelled(&self) -> bool {
+        self.caller.cell.is_cancelled()
+    }
+
+    /// Returns once the attempt is to stop.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn cancelled(&self) {
+        self.caller.cell.cancelled().await;
+    }
+
+    /// Sleeps on the engine's clock.
+    pub async fn sleep(&self, span: std::time::Duration) {
+        let clock = &self.caller.inner.clock;
+        clock
+            .sleep_until(clock.monotonic().saturating_add(span))
+            .await;
+    }
+
+    /// Makes a model call: held before it goes out, settled when it is answered, sent again while
+    /// the provider refuses. What an earlier attempt was answered comes from the log.
+    ///
+    /// `send` gets the most output tokens that may be asked for.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn model_call<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Option<u64>) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        self.caller.model_call(request, send).await
+    }
+
+    /// Reserves a model call and leaves sending and settling to the caller.
+    ///
+    /// # Errors
+    /// `Cancelled` where the token was revoked, `Unavailable` while the store refuses.
+    pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
+        let ordinal = self.caller.cell.next_ordinal();
+        self.caller.reserve_at(ordinal, request).await
+    }
+
+    /// Makes a tool call: written down before it acts where it can change anything; what an earlier
+    /// attempt was answered comes from the log.
+    ///
+    /// # Errors
+    /// `ApprovalRequired`, `Cancelled`, or what the tool said.
+    pub async fn tool_call<F, Fut>(
+        &self,
+        tool: &str,
+        risk: RiskTier,
+        params: &Value,
+        call: F,
+    ) -> Result<Value>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = std::result::Result<Value, String>> + Send,
+    {
+        let ordinal = self.caller.cell.next_ordinal();
+        match self.begin_tool(ordinal, tool, risk, params).await? {
+            ToolAdmission::Answered(value) => return Ok(value),
+            ToolAdmission::NeedsApproval => {
+                let message = format!("tool `{tool}` is {risk}: a person has to approve it");
+                return Err(Error::new(ErrorKind::ApprovalRequired, message));
+            }
+            ToolAdmission::Allowed => {}
+        }
+        let outcome = call().await;
+        let result = match &outcome {
+            Ok(value) => Ok(Arc::new(value.clone())),
+            Err(message) => Err(("tool_failed".into(), message.as_str().into())),
+        };
+        let end = AttemptRequest::EndTool(EndTool { ordinal, result });
+        self.caller.attempt(end).await?;
+        outcome.map_err(|message| {
+            Error::new(ErrorKind::AgentFailed, message).with_context("tool", tool)
+        })
+    }
+
+    async fn begin_tool(
+        &self,
+        ordinal: u32,
+        tool: &str,
+        risk: RiskTier,
+        params: &Value,
+    ) -> Result<ToolAdmission> {
+        let tool = Opaque::new(tool).map_err(|fault| Error::invalid("tool", fault))?;
+        let params: Arc<[u8]> = json::canonical(params).into();
+        if params.len() > MAX_PART_BYTES {
+            return Err(Error::invalid("params", "parameters are at most 64 MiB"));
+        }
+        let place = JournalPlace {
+            ordinal,
+            request: Digest::of(&[&params]),
+        };
+        let begin = AttemptRequest::BeginTool(BeginTool {
+            place,
+            tool,
+            risk,
+            params,
+        });
+        let reply = self.caller.attempt(begin).await?;
+        let Reply::Tool(reply) = reply else {
+            return Err(unexpected(&reply));
+        };
+        match reply {
+            ToolReply::Allowed => Ok(ToolAdmission::Allowed),
+            ToolReply::Answered(place) => Ok(ToolAdmission::Answered(
+                self.caller.inner.read_value(place).await?,
+            )),
+            ToolReply::NeedsApproval => Ok(ToolAdmission::NeedsApproval),
+        }
+    }
+
+    /// Computes a value once per intent: a later attempt gets the same from the log.
+    ///
+    /// # Errors
+    /// `Cancelled` where the token was revoked.
+    pub async fn once<F, Fut>(&self, name: &str, compute: F) -> Result<Value>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Value> + Send,
+    {
+        let ordinal = self.caller.cell.next_ordinal();
+        let place = JournalPlace {
+            ordinal,
+            request: Digest::of(&[name.as_bytes()]),
+        };
+        let reply = self
+            .caller
+            .attempt(AttemptRequest::LookUpOnce(place))
+            .await?;
+        let Reply::Once(known) = reply else {
+            return Err(unexpected(&reply));
+        };
+        if let Some(place) = known {
+            return self.caller.inner.read_value(place).await;
+        }
+        let value = Arc::new(compute().await);
+        self.caller
+            .attempt(AttemptRequest::RecordOnce(place, Arc::clone(&value)))
+            .await?;
+        Ok(Arc::unwrap_or_clone(value))
+    }
+
+    /// Writes a decision of the agent down.
+    ///
+    /// # Errors
+    /// `Cancelled` where the token was revoked.
+    pub async fn decision(&self, input: Value, reasoning: Value, outcome: Value) -> Result<()> {
+        let parts = Arc::new([input, reasoning, outcome]);
+        self.caller
+            .attempt(AttemptRequest::Decision(parts))
+            .await
+            .map(drop)
+    }
+
+    /// Writes down what the agent changes in the world; durable before it returns.
+    ///
+    /// # Errors
+    /// `Cancelled` where the token was revoked.
+    pub async fn side_effect(&self, target: &str, key: &str) -> Result<()> {
+        let what = Arc::new(json!({"target": target, "key": key}));
+        self.caller
+            .attempt(AttemptRequest::SideEffect(what))
+            .await
+            .map(drop)
+    }
+
+    /// Money of earlier attempts of this step that is in doubt, by hold.
+    pub fn doubts(&self) -> Vec<(HoldKey, Amount)> {
+        let token = self.caller.cell.token();
+        self.caller.inner.doubts(token.run_id, Some(&token.step))
+    }
+
+    /// Settles money of this step that is in doubt with what the agent knows was billed.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidTransition` where the hold is not in doubt.
+    pub async fn reconcile(&self, hold: &HoldKey, actual: Amount, evidence: &str) -> Result<()> {
+        let token = self.caller.cell.token();
+        if hold.step != token.step {
+            return Err(Error::invalid(
+                "hold",
+                "an agent reconciles only its own step",
+            ));
+        }
+        let request = Request::Reconcile(Reconcile {
+            run_id: token.run_id,
+            hold: hold.clone(),
+            actual,
+            evidence: evidence.into(),
+        });
+        self.caller
+            .inner
+            .submit(self.caller.actor.clone(), request)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,384 @@
+//! What a host holds: opens the engine, registers agents, publishes, starts and asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, broadcast};
+
+use super::agent::AgentExecutor;
+use super::calls::unexpected;
+use super::driver::Driver;
+use super::inner::{Inner, Live, Phase, lock};
+use super::options::{StartOptions, operator};
+use super::restart::idle_scribe;
+use super::run_handle::RunHandle;
+use super::session::{Session, SessionOptions};
+use super::spawner::Spawner;
+use super::status::{Counters, Health, Metrics};
+use crate::budget::{Account, AccountId, Limit, OnExceed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::MAX_PART_BYTES;
+use crate::id::{Actor, AgentName, AuthMethod, Digest, RunId, WorkflowName};
+use crate::json;
+use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
+use crate::sequencer::{
+    Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
+};
+use crate::workflow::Workflow;
+
+/// Notices that a subscriber may be behind before it is told that it lags.
+const NOTICES: usize = 1_024;
+
+/// What an engine is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where chance comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where tasks run.
+    pub spawner: Arc<dyn Spawner>,
+    /// Settings.
+    pub settings: Settings,
+    /// How callers of this process are known.
+    pub auth_method: AuthMethod,
+}
+
+/// Opens engines.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine;
+
+/// The control over a store and its runs. Cloning is cheap; all clones are one.
+#[derive(Clone, Debug)]
+pub struct MissionControl {
+    inner: Arc<Inner>,
+}
+
+/// A version of a workflow that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The version.
+    pub version: u32,
+    /// The hash of its definition.
+    pub hash: Digest,
+}
+
+impl Engine {
+    /// Takes the log over, reads its state back, and starts to commit; attempts go out only after
+    /// [`MissionControl::start_dispatch`].
+    ///
+    /// # Errors
+    /// `Unavailable` (another owner, disk full), `Corrupt`.
+    pub async fn open(parts: Parts) -> Result<MissionControl> {
+        let found = parts.log.acquire().await?;
+        let inner = Arc::new(Inner {
+            log: parts.log,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            spawner: parts.spawner,
+            settings: parts.settings,
+            auth_method: parts.auth_method,
+            live: Mutex::new(Live {
+                phase: Phase::Recovering,
+                sequencer: None,
+            }),
+            bell: Notify::new(),
+            turned: Notify::new(),
+            agents: Mutex::new(BTreeMap::new()),
+            attempts: Mutex::new(BTreeMap::new()),
+            watchers: Mutex::new(BTreeMap::new()),
+            news: broadcast::channel(NOTICES).0,
+            warned: Mutex::new(BTreeSet::new()),
+            counters: Counters::default(),
+        });
+        let clocks = (inner.clock.now(), inner.clock.monotonic());
+        let scribe = idle_scribe(&inner);
+        let mut driver = Driver {
+            inner: Arc::clone(&inner),
+            lease: found.lease,
+            scribe,
+            parked_due: None,
+            clocks,
+        };
+        driver.take_up(&found).await?;
+        inner.spawner.spawn_driver(Box::pin(driver.run()));
+        Ok(MissionControl { inner })
+    }
+}
+
+impl MissionControl {
+    /// Registers an agent; steps that waited for it go on.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is not a name, `Unavailable` while the store refuses.
+    pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
+        let name = AgentName::new(name).map_err(|fault| Error::invalid("agent", fault))?;
+        lock(&self.inner.agents).insert(name.clone(), Arc::new(agent));
+        let mut after = None;
+        loop {
+            let page = self.inner.log.runs_waiting_for(&name, after, 256).await?;
+            for run in &page {
+                self.inner.page_in(*run).await?;
+            }
+            after = page.last().copied();
+            if page.len() < 256 {
+                break;
+            }
+        }
+        let request = Request::AgentsAvailable(vec![name]);
+        self.inner.submit(Actor::System, request).await.map(drop)
+    }
+
+    /// Stores a workflow and lets new runs take it; the same definition keeps its version.
+    ///
+    /// # Errors
+    /// `Unavailable` while the store refuses.
+    pub async fn publish(&self, workflow: Workflow) -> Result<Published> {
+        self.publish_as(Actor::System, workflow, Activation::Now)
+            .await
+    }
+
+    /// Stores a workflow by an operator's word, activated or not.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `Unavailable` while the store refuses.
+    pub async fn publish_by(
+        &self,
+        by: &str,
+        workflow: Workflow,
+        activation: Activation,
+    ) -> Result<Published> {
+        self.publish_as(Actor::Operator(operator(by)?), workflow, activation)
+            .await
+    }
+
+    async fn publish_as(
+        &self,
+        actor: Actor,
+        workflow: Workflow,
+        activation: Activation,
+    ) -> Result<Published> {
+        self.warn_of_unknown_agents(&workflow);
+        let publish = Publish {
+            workflow: Arc::new(workflow),
+            activation,
+        };
+        published(self.inner.submit(actor, Request::Publish(publish)).await?)
+    }
+
+    fn warn_of_unknown_agents(&self, workflow: &Workflow) {
+        let agents = lock(&self.inner.agents);
+        for (name, step) in workflow.definition().steps() {
+            if !agents.contains_key(&step.agent) {
+                tracing::warn!(step = %name, agent = %step.agent, "the agent is not registered yet");
+            }
+        }
+    }
+
+    /// Lets new runs take a version; going back is activating an older one.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidInput`.
+    pub async fn activate(&self, by: &str, workflow: &str, version: u32) -> Result<Published> {
+        let workflow = workflow_name(workflow)?;
+        let request = Request::Activate(Activate { workflow, version });
+        published(
+            self.inner
+                .submit(Actor::Operator(operator(by)?), request)
+                .await?,
+        )
+    }
+
+    /// Begins to dispatch: open runs go on, new ones start.
+    ///
+    /// # Errors
+    /// `Unavailable` while the store refuses.
+    pub async fn start_dispatch(&self) -> Result<()> {
+        self.inner
+            .submit(Actor::System, Request::StartDispatch)
+            .await
+            .map(drop)
+    }
+
+    /// Starts a run, or finds the one that the idempotency key started before.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidInput`, `InvalidWorkflow` (an agent is not registered), `Conflict` (the
+    /// key belongs to another request), `Unavailable`.
+    pub async fn start(
+        &self,
+        workflow: &str,
+        input: Value,
+        options: StartOptions,
+    ) -> Result<RunHandle> {
+        let workflow = workflow_name(workflow)?;
+        let checked = options.check()?;
+        if json::canonical(&input).len() > MAX_PART_BYTES {
+            return Err(Error::invalid("input", "an input is at most 64 MiB"));
+        }
+        let mut start = Start {
+            run_id: RunId::from_bytes(self.inner.new_id()),
+            workflow,
+            version: options.version,
+            input: Arc::new(input),
+            budget: options.budget,
+            policy: options
+                .policy
+                .unwrap_or_else(|| self.inner.settings.run_policy.clone()),
+            labels: checked.labels,
+            correlation_id: checked.correlation_id,
+            key: None,
+        };
+        let actor = Actor::Operator(checked.operator);
+        loop {
+            if let Some(key) = &checked.idempotency_key {
+                let (known, head) = self
+                    .inner
+                    .log
+                    .run_by_key(&start.workflow, key.as_str())
+                    .await?;
+                let looked_up_at = head.next_seq;
+                start.key = Some(StartKey {
+                    key: key.clone(),
+                    known,
+                    looked_up_at,
+                });
+            }
+            let request = Request::Start(Box::new(start.clone()));
+            match self.inner.submit(actor.clone(), request).await {
+                Ok(Reply::Run(run_id)) => return Ok(self.run(run_id)),
+                Ok(other) => return Err(unexpected(&other)),
+                // Many starts passed between look-up and decision: look again.
+                Err(e) if e.kind() == ErrorKind::Conflict && e.detail().is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A handle on a run, whether it exists or not.
+    pub fn run(&self, run_id: RunId) -> RunHandle {
+        RunHandle {
+            inner: Arc::clone(&self.inner),
+            run_id,
+        }
+    }
+
+    /// Opens a session: guarded calls in the name of an agent, without a workflow.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `Unavailable`.
+    pub async fn guard(&self, agent: &str, options: SessionOptions) -> Result<Session> {
+        self.inner.open_session(agent, options).await
+    }
+
+    /// Changes an account's limit.
+    ///
+    /// # Errors
+    /// `InvalidInput`; `NotFound` for the account of a run that does not exist.
+    pub async fn set_limit(
+        &self,
+        by: &str,
+        account: AccountId,
+        limit: Limit,
+        on_exceed: OnExceed,
+    ) -> Result<()> {
+        let request = Request::SetLimit(SetLimit {
+            account,
+            limit,
+            on_exceed,
+        });
+        self.inner
+            .submit(Actor::Operator(operator(by)?), request)
+            .await
+            .map(drop)
+    }
+
+    /// A shared account as it stands in memory: workspace, workflow or agent.
+    pub fn account(&self, id: &AccountId) -> Option<Account> {
+        let live = lock(&self.inner.live);
+        live.sequencer
+            .as_ref()?
+            .workspace()
+            .accounts
+            .get(id)
+            .cloned()
+    }
+
+    /// Runs that match, newest first.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a cursor or page size that is not one.
+    pub async fn runs(&self, query: RunQuery) -> Result<Page<RunSummary>> {
+        self.inner.log.query_runs(query).await
+    }
+
+    /// The log, to read.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.inner.log
+    }
+
+    /// Whether the engine works.
+    pub fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    /// Counts and sizes.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.metrics()
+    }
+
+    /// Ends the engine: dispatches nothing more, waits for attempts that are out until `grace` has
+    /// passed, commits, and stops. What is still out then is in doubt at the next open.
+    ///
+    /// # Errors
+    /// `Unavailable` while the store refuses.
+    pub async fn shutdown(&self, grace: Duration) -> Result<()> {
+        self.inner.submit(Actor::System, Request::Drain).await?;
+        let deadline = self.inner.clock.monotonic().saturating_add(grace);
+        while !lock(&self.inner.attempts).is_empty() {
+            let moved = self.inner.turned.notified();
+            let mut news = self.inner.news.subscribe();
+            if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
+                break;
+            }
+            tokio::select! {
+                biased;
+                _ = news.recv() => {}
+                () = moved => {}
+                () = self.inner.clock.sleep_until(deadline) => break,
+            }
+        }
+        // Whatever was decided is committed before the end.
+        let flushed = self.inner.submit(Actor::System, Request::Drain).await;
+        lock(&self.inner.live).phase = Phase::Stopped;
+        self.inner.bell.notify_one();
+        self.inner.turned.notify_waiters();
+        flushed.map(drop)
+    }
+}
+
+fn workflow_name(name: &str) -> Result<WorkflowName> {
+    WorkflowName::new(name).map_err(|fault| Error::invalid("workflow", fault))
+}
+
+fn published(reply: Reply) -> Result<Published> {
+    let Reply::Published {
+        workflow,
+        version,
+        hash,
+    } = reply
+    else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Published {
+        workflow,
+        version,
+        hash,
+    })
+}

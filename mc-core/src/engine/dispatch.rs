@@ -1,0 +1,118 @@
+//! Starting attempts, and what comes back from them.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use serde_json::Value;
+
+use super::agent::{AgentError, AgentExecutor, StepOutcome};
+use super::attempt::AttemptCell;
+use super::calls::Caller;
+use super::context::StepContext;
+use super::inner::{Inner, lock};
+use super::status::Counters;
+use crate::error::ErrorKind;
+use crate::id::Actor;
+use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
+
+impl Inner {
+    /// Starts an attempt whose dispatch is durable.
+    pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder) {
+        let cell = Arc::new(AttemptCell::new(&order.token));
+        lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
+        Counters::add(&self.counters.attempts, 1);
+        let agent = lock(&self.agents).get(&order.agent).cloned();
+        let inner = Arc::clone(self);
+        self.spawner.spawn_handler(Box::pin(async move {
+            let outcome = match agent {
+                Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
+                None => Err(AgentError::with_code(
+                    "agent_unavailable",
+                    "the agent is gone",
+                )),
+            };
+            inner.report(&cell, outcome).await;
+            lock(&inner.attempts).remove(&cell.key());
+        }));
+    }
+
+    async fn execute(
+        self: &Arc<Self>,
+        agent: Arc<dyn AgentExecutor>,
+        cell: Arc<AttemptCell>,
+        order: AttemptOrder,
+    ) -> Result<StepOutcome, AgentError> {
+        let resumed = match &order.suspended {
+            None => None,
+            Some((_, checkpoint, signal)) => {
+                let checkpoint = self.read_value(*checkpoint).await?;
+                let signal = match signal {
+                    Some(place) => Some(self.read_value(*place).await?),
+                    None => None,
+                };
+                Some(Arc::new((checkpoint, signal)))
+            }
+        };
+        let caller = Caller {
+            inner: Arc::clone(self),
+            cell,
+            actor: Actor::Agent(order.agent.clone()),
+        };
+        let deadline = order
+            .timeout
+            .map(|timeout| self.clock.monotonic().saturating_add(timeout));
+        let ctx = StepContext {
+            caller,
+            agent: order.agent,
+            effect_key: order.effect_key,
+            risk: order.risk,
+            deadline,
+            resumed,
+        };
+        let input = Value::clone(&order.input);
+        // A handler that panics harms only its own attempt.
+        let handler = AssertUnwindSafe(async move { agent.execute(ctx, input).await });
+        match handler.catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(payload) => Err(panicked(payload.as_ref())),
+        }
+    }
+
+    /// Tells the sequencer what became of an attempt.
+    async fn report(&self, cell: &AttemptCell, outcome: Result<StepOutcome, AgentError>) {
+        let request = match outcome {
+            Ok(StepOutcome::Output(output)) => AttemptRequest::Complete(Arc::new(output)),
+            Ok(StepOutcome::Suspend {
+                checkpoint,
+                waiting_for,
+            }) => AttemptRequest::Suspend(Arc::new(checkpoint), waiting_for),
+            Err(error) if cell.is_cancelled() && error.code() == ErrorKind::Cancelled.code() => {
+                AttemptRequest::Ended
+            }
+            Err(error) => AttemptRequest::Fail(error.into_failure()),
+        };
+        let token = cell.token();
+        let request = Request::Attempt(token.clone(), request);
+        if let Err(error) = self.submit(Actor::System, request).await {
+            tracing::debug!(%token, %error, "an attempt's report was not taken");
+        }
+    }
+
+    /// Asks an attempt to stop whose token was revoked.
+    pub(super) fn cancel_attempt(&self, token: &Token) {
+        let key = (token.run_id, token.step.clone(), token.attempt);
+        if let Some(cell) = lock(&self.attempts).get(&key) {
+            cell.cancel();
+        }
+    }
+}
+
+fn panicked(payload: &(dyn std::any::Any + Send)) -> AgentError {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a payload that is not text".to_owned());
+    AgentError::with_code("internal", format!("the handler panicked: {text}"))
+}

@@ -1,0 +1,244 @@
+//! The driver: commits what was decided, hands out what that promised, and wakes on time.
+//!
+//! It sleeps until the bell rings or something is due; there is no polling. While one batch is on
+//! its way to the disk the sequencer fills the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inner::{Inner, Phase, lock, stopped};
+use super::status::Counters;
+use crate::error::{Error, Result};
+use crate::id::{Actor, RunId};
+use crate::ports::Lease;
+use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe, Sequencer};
+use crate::time::Timestamp;
+
+/// A wall clock that leaves the monotonic one by more than this has jumped.
+const JUMP: Duration = Duration::from_secs(300);
+
+/// Runs that are paged in at a time because they are due.
+const DUE_PAGE: usize = 256;
+
+pub(super) struct Driver {
+    pub(super) inner: Arc<Inner>,
+    pub(super) lease: Lease,
+    pub(super) scribe: Scribe,
+    /// When the next run that is not in memory is due.
+    pub(super) parked_due: Option<Timestamp>,
+    /// A moment at which both clocks were read.
+    pub(super) clocks: (Timestamp, Duration),
+}
+
+impl Driver {
+    /// Runs until the engine is stopped.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.commit_all().await {
+                Ok(()) => {}
+                Err((error, promised)) => {
+                    if !self.restart(error, promised).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            if matches!(lock(&self.inner.live).phase, Phase::Stopped) {
+                return;
+            }
+            self.wait().await;
+            self.on_time().await;
+        }
+    }
+
+    /// Commits until nothing is left to commit.
+    async fn commit_all(&mut self) -> Result<(), (Error, Promised)> {
+        loop {
+            let closed = {
+                let mut live = lock(&self.inner.live);
+                let Some(sequencer) = live.sequencer.as_mut() else {
+                    return Ok(());
+                };
+                if sequencer.is_poisoned() {
+                    let error = Error::internal("the state and a decision disagree");
+                    return Err((error, Promised::default()));
+                }
+                sequencer.page_out();
+                sequencer
+                    .close_batch()
+                    .map_err(|error| (error, Promised::default()))?
+            };
+            match closed {
+                Some((closed, promised)) => self.commit(closed, promised).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        closed: ClosedBatch,
+        promised: Promised,
+    ) -> Result<(), (Error, Promised)> {
+        if closed.placed.is_empty() {
+            self.hand_out(promised);
+            return Ok(());
+        }
+        let started = self.inner.clock.monotonic();
+        let batch = match self.scribe.write(closed) {
+            Ok(batch) => batch,
+            Err(error) => return Err((error, promised)),
+        };
+        let records: Vec<_> = batch.records.iter().map(|record| record.run_id).collect();
+        if let Err(error) = self.inner.log.append(self.lease, batch).await {
+            return Err((error, promised));
+        }
+        let took = self.inner.clock.monotonic().saturating_sub(started);
+        let counters = &self.inner.counters;
+        Counters::add(&counters.commits, 1);
+        Counters::add(
+            &counters.events,
+            u64::try_from(records.len()).unwrap_or(u64::MAX),
+        );
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        counters
+            .last_commit_us
+            .store(micros, std::sync::atomic::Ordering::Relaxed);
+        self.hand_out(promised);
+        self.inner.publish(&records);
+        Ok(())
+    }
+
+    /// The batch is durable: replies and effects leave.
+    fn hand_out(&self, promised: Promised) {
+        if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
+            sequencer.committed(promised.next_seq);
+        }
+        for pending in promised.pending {
+            pending.answer();
+        }
+        for effect in promised.effects {
+            match effect {
+                Effect::Start(order) => self.inner.start_attempt(*order),
+                Effect::Cancel(token) => self.inner.cancel_attempt(&token),
+            }
+        }
+    }
+
+    /// Sleeps until the bell rings or something is due.
+    async fn wait(&mut self) {
+        let bell = self.inner.bell.notified();
+        let due = self.due();
+        match due {
+            None => bell.await,
+            Some(at) => {
+                let clock = Arc::clone(&self.inner.clock);
+                tokio::select! {
+                    biased;
+                    () = bell => {}
+                    () = clock.sleep_until(at) => {}
+                }
+            }
+        }
+    }
+
+    /// The monotonic time at which something is due.
+    fn due(&self) -> Option<Duration> {
+        let (wall, deadline) = {
+            let live = lock(&self.inner.live);
+            live.sequencer
+                .as_ref()
+                .map_or((None, None), Sequencer::next_due)
+        };
+        let walls = wall.into_iter().chain(self.parked_due);
+        walls
+            .map(|at| self.inner.deadline(at))
+            .chain(deadline)
+            .min()
+    }
+
+    async fn on_time(&mut self) {
+        self.watch_clock();
+        let (now, monotonic) = (self.inner.clock.now(), self.inner.clock.monotonic());
+        if self.parked_due.is_some_and(|at| at <= now)
+            && let Err(error) = self.page_in_due(now).await
+        {
+            tracing::warn!(%error, "runs that are due could not be read");
+            self.parked_due = Some(now.after(Duration::from_secs(1)));
+        }
+        let due = {
+            let live = lock(&self.inner.live);
+            let (wall, deadline) = live
+                .sequencer
+                .as_ref()
+                .map_or((None, None), Sequencer::next_due);
+            wall.is_some_and(|at| at <= now) || deadline.is_some_and(|at| at <= monotonic)
+        };
+        if due {
+            self.inner.tell(Actor::System, Request::Tick);
+        }
+    }
+
+    async fn page_in_due(&mut self, now: Timestamp) -> Result<()> {
+        let due = self.inner.log.runs_due(now, DUE_PAGE).await?;
+        for (_, run) in &due {
+            let resident = {
+                let live = lock(&self.inner.live);
+                live.sequencer
+                    .as_ref()
+                    .is_some_and(|s| s.workspace().runs.contains_key(run))
+            };
+            if !resident {
+                self.inner.page_in(*run).await?;
+            }
+        }
+        self.parked_due = self.next_parked().await?;
+        Ok(())
+    }
+
+    /// The next due time of a run that is not in memory.
+    pub(super) async fn next_parked(&self) -> Result<Option<Timestamp>> {
+        let mut limit = DUE_PAGE;
+        loop {
+            let rows = self
+                .inner
+                .log
+                .runs_due(Timestamp::from_unix_us(i64::MAX), limit)
+                .await?;
+            let parked = {
+                let live = lock(&self.inner.live);
+                let resident = |run: &RunId| {
+                    live.sequencer
+                        .as_ref()
+                        .is_some_and(|s| s.workspace().runs.contains_key(run))
+                };
+                rows.iter()
+                    .find(|(_, run)| !resident(run))
+                    .map(|(at, _)| *at)
+            };
+            if parked.is_some() || rows.len() < limit {
+                return Ok(parked);
+            }
+            limit = limit.saturating_mul(4);
+        }
+    }
+
+    /// Writes a jump of the wall clock down.
+    fn watch_clock(&mut self) {
+        let (now, monotonic) = (self.inner.clock.now(), self.inner.clock.monotonic());
+        let expected = self.clocks.0.after(monotonic.saturating_sub(self.clocks.1));
+        let apart = now.since(expected).max(expected.since(now));
+        if apart > JUMP {
+            self.clocks = (now, monotonic);
+            self.inner
+                .tell(Actor::System, Request::ClockJumped { expected });
+        }
+    }
+}
+
+/// Refuses everything that still waits.
+pub(super) fn refuse_all(promised: Promised) {
+    for pending in promised.pending {
+        pending.refuse(stopped);
+    }
+}

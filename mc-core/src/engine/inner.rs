@@ -1,0 +1,231 @@
+//! What all handles of an engine share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, broadcast, oneshot};
+
+use super::agent::AgentExecutor;
+use super::attempt::{AttemptCell, AttemptKey};
+use super::spawner::Spawner;
+use super::status::Counters;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::PartRef;
+use crate::id::{Actor, AgentName, AuthMethod, CommandId, RunId};
+use crate::ports::{Clock, Entropy, EventLog, uuid_v7};
+use crate::sequencer::{Command, Instant, Reply, Request, Sequencer, Settings, Submitted};
+use crate::time::Timestamp;
+
+/// Whether the engine takes commands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It reads the log back; commands wait.
+    Recovering,
+    /// It does.
+    Up,
+    /// The store refuses; reads go on, new work is refused by this reason.
+    Down(Arc<Error>),
+    /// It was shut down.
+    Stopped,
+}
+
+/// The sequencer and its phase, behind the one lock.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) phase: Phase,
+    pub(super) sequencer: Option<Sequencer>,
+}
+
+/// What all handles share.
+pub(super) struct Inner {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) spawner: Arc<dyn Spawner>,
+    pub(super) settings: Settings,
+    pub(super) auth_method: AuthMethod,
+    pub(super) live: Mutex<Live>,
+    /// Rung when there is something to commit or a time has changed.
+    pub(super) bell: Notify,
+    /// Rung when the phase changes.
+    pub(super) turned: Notify,
+    pub(super) agents: Mutex<BTreeMap<AgentName, Arc<dyn AgentExecutor>>>,
+    pub(super) attempts: Mutex<BTreeMap<AttemptKey, Arc<AttemptCell>>>,
+    /// Who waits for a run to move.
+    pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
+    /// Rung for subscribers of events, with the runs that moved.
+    pub(super) news: broadcast::Sender<Arc<BTreeSet<RunId>>>,
+    /// Runs about which a person was told that they wait.
+    pub(super) warned: Mutex<BTreeSet<RunId>>,
+    pub(super) counters: Counters,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock was held left plain data behind; the sequencer checks itself.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of one try to hand a command over.
+enum Handed {
+    Done(Result<Reply>),
+    Wait(oneshot::Receiver<Result<Reply>>),
+    PageIn(RunId),
+    NotYet,
+}
+
+impl Inner {
+    pub(super) fn instant(&self) -> Instant {
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random);
+        Instant {
+            now: self.clock.now(),
+            monotonic: self.clock.monotonic(),
+            random: u64::from_be_bytes(random),
+        }
+    }
+
+    pub(super) fn new_id(&self) -> [u8; 16] {
+        uuid_v7(self.clock.now(), self.entropy.as_ref())
+    }
+
+    pub(super) fn command(&self, actor: Actor, request: Request) -> Arc<Command> {
+        let id = CommandId::from_bytes(self.new_id());
+        Arc::new(Command {
+            id,
+            actor,
+            auth_method: self.auth_method,
+            request,
+        })
+    }
+
+    /// Hands a command over and waits for its answer.
+    ///
+    /// # Errors
+    /// What the command says; `Unavailable` while the store refuses.
+    pub(super) async fn submit(&self, actor: Actor, request: Request) -> Result<Reply> {
+        let patient = matches!(request, Request::Attempt(..));
+        let command = self.command(actor, request);
+        loop {
+            let turned = self.turned.notified();
+            match self.hand_over(&command, patient) {
+                Handed::Done(reply) => return reply,
+                Handed::Wait(answer) => {
+                    return answer.await.unwrap_or_else(|_| Err(stopped()));
+                }
+                Handed::PageIn(run) => self.page_in(run).await?,
+                Handed::NotYet => turned.await,
+            }
+        }
+    }
+
+    /// As [`Inner::submit`], for an answer that may be there at once; the common case of a call
+    /// inside a hold never waits.
+    fn hand_over(&self, command: &Arc<Command>, patient: bool) -> Handed {
+        let instant = self.instant();
+        let mut live = lock(&self.live);
+        match &live.phase {
+            Phase::Up => {}
+            Phase::Recovering => return Handed::NotYet,
+            Phase::Down(_) if patient => return Handed::NotYet,
+            Phase::Down(error) => return Handed::Done(Err(down(error))),
+            Phase::Stopped => return Handed::Done(Err(stopped())),
+        }
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return Handed::NotYet;
+        };
+        if let Some(run) = command.request.run_id()
+            && !sequencer.workspace().runs.contains_key(&run)
+        {
+            return Handed::PageIn(run);
+        }
+        let (slot, answer) = oneshot::channel();
+        let submitted = sequencer.submit(command, instant, Some(slot));
+        drop(live);
+        self.bell.notify_one();
+        match submitted {
+            Submitted::Now(reply) => Handed::Done(reply),
+            Submitted::Later => Handed::Wait(answer),
+        }
+    }
+
+    /// Hands a command over and waits for nothing; its run is in memory or it is of no use.
+    pub(super) fn tell(&self, actor: Actor, request: Request) {
+        let command = self.command(actor, request);
+        let instant = self.instant();
+        let mut live = lock(&self.live);
+        let up = matches!(live.phase, Phase::Up);
+        if let Some(sequencer) = live.sequencer.as_mut().filter(|_| up) {
+            sequencer.submit(&command, instant, None);
+        }
+        drop(live);
+        self.bell.notify_one();
+    }
+
+    /// The monotonic time at which the wall clock should show a time.
+    pub(super) fn deadline(&self, at: Timestamp) -> Duration {
+        self.clock
+            .monotonic()
+            .saturating_add(at.since(self.clock.now()))
+    }
+
+    /// Reads a part of the log as JSON.
+    ///
+    /// # Errors
+    /// `NotFound` where it was erased, `Corrupt` where it is not JSON.
+    pub(super) async fn read_value(&self, place: PartRef) -> Result<Value> {
+        let bytes = self.log.read_part(place).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::corrupt("content", Some(place.seq)).with_source(e))
+    }
+
+    /// The notice board of a run.
+    pub(super) fn watcher(&self, run: RunId) -> Arc<Notify> {
+        Arc::clone(lock(&self.watchers).entry(run).or_default())
+    }
+
+    /// Tells everybody who waits that these runs have moved.
+    pub(super) fn publish(&self, runs: &[RunId]) {
+        let runs: BTreeSet<RunId> = runs.iter().copied().collect();
+        let mut watchers = lock(&self.watchers);
+        for run in &runs {
+            if let Some(notify) = watchers.get(run) {
+                notify.notify_waiters();
+                // Nobody but this map holds it: nobody waits.
+                if Arc::strong_count(notify) == 1 {
+                    watchers.remove(run);
+                }
+            }
+        }
+        drop(watchers);
+        // No subscribers is no error.
+        let _ = self.news.send(Arc::new(runs));
+    }
+}
+
+pub(super) fn stopped() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the engine was shut down; open the store again",
+    )
+}
+
+fn down(cause: &Arc<Error>) -> Error {
+    let error = Error::new(
+        ErrorKind::Unavailable,
+        format!("the store takes no writes: {}", cause.message()),
+    );
+    match cause.detail() {
+        Some(detail) => error.with_detail(detail.clone()),
+        None => error,
+    }
+}

@@ -1,0 +1,34 @@
+//! The engine: drives the sequencer, runs agents, and hands out what hosts hold.
+//!
+//! `driver` commits and wakes, `dispatch` starts attempts, `context` is what an agent gets,
+//! `control` what a host gets. All waiting is in here; no decision is.
+
+mod agent;
+mod attempt;
+mod calls;
+mod context;
+mod control;
+mod dispatch;
+mod driver;
+mod events;
+mod inner;
+mod options;
+mod outcome;
+mod paging;
+mod restart;
+mod run_handle;
+mod session;
+mod spawner;
+mod status;
+
+pub use agent::{AgentError, AgentExecutor, StepOutcome};
+pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};
+pub use context::{StepContext, ToolAdmission};
+pub use control::{Engine, MissionControl, Parts, Published};
+pub use events::{RunEvents, RunNews};
+pub use options::StartOptions;
+pub use outcome::{BlockedStep, Outcome, Position};
+pub use run_handle::RunHandle;
+pub use session::{Session, SessionOptions};
+pub use spawner::{Spawner, Task};
+pub use status::{Health, Metrics};

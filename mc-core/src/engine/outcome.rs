@@ -1,0 +1,176 @@
+//! How a run stands, for those who wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::inner::{Inner, lock};
+use crate::budget::Amount;
+use crate::error::{Error, Result};
+use crate::event::run::{AbortReason, PauseReason};
+use crate::event::{BlockReason, StepStatus};
+use crate::id::{RunId, StepKey, StepName};
+use crate::run::{End, HoldKey, Run};
+use crate::workflow::Workflow;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It completed; the outputs of its last steps, by step.
+    Completed(BTreeMap<StepName, Value>),
+    /// A step failed for good.
+    Failed {
+        /// The step.
+        step: StepKey,
+        /// Its code.
+        code: String,
+    },
+    /// An operator, a budget or a policy ended it.
+    Aborted(AbortReason),
+}
+
+impl Outcome {
+    /// The output of a run with one last step; none for another.
+    pub fn output(&self) -> Option<&Value> {
+        match self {
+            Self::Completed(outputs) if outputs.len() == 1 => outputs.values().next(),
+            Self::Completed(_) | Self::Failed { .. } | Self::Aborted(_) => None,
+        }
+    }
+}
+
+/// A step that waits for a person or a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedStep {
+    /// The step.
+    pub step: StepKey,
+    /// What has to be cleared.
+    pub reason: BlockReason,
+    /// More precisely, by code.
+    pub code: String,
+}
+
+/// Where a run stands when it does not move by itself any more.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Position {
+    /// It has ended.
+    Ended(Outcome),
+    /// A person or a host has to do something.
+    Blocked {
+        /// Why it is paused, if it is.
+        paused: Option<PauseReason>,
+        /// The steps that wait.
+        steps: Vec<BlockedStep>,
+    },
+}
+
+/// What stands still in a run until somebody outside acts.
+pub(super) fn blocked(run: &Run) -> Option<Position> {
+    let outside = |reason: BlockReason| match reason {
+        BlockReason::Approval
+        | BlockReason::Budget
+        | BlockReason::Guardrail
+        | BlockReason::InDoubt
+        | BlockReason::Signal
+        | BlockReason::AgentUnavailable => true,
+        BlockReason::Circuit => false,
+    };
+    let steps: Vec<BlockedStep> = run
+        .steps
+        .iter()
+        .filter_map(|(key, step)| {
+            let block = step.block.as_ref().filter(|block| outside(block.reason))?;
+            let (reason, code) = (block.reason, block.code.clone());
+            Some(BlockedStep {
+                step: key.clone(),
+                reason,
+                code,
+            })
+        })
+        .collect();
+    let moving = run
+        .steps
+        .values()
+        .any(|step| step.live.is_some() && step.block.is_none() || step.wake_at.is_some());
+    let stuck = (run.paused.is_some() || !steps.is_empty()) && !moving;
+    stuck.then(|| Position::Blocked {
+        paused: run.paused.clone(),
+        steps,
+    })
+}
+
+impl Inner {
+    /// A run's state, as far as it is on disk.
+    pub(super) async fn durable_run(&self, run_id: RunId) -> Result<Arc<Run>> {
+        {
+            let live = lock(&self.live);
+            if let Some(sequencer) = &live.sequencer
+                && let Some(resident) = sequencer.workspace().runs.get(&run_id)
+                && resident.last_seq < sequencer.durable()
+            {
+                return Ok(Arc::clone(&resident.run));
+            }
+        }
+        let row = self.log.run_row(run_id).await?;
+        let row = row.ok_or_else(|| Error::not_found("run", run_id))?;
+        Run::decode(&row.state).map(Arc::new)
+    }
+
+    /// Money of a run, or of one step of it, that is in doubt.
+    pub(super) fn doubts(&self, run_id: RunId, step: Option<&StepKey>) -> Vec<(HoldKey, Amount)> {
+        let live = lock(&self.live);
+        let resident = live
+            .sequencer
+            .as_ref()
+            .and_then(|s| s.workspace().runs.get(&run_id));
+        let Some(resident) = resident else {
+            return Vec::new();
+        };
+        let holds = resident.run.holds.iter();
+        holds
+            .filter(|(key, hold)| hold.is_in_doubt() && step.is_none_or(|step| key.step == *step))
+            .map(|(key, hold)| (key.clone(), *hold.amount()))
+            .collect()
+    }
+
+    /// How a run ended, with its outputs from the log; none while it goes on.
+    pub(super) async fn outcome(&self, run: &Run) -> Result<Option<Outcome>> {
+        Ok(match &run.end {
+            None => None,
+            Some(End::Failed { step, code }) => Some(Outcome::Failed {
+                step: step.clone(),
+                code: code.clone(),
+            }),
+            Some(End::Aborted { reason }) => Some(Outcome::Aborted(reason.clone())),
+            Some(End::Completed) => Some(Outcome::Completed(self.outputs(run).await?)),
+        })
+    }
+
+    async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {
+        let mut outputs = BTreeMap::new();
+        let Some(workflow) = self.workflow_of(run) else {
+            return Ok(outputs);
+        };
+        for (name, after) in workflow.definition().dependents() {
+            let step = run.step(&StepKey::of(name));
+            let done = step.filter(|step| step.status.0 == StepStatus::Completed);
+            if let (true, Some(place)) = (after.is_empty(), done.and_then(|step| step.output)) {
+                outputs.insert(name.clone(), self.read_value(place).await?);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// The workflow that a run is pinned to.
+    pub(super) fn workflow_of(&self, run: &Run) -> Option<Arc<Workflow>> {
+        let hash = run.created.definition_hash?;
+        let live = lock(&self.live);
+        live.sequencer
+            .as_ref()?
+            .workspace()
+            .compiled
+            .get(&hash)
+            .cloned()
+    }
+}

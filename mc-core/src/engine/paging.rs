@@ -1,0 +1,43 @@
+//! Paging: a run that only waits is a row; it comes into memory before a command reaches it.
+
+use std::sync::Arc;
+
+use super::inner::{Inner, lock};
+use crate::error::{Error, Result};
+use crate::id::RunId;
+use crate::run::Run;
+use crate::sequencer::{Loaded, Resident, Wanted};
+
+impl Inner {
+    /// Brings a run into memory.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such run, `Corrupt` where its row cannot be read.
+    pub(super) async fn page_in(&self, run_id: RunId) -> Result<()> {
+        let resident = self.load(run_id).await?;
+        let mut live = lock(&self.live);
+        if let Some(sequencer) = live.sequencer.as_mut() {
+            sequencer.page_in(resident);
+        }
+        Ok(())
+    }
+
+    /// A run as its row and the log's content have it.
+    pub(super) async fn load(&self, run_id: RunId) -> Result<Resident> {
+        let row = self.log.run_row(run_id).await?;
+        let row = row.ok_or_else(|| Error::not_found("run", run_id))?;
+        let run = Run::decode(&row.state)?;
+        let mut loaded = Loaded::default();
+        for place in Wanted::of(&run).places() {
+            loaded
+                .values
+                .insert(place, Arc::new(self.read_value(place).await?));
+        }
+        let workflow = run.created.definition_hash.and_then(|hash| {
+            let live = lock(&self.live);
+            let sequencer = live.sequencer.as_ref();
+            sequencer.and_then(|s| s.workspace().compiled.get(&hash).cloned())
+        });
+        Resident::load(run, &row, workflow, &loaded)
+    }
+}

@@ -1,0 +1,261 @@
+//! Open and soft restart: the sequencer's memory is thrown away and read back from the log.
+//!
+//! The same code serves a fresh process and a failed commit. After a failure, attempts that are
+//! still alive are adopted, and commands whose events are not in the log are decided again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::{Driver, refuse_all};
+use super::inner::{Inner, Phase, lock};
+use super::status::Counters;
+use crate::error::{Error, Result};
+use crate::id::{Actor, RunId, StepKey};
+use crate::ports::Recovered;
+use crate::sequencer::{
+    Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, Token, recover,
+};
+
+/// Runs that are taken up in one commit.
+const PAGE: usize = 256;
+
+/// How long a store that refuses is left alone before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the old sequencer owed when it was thrown away.
+struct Owed {
+    /// The batch whose append failed: its commands, and the number behind its last event.
+    failed: Promised,
+    /// Commands behind it.
+    behind: Vec<Pending>,
+    dispatch: Dispatch,
+}
+
+impl Driver {
+    /// Reads the state back after a failure. False where the engine was stopped meanwhile.
+    pub(super) async fn restart(&mut self, error: Error, failed: Promised) -> bool {
+        tracing::warn!(%error, "a commit failed; the state is read back from the log");
+        Counters::add(&self.inner.counters.soft_restarts, 1);
+        let mut owed = self.set_aside(failed);
+        loop {
+            let Err(error) = self.reopen(&mut owed).await else {
+                return true;
+            };
+            if self.go_down(&Arc::new(error), &mut owed) {
+                return false;
+            }
+            let again = self.inner.clock.monotonic().saturating_add(PATIENCE);
+            self.inner.clock.sleep_until(again).await;
+        }
+    }
+
+    fn set_aside(&self, failed: Promised) -> Owed {
+        let mut live = lock(&self.inner.live);
+        live.phase = Phase::Recovering;
+        let (behind, dispatch) = match live.sequencer.take() {
+            Some(mut sequencer) => (sequencer.owed(), sequencer.workspace().dispatch),
+            None => (Vec::new(), Dispatch::Held),
+        };
+        Owed {
+            failed,
+            behind,
+            dispatch,
+        }
+    }
+
+    /// The store refuses: hosts are told so, attempts wait. True where the engine was stopped.
+    fn go_down(&self, cause: &Arc<Error>, owed: &mut Owed) -> bool {
+        {
+            let mut live = lock(&self.inner.live);
+            if matches!(live.phase, Phase::Stopped) {
+                drop(live);
+                refuse_all(std::mem::take(&mut owed.failed));
+                return true;
+            }
+            live.phase = Phase::Down(Arc::clone(cause));
+        }
+        self.inner.turned.notify_waiters();
+        let error = || Error::new(cause.kind(), cause.message());
+        for list in [&mut owed.failed.pending, &mut owed.behind] {
+            let (attempts, hosts): (_, Vec<Pending>) = std::mem::take(list)
+                .into_iter()
+                .partition(|p| matches!(p.command.request, Request::Attempt(..)));
+            *list = attempts;
+            for pending in hosts {
+                pending.refuse(|| match cause.detail() {
+                    Some(detail) => error().with_detail(detail.clone()),
+                    None => error(),
+                });
+            }
+        }
+        false
+    }
+
+    async fn reopen(&mut self, owed: &mut Owed) -> Result<()> {
+        let found = self.inner.log.acquire().await?;
+        let committed = found.head.next_seq >= owed.failed.next_seq && owed.failed.next_seq > 0;
+        self.take_up(&found).await?;
+        let epoch = found.lease.epoch;
+        let mut pending = std::mem::take(&mut owed.failed.pending);
+        if committed {
+            pending.drain(..).for_each(Pending::answer);
+        }
+        pending.append(&mut owed.behind);
+        for one in pending {
+            self.inner.decide_again(one, epoch);
+        }
+        if owed.dispatch == Dispatch::On {
+            self.inner.tell(Actor::System, Request::StartDispatch);
+        }
+        self.inner.turned.notify_waiters();
+        Ok(())
+    }
+
+    /// Builds a sequencer on what was found, and takes up every run that needs attention.
+    pub(super) async fn take_up(&mut self, found: &Recovered) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let (mut sequencer, scribe) = recover(
+            found,
+            inner.settings.clone(),
+            &inner.entropy,
+            inner.instant(),
+        )?;
+        for agent in lock(&inner.agents).keys() {
+            sequencer.register(agent.clone());
+        }
+        self.scribe = scribe;
+        self.lease = found.lease;
+        {
+            let mut live = lock(&inner.live);
+            live.sequencer = Some(sequencer);
+            live.phase = Phase::Up;
+        }
+        let mut after = None;
+        loop {
+            let runs = inner.log.runs_in_need(after, PAGE).await?;
+            for run in &runs {
+                inner.page_in(*run).await?;
+                inner.recover_run(*run, found.lease.epoch);
+            }
+            self.commit_quietly().await?;
+            after = runs.last().copied();
+            if runs.len() < PAGE {
+                break;
+            }
+        }
+        self.parked_due = self.next_parked().await?;
+        inner.turned.notify_waiters();
+        Ok(())
+    }
+
+    /// Commits what recovery decided; a failure of it is a failure of the recovery.
+    async fn commit_quietly(&mut self) -> Result<()> {
+        let closed = match lock(&self.inner.live).sequencer.as_mut() {
+            Some(sequencer) => sequencer.close_batch()?,
+            None => None,
+        };
+        let Some((closed, promised)) = closed else {
+            return Ok(());
+        };
+        self.commit(closed, promised)
+            .await
+            .map_err(|(error, promised)| {
+                for pending in promised.pending {
+                    pending.refuse(|| Error::new(error.kind(), error.message()));
+                }
+                error
+            })
+    }
+}
+
+impl Inner {
+    /// Takes a run up: what is still alive here is adopted, the rest is in doubt.
+    fn recover_run(&self, run: RunId, epoch: u64) {
+        let cells: Vec<_> = lock(&self.attempts)
+            .values()
+            .filter(|cell| cell.key().0 == run)
+            .cloned()
+            .collect();
+        let alive: Vec<(StepKey, u32)> = cells
+            .iter()
+            .map(|cell| (cell.key().1, cell.key().2))
+            .collect();
+        let command = self.command(Actor::System, Request::Recover(run, alive));
+        let instant = self.instant();
+        let mut live = lock(&self.live);
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return;
+        };
+        sequencer.submit(&command, instant, None);
+        for cell in cells {
+            let step = sequencer
+                .workspace()
+                .runs
+                .get(&run)
+                .and_then(|r| r.run.step(&cell.key().1));
+            let adopted = step.is_some_and(|s| s.live == Some(epoch) && s.attempt == cell.key().2);
+            if adopted {
+                cell.adopt(epoch);
+            } else {
+                cell.cancel();
+            }
+        }
+    }
+
+    /// Decides a command again whose events did not reach the log.
+    fn decide_again(&self, pending: Pending, epoch: u64) {
+        let command = retoken(&pending.command, epoch);
+        let instant = self.instant();
+        let mut live = lock(&self.live);
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return;
+        };
+        let missing = command
+            .request
+            .run_id()
+            .is_some_and(|run| !sequencer.workspace().runs.contains_key(&run));
+        match pending.reply {
+            None if missing => {}
+            None => drop(sequencer.submit(&command, instant, None)),
+            Some((slot, _)) if missing => {
+                let run = command.request.run_id().unwrap_or(RunId::ZERO);
+                let _ = slot.send(Err(Error::not_found("run", run)));
+            }
+            Some((slot, _)) => {
+                let (inner_slot, mut answer) = tokio::sync::oneshot::channel();
+                match sequencer.submit(&command, instant, Some(inner_slot)) {
+                    Submitted::Now(reply) => drop(slot.send(reply)),
+                    Submitted::Later => {
+                        // The answer comes with the next commit; a small task carries it over.
+                        self.spawner.spawn_driver(Box::pin(async move {
+                            if let Ok(reply) = (&mut answer).await {
+                                let _ = slot.send(reply);
+                            }
+                        }));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same command under the epoch that adopted its attempt.
+fn retoken(command: &Arc<Command>, epoch: u64) -> Arc<Command> {
+    let Request::Attempt(token, request) = &command.request else {
+        return Arc::clone(command);
+    };
+    let token = Token {
+        epoch,
+        ..token.clone()
+    };
+    let request = Request::Attempt(token, request.clone());
+    Arc::new(Command {
+        request,
+        ..Command::clone(command)
+    })
+}
+
+/// A scribe that writes nothing: stands in until the log was read.
+pub(super) fn idle_scribe(inner: &Inner) -> Scribe {
+    Scribe::new(crate::id::WorkspaceId::NIL, Arc::clone(&inner.entropy))
+}

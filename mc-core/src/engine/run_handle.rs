@@ -1,0 +1,188 @@
+//! A handle on one run.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::events::RunEvents;
+use super::inner::{Inner, lock};
+use super::options::operator;
+use super::outcome::{Outcome, Position, blocked};
+use crate::budget::Amount;
+use crate::error::{Error, Result};
+use crate::id::{Actor, Opaque, RunId, StepKey};
+use crate::run::{HoldKey, Run};
+use crate::sequencer::{Reconcile, Request};
+
+/// A run, by its id. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct RunHandle {
+    pub(super) inner: Arc<Inner>,
+    pub(super) run_id: RunId,
+}
+
+impl RunHandle {
+    /// The run's id.
+    pub const fn id(&self) -> RunId {
+        self.run_id
+    }
+
+    /// The run's state, as far as it is on disk.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`.
+    pub async fn state(&self) -> Result<Arc<Run>> {
+        self.inner.durable_run(self.run_id).await
+    }
+
+    /// Waits until the run has ended.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; the run goes on.
+    pub async fn outcome(&self) -> Result<Outcome> {
+        loop {
+            let watcher = self.inner.watcher(self.run_id);
+            let moved = watcher.notified();
+            let run = self.inner.durable_run(self.run_id).await?;
+            if let Some(outcome) = self.inner.outcome(&run).await? {
+                return Ok(outcome);
+            }
+            self.warn_once(&run);
+            moved.await;
+        }
+    }
+
+    /// Waits until the run has ended, or until somebody outside has to do something.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; the run goes on.
+    pub async fn settled_or_blocked(&self) -> Result<Position> {
+        loop {
+            let watcher = self.inner.watcher(self.run_id);
+            let moved = watcher.notified();
+            let run = self.inner.durable_run(self.run_id).await?;
+            if let Some(outcome) = self.inner.outcome(&run).await? {
+                return Ok(Position::Ended(outcome));
+            }
+            self.warn_once(&run);
+            if let Some(position) = blocked(&run) {
+                return Ok(position);
+            }
+            moved.await;
+        }
+    }
+
+    /// The first time that the run waits for a person, says what lets it go on.
+    fn warn_once(&self, run: &Run) {
+        let Some(Position::Blocked { steps, .. }) = blocked(run) else {
+            return;
+        };
+        if !lock(&self.inner.warned).insert(self.run_id) {
+            return;
+        }
+        let run = self.run_id;
+        if let Some(step) = steps.first() {
+            tracing::warn!(
+                "run {run} waits: step `{}` is blocked ({}); see `mission-control show {run}`",
+                step.step,
+                step.reason
+            );
+        } else {
+            tracing::warn!("run {run} is paused; see `mission-control show {run}`");
+        }
+    }
+
+    /// The run's events from its first, as they become durable.
+    pub fn events(&self) -> RunEvents {
+        RunEvents::new(Arc::clone(&self.inner), self.run_id, 0)
+    }
+
+    async fn command(&self, by: &str, request: Request) -> Result<()> {
+        let actor = Actor::Operator(operator(by)?);
+        self.inner.submit(actor, request).await.map(drop)
+    }
+
+    /// Ends the run now, whatever its agents do.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where it has ended.
+    pub async fn abort(&self, operator: &str) -> Result<()> {
+        self.command(operator, Request::Abort(self.run_id)).await
+    }
+
+    /// Dispatches no new step; attempts that are out go on.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where it has ended.
+    pub async fn pause(&self, operator: &str) -> Result<()> {
+        self.command(operator, Request::Pause(self.run_id)).await
+    }
+
+    /// Dispatches again.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where it has ended.
+    pub async fn resume(&self, operator: &str) -> Result<()> {
+        self.command(operator, Request::Resume(self.run_id)).await
+    }
+
+    /// Lets a step that a rule or a budget blocked try afresh.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where it is not blocked so.
+    pub async fn unblock(&self, operator: &str, step: &StepKey) -> Result<()> {
+        self.command(operator, Request::Unblock(self.run_id, step.clone()))
+            .await
+    }
+
+    /// Brings a signal to the run.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where it has ended; `InvalidInput`.
+    pub async fn signal(&self, operator: &str, name: &str, payload: Value) -> Result<()> {
+        let name = Opaque::new(name).map_err(|fault| Error::invalid("signal", fault))?;
+        self.command(
+            operator,
+            Request::Signal(self.run_id, name, Arc::new(payload)),
+        )
+        .await
+    }
+
+    /// Money of the run that is in doubt, by hold.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`.
+    pub async fn doubts(&self) -> Result<Vec<(HoldKey, Amount)>> {
+        let run = self.state().await?;
+        let holds = run.holds.iter().filter(|(_, hold)| hold.is_in_doubt());
+        Ok(holds
+            .map(|(key, hold)| (key.clone(), *hold.amount()))
+            .collect())
+    }
+
+    /// Settles money in doubt with what the evidence says was billed.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidTransition` where the hold is not in doubt.
+    pub async fn reconcile(
+        &self,
+        operator: &str,
+        hold: &HoldKey,
+        actual: Amount,
+        evidence: &str,
+    ) -> Result<()> {
+        let request = Request::Reconcile(Reconcile {
+            run_id: self.run_id,
+            hold: hold.clone(),
+            actual,
+            evidence: evidence.into(),
+        });
+        self.command(operator, request).await
+    }
+}

@@ -1,0 +1,129 @@
+//! Sessions: a host that only wants its calls guarded, without a workflow.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::attempt::AttemptCell;
+use super::calls::{Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError};
+use super::inner::{Inner, lock};
+use super::options::labels;
+use crate::error::{Error, Result};
+use crate::event::run::RunBudget;
+use crate::id::{Actor, AgentName, RunId};
+use crate::sequencer::decide::session::session_step;
+use crate::sequencer::{OpenSession, Request, Token};
+
+/// How a session is opened.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// The session's own budget.
+    pub budget: Option<RunBudget>,
+    /// Searchable labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A session: calls of one agent under its budgets, for as long as this handle lives.
+///
+/// It takes money in blocks that are durable before a call goes out; what is left goes back when
+/// the handle is dropped. If the process dies, the open block is in doubt.
+#[derive(Debug)]
+pub struct Session {
+    caller: Caller,
+    run_id: RunId,
+}
+
+impl Inner {
+    pub(super) async fn open_session(
+        self: &Arc<Self>,
+        agent: &str,
+        options: SessionOptions,
+    ) -> Result<Session> {
+        let agent = AgentName::new(agent).map_err(|fault| Error::invalid("agent", fault))?;
+        let run_id = RunId::from_bytes(self.new_id());
+        let step = session_step()?;
+        let request = Request::OpenSession(OpenSession {
+            run_id,
+            agent: agent.clone(),
+            budget: options.budget,
+            policy: self.settings.run_policy.clone(),
+            labels: labels(&options.labels)?,
+        });
+        let actor = Actor::Agent(agent);
+        self.submit(actor.clone(), request).await?;
+        let epoch = match &lock(&self.live).sequencer {
+            Some(sequencer) => sequencer.workspace().epoch,
+            None => 0,
+        };
+        let cell = Arc::new(AttemptCell::new(&Token {
+            epoch,
+            run_id,
+            step,
+            attempt: 1,
+        }));
+        lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
+        Ok(Session {
+            caller: Caller {
+                inner: Arc::clone(self),
+                cell,
+                actor,
+            },
+            run_id,
+        })
+    }
+}
+
+impl Session {
+    /// The session's run.
+    pub const fn id(&self) -> RunId {
+        self.run_id
+    }
+
+    /// Makes a model call: held before it goes out, settled when it is answered.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn model_call<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Option<u64>) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        self.caller.model_call(request, send).await
+    }
+
+    /// Reserves a model call and leaves sending and settling to the caller.
+    ///
+    /// # Errors
+    /// `Cancelled` where the session has ended, `Unavailable` while the store refuses.
+    pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
+        let ordinal = self.caller.cell.next_ordinal();
+        self.caller.reserve_at(ordinal, request).await
+    }
+
+    /// Ends the session and waits until that is durable.
+    ///
+    /// # Errors
+    /// `Unavailable` while the store refuses.
+    pub async fn close(self) -> Result<()> {
+        let request = Request::CloseSession(self.run_id);
+        self.caller
+            .inner
+            .submit(self.caller.actor.clone(), request)
+            .await
+            .map(drop)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        lock(&self.caller.inner.attempts).remove(&self.caller.cell.key());
+        self.caller.inner.tell(
+            self.caller.actor.clone(),
+            Request::CloseSession(self.run_id),
+        );
+    }
+}

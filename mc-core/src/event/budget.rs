@@ -1,0 +1,46 @@
+//! Facts of events that move money by themselves: evidence and operators' changes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::id::StepKey;
+
+/// Facts of `budget.reconciled`. Part 0: the evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetReconciled {
+    /// The step of the money in doubt.
+    pub step: StepKey,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Its call, where the doubt is one call's; none for a whole hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u32>,
+    /// What leaves the column in doubt.
+    pub held: Amount,
+    /// What is spent instead; the rest is free again.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub actual: Amount,
+}
+
+/// Facts of `budget.limit_set`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetLimitSet {
+    /// The account.
+    pub account: AccountId,
+    /// The new limit.
+    pub limit: Limit,
+    /// What happens when it refuses for good.
+    pub on_exceed: OnExceed,
+}
+
+/// Facts of `budget.breached`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetBreached {
+    /// The account.
+    pub account: AccountId,
+    /// By how much spent, reserved and in doubt exceed the limit.
+    pub over: Amount,
+}

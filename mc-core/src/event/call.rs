@@ -1,0 +1,261 @@
+//! Facts of events of model calls, tool calls and values computed once.
+//!
+//! A call's ordinal counts the journaled calls of its intent, from 0. `hold` names where its money
+//! is held: in the step's own hold (an escrow), or in one of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Amount;
+use crate::error::FailingAccount;
+use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
+use crate::policy::{Mode, RiskTier};
+use crate::time::Timestamp;
+use crate::usage::Usage;
+
+/// Facts of `model_call.reserved`. Parts: the request, message by message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallReserved {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The agent in whose name it goes, where that is not the step's: it has a hold of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The model that is asked.
+    pub model: ModelId,
+    /// The hash of the request.
+    pub request: Digest,
+    /// The worst case, held.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub amount: Amount,
+    /// How much of it the hold had to grow by; the rest was in the escrow already.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub extended: Amount,
+    /// The most output tokens that may be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+    /// The price table's version.
+    pub price_version: Digest,
+}
+
+/// Facts of `model_call.settled`. Parts: the answer, then the reasoning if there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallSettled {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The model that answered.
+    pub model: ModelId,
+    /// The hash of the answer.
+    pub answer: Digest,
+    /// What it used.
+    pub usage: Usage,
+    /// What leaves the hold.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub held: Amount,
+    /// What is spent: all of it, even beyond what was held.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub actual: Amount,
+    /// What a hold of its own gives back.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub released: Amount,
+    /// The price table's version.
+    pub price_version: Digest,
+    /// How long it took, in milliseconds.
+    pub latency_ms: u64,
+    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
+/// Facts of `model_call.throttled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallThrottled {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The model that refused.
+    pub model: ModelId,
+    /// The provider's status code, 0 if it has none.
+    pub status: u16,
+    /// Refusals of this call so far.
+    pub refusals: u32,
+    /// When it was refused first.
+    pub since: Timestamp,
+    /// When it is tried again.
+    pub retry_at: Timestamp,
+    /// What a hold of its own gives back; a draw on the escrow goes back to the escrow.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub released: Amount,
+}
+
+/// Facts of `model_call.released`. Part 0: the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallReleased {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The model.
+    pub model: ModelId,
+    /// Why nothing was billed, by code: `not_sent`, `status_400`, `throttled_too_long`.
+    pub code: String,
+    /// What a hold of its own gives back.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub released: Amount,
+}
+
+/// Facts of `model_call.doubted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallDoubted {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The model.
+    pub model: ModelId,
+    /// Why it is not known, by code: `timeout`, `reset`, `status_500`, `dropped`.
+    pub code: String,
+    /// What moves from reserved to in doubt.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub doubted: Amount,
+}
+
+/// Facts of `model_call.denied`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCallDenied {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The agent in whose name it would have gone, where that is not the step's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The model that was to be asked.
+    pub model: ModelId,
+    /// The rule: `budget_exceeded`, `unknown_model`, `no_progress`.
+    pub code: String,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub requested: Amount,
+    /// Every account that refuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingAccount>,
+}
+
+/// Facts of `tool_call.dispatched`. Part 0: the exact parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCallDispatched {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The tool.
+    pub tool: Opaque,
+    /// Its tier.
+    pub risk: RiskTier,
+    /// The hash of the exact parameter bytes.
+    pub params_digest: Digest,
+}
+
+/// Facts of `tool_call.completed`. Part 0: the result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCallCompleted {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The hash of the result.
+    pub answer: Digest,
+}
+
+/// Facts of `tool_call.failed`. Part 0: the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCallFailed {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The error's code.
+    pub code: String,
+}
+
+/// Facts of `once.recorded`. Part 0: the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnceRecorded {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The hash of what was asked for: the name under which the value is kept.
+    pub request: Digest,
+    /// The hash of the value.
+    pub answer: Digest,
+}
+
+/// Facts of `journal.diverged`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalDiverged {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The first place where it asked for something else.
+    pub ordinal: u32,
+    /// The hash of what an earlier attempt asked for there.
+    pub recorded: Digest,
+    /// The hash of what this attempt asks for.
+    pub request: Digest,
+}
+
+/// Facts of `guardrail.judged`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardrailJudged {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The rule.
+    pub rule: String,
+    /// Its mode: in `observe` the verdict changes nothing.
+    pub mode: Mode,
+    /// `allow` or `deny`.
+    pub verdict: String,
+    /// The hash of what was judged.
+    pub inputs_hash: Digest,
+}

@@ -1,0 +1,178 @@
+//! Facts of events that begin, steer and end a run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{AccountId, Limit, OnExceed};
+use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, WorkflowName};
+use crate::policy::Mode;
+
+/// What a run executes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Subject {
+    /// A version of a workflow.
+    Workflow {
+        /// The workflow.
+        name: WorkflowName,
+        /// Its version.
+        version: u32,
+    },
+    /// A session: `guard` outside workflows, in the name of one agent.
+    Session {
+        /// The agent.
+        agent: AgentName,
+    },
+}
+
+/// A run's own budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunBudget {
+    /// The limit.
+    pub limit: Limit,
+    /// What happens when it refuses for good.
+    #[serde(default)]
+    pub on_exceed: OnExceed,
+}
+
+/// How a run is to be treated; fixed at its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPolicy {
+    /// The no-progress rule.
+    pub no_progress: Mode,
+    /// Nobody answers: what only a person could clear ends the run, `aborted{policy}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unattended: bool,
+    /// The longest that a refused model call waits, in milliseconds.
+    pub model_retry_max_elapsed_ms: u64,
+}
+
+/// Facts of `run.created`. Part 0: the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunCreated {
+    /// What is executed.
+    pub subject: Subject,
+    /// The definition that the run is pinned to, and that its chain begins with; none for a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition_hash: Option<Digest>,
+    /// The hash of the input's bytes.
+    pub input_digest: Digest,
+    /// The run's own budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<RunBudget>,
+    /// How it is treated.
+    pub policy: RunPolicy,
+    /// Searchable labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<LabelKey, Arc<str>>,
+    /// The caller's own reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Opaque>,
+    /// The caller's key against double starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<Opaque>,
+}
+
+/// Facts of `run.started`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunStarted {}
+
+/// Why a run is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PauseReason {
+    /// An operator asked for it.
+    Operator,
+    /// An account with `on_exceed: pause` refused.
+    Budget {
+        /// The account.
+        account: AccountId,
+    },
+    /// A step with `on_failure: pause` ran out of attempts.
+    StepFailed {
+        /// The step.
+        step: StepKey,
+    },
+}
+
+/// Facts of `run.paused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPaused {
+    /// Why.
+    pub reason: PauseReason,
+}
+
+/// Facts of `run.resumed`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunResumed {}
+
+/// Facts of `run.completed`: none; the outputs are those of the last steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunCompleted {}
+
+/// Facts of `run.failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFailed {
+    /// The step that failed.
+    pub step: StepKey,
+    /// Its code.
+    pub code: String,
+}
+
+/// Why a run was aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AbortReason {
+    /// An operator asked for it.
+    Operator,
+    /// An account with `on_exceed: abort` refused for good.
+    Budget {
+        /// The account that refused.
+        account: AccountId,
+    },
+    /// A policy left no way on, and nobody was there to decide.
+    Policy {
+        /// The rule's code, e.g. `unknown_model`.
+        code: String,
+    },
+    /// The process of a session died.
+    HostLost,
+}
+
+/// Facts of `run.aborted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunAborted {
+    /// Why.
+    pub reason: AbortReason,
+}
+
+/// Facts of `run.sealed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSealed {
+    /// Events of the run before this one.
+    pub event_count: u64,
+    /// The hash of the last of them; filled in where the bytes are written.
+    pub last_event_hash: Digest,
+}
+
+/// Facts of `signal.received`. Part 0: what came with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalReceived {
+    /// The signal's name.
+    pub signal: Opaque,
+    /// The hash of what came with it.
+    pub digest: Digest,
+}

@@ -1,0 +1,96 @@
+//! Facts of events that belong to the workspace: run zero.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Digest, ModelId, WorkflowName, WorkspaceId};
+use crate::time::Timestamp;
+
+/// Facts of `workspace.created`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspaceCreated {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The format of the log.
+    pub format: u32,
+}
+
+/// Facts of `epoch.started`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochStarted {
+    /// The new epoch.
+    pub epoch: u64,
+    /// The version of the engine.
+    pub engine: String,
+}
+
+/// Facts of `clock.jumped`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockJumped {
+    /// What the wall clock said, Unix microseconds.
+    pub wall: Timestamp,
+    /// What the monotonic clock led to expect.
+    pub expected: Timestamp,
+}
+
+/// Facts of `workflow.published`. Part 0: the definition's canonical bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowPublished {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The version, from 1.
+    pub version: u32,
+    /// The hash of the definition.
+    pub definition_hash: Digest,
+}
+
+/// Facts of `workflow.activated`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowActivated {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The version that new runs take.
+    pub version: u32,
+}
+
+/// Facts of `prices.loaded`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PricesLoaded {
+    /// The version: the hash of the table.
+    pub price_version: Digest,
+    /// Its label.
+    pub label: String,
+}
+
+/// Facts of `circuit.opened`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CircuitOpened {
+    /// The model, with its provider.
+    pub model: ModelId,
+    /// Refusals and failures in a row.
+    pub failures: u32,
+    /// When it lets a call through again.
+    pub until: Timestamp,
+}
+
+/// Facts of `circuit.half_opened`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CircuitHalfOpened {
+    /// The model, with its provider.
+    pub model: ModelId,
+}
+
+/// Facts of `circuit.closed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CircuitClosed {
+    /// The model, with its provider.
+    pub model: ModelId,
+}

@@ -1,0 +1,10 @@
+//! Policy: what is allowed, and who has to be asked.
+//!
+//! Risk tiers are declared in a definition or in the policy file, never by an agent.
+//! Read `workflow` next.
+
+mod mode;
+mod tier;
+
+pub use mode::Mode;
+pub use tier::{RiskTier, TierFault};

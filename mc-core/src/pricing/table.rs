@@ -1,0 +1,137 @@
+//! The price table: rows by exact model id or alias, and a version that names its content.
+//!
+//! There is no matching by part of a name: an id is in the table or it is unknown (`unknown` says
+//! what happens then). What is *not* here: the text form (`read`).
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use super::model::ModelPrice;
+use super::read;
+use crate::error::{Error, Result};
+use crate::id::{Digest, ModelId};
+use crate::json;
+use crate::time::Timestamp;
+
+/// The text of the embedded table.
+const EMBEDDED: &str = include_str!("table.toml");
+
+/// Prices of models, never changed once made.
+///
+/// The version is the SHA-256 of the table's canonical bytes: compact JSON, sorted keys, defaults
+/// left out, integers only (pico-USD, Unix microseconds). The order of rows in a file and the way
+/// in which a number is written do not change it.
+#[derive(Clone, Debug)]
+pub struct PriceTable {
+    label: String,
+    version: Digest,
+    rows: Vec<ModelPrice>,
+    index: BTreeMap<ModelId, Vec<usize>>,
+}
+
+/// What is hashed.
+#[derive(Serialize)]
+struct Canonical<'a> {
+    schema: u32,
+    currency: &'static str,
+    version: &'a str,
+    model: &'a [ModelPrice],
+}
+
+impl PriceTable {
+    /// Reads a table from TOML of the schema in `docs/prices.md`.
+    ///
+    /// # Errors
+    /// `InvalidInput` with every wrong place: not TOML, an unknown or missing key, a price that is
+    /// negative, not decimal text or finer than six decimals, a model given twice for one time,
+    /// an alias that names two models, overlapping tiers, a row without a source.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (label, rows) = read::table(text)?;
+        Self::new(label, rows)
+    }
+
+    /// The table that comes with this version of the software.
+    pub fn embedded() -> &'static Self {
+        static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
+            // A test parses the constant. Were it damaged all the same, an empty table denies
+            // every model, which is the safe side.
+            PriceTable::parse(EMBEDDED).unwrap_or_else(|_| PriceTable {
+                label: "unreadable".to_owned(),
+                version: Digest::ZERO,
+                rows: Vec::new(),
+                index: BTreeMap::new(),
+            })
+        });
+        &TABLE
+    }
+
+    /// Lays `over` on this table: each model that it names has its rows only.
+    ///
+    /// # Errors
+    /// `InvalidInput` where an alias of one table is a different model of the other.
+    pub fn layered(&self, over: &Self) -> Result<Self> {
+        let kept = self
+            .rows
+            .iter()
+            .filter(|row| !over.rows.iter().any(|new| new.model == row.model));
+        let rows: Vec<ModelPrice> = kept.chain(&over.rows).cloned().collect();
+        super::check::rows(&rows)?;
+        Self::new(format!("{} + {}", self.label, over.label), rows)
+    }
+
+    fn new(label: String, mut rows: Vec<ModelPrice>) -> Result<Self> {
+        rows.sort_by(|a, b| (&a.model, a.effective_from).cmp(&(&b.model, b.effective_from)));
+        let canonical = Canonical {
+            schema: 1,
+            currency: "USD",
+            version: &label,
+            model: &rows,
+        };
+        let value = serde_json::to_value(canonical)
+            .map_err(|e| Error::internal("a price table has no canonical form").with_source(e))?;
+        let version = json::digest(&value);
+        let mut index: BTreeMap<ModelId, Vec<usize>> = BTreeMap::new();
+        for (place, row) in rows.iter().enumerate() {
+            for id in row.aliases.iter().chain([&row.model]) {
+                index.entry(id.clone()).or_default().push(place);
+            }
+        }
+        Ok(Self {
+            label,
+            version,
+            rows,
+            index,
+        })
+    }
+
+    /// The name that the table gives itself.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The SHA-256 of the table's content; every charge stores it.
+    pub const fn version(&self) -> Digest {
+        self.version
+    }
+
+    /// Every row, sorted by model and time.
+    pub fn models(&self) -> &[ModelPrice] {
+        &self.rows
+    }
+
+    /// The prices of a model at a time, by its exact id or a listed alias.
+    pub fn find(&self, model: &ModelId, at: Timestamp) -> Option<&ModelPrice> {
+        let places = self.index.get(model)?;
+        places
+            .iter()
+            .filter_map(|place| self.rows.get(*place))
+            .find(|row| row.holds_at(at))
+    }
+
+    /// Whether the model has prices at some time, if not now.
+    pub fn has(&self, model: &ModelId) -> bool {
+        self.index.contains_key(model)
+    }
+}

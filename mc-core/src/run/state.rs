@@ -1,0 +1,381 @@
+//! The state of a run: the fold of its events, and nothing else.
+//!
+//! It is what the run's row keeps, as compact JSON; `replay` of the log must give the same bytes.
+//! Prompts and outputs are not in here, only the places where they stand in the log.
+//! What is *not* here: how it changes (`apply`). Read `transitions` next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{Account, AccountId, Amount, Hold, Path};
+use crate::error::{Error, Result};
+use crate::event::run::{AbortReason, PauseReason, RunCreated, Subject};
+use crate::event::step::WaitingFor;
+use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
+use crate::id::{
+    Actor, AgentName, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
+};
+use crate::policy::RiskTier;
+use crate::run::HoldKey;
+use crate::time::Timestamp;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Where a step waits, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// What has to be cleared.
+    pub reason: BlockReason,
+    /// More precisely, by code.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
+}
+
+/// What a step suspended with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// What it waits for.
+    pub waiting_for: WaitingFor,
+    /// Where its checkpoint stands.
+    pub checkpoint: PartRef,
+    /// Where what it waited for stands, once it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<PartRef>,
+}
+
+/// What a journaled call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallKind {
+    /// A model call.
+    Model,
+    /// A tool call.
+    Tool,
+    /// A value computed once.
+    Once,
+}
+
+/// Where a journaled call stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CallState {
+    /// It is out, for this attempt.
+    Open {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The provider refused it; it is tried again.
+    Throttled {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// It was answered: a later attempt gets the answer from the log.
+    Answered {
+        /// The event with the answer.
+        seq: u64,
+        /// The hash of the answer.
+        answer: Digest,
+    },
+    /// It failed, or nobody knows.
+    Failed,
+}
+
+/// A journaled call of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// What it is.
+    pub kind: CallKind,
+    /// The hash of the request.
+    pub request: Digest,
+    /// The model, of a model call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
+    /// The tier, of a tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskTier>,
+    /// Since when and how often the provider refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+    /// Where it stands.
+    pub state: CallState,
+}
+
+/// Since when and how often a provider refused a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// Since when.
+    pub since: Timestamp,
+    /// How often.
+    pub times: u32,
+}
+
+/// The items of a `for_each`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expansion {
+    /// How many there are.
+    pub count: u32,
+    /// How many have ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ended: u32,
+    /// How many were ever dispatched; items go out in order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub begun: u32,
+    /// How many failed without being tolerated.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failed: u32,
+}
+
+/// A step, once something happened to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Where it stands.
+    pub status: Status,
+    /// What blocks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
+    /// Attempts begun.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempt: u32,
+    /// Attempts begun before an operator let it try afresh; they no longer count.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forgiven: u32,
+    /// The epoch of the attempt that has the live token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
+    /// Its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The tier of its attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskTier>,
+    /// The same for every attempt of this intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect_key: Option<Digest>,
+    /// Where the bound input stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<PartRef>,
+    /// Where the output stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<PartRef>,
+    /// When the first attempt went out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_at: Option<Timestamp>,
+    /// When it goes on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Timestamp>,
+    /// The code of the last failure.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    /// It failed, and the run goes on without it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tolerated: bool,
+    /// What it suspended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
+    /// Attempts whose token was revoked and that have not ended.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub abandoned: BTreeSet<u32>,
+    /// The journal, by ordinal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<u32, Call>,
+    /// Its items, if it is a `for_each`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expansion: Option<Expansion>,
+}
+
+/// A step's status with `waiting` as the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Status(pub StepStatus);
+
+impl Default for Status {
+    fn default() -> Self {
+        Self(StepStatus::Waiting)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum End {
+    /// Every step that had to is completed.
+    Completed,
+    /// A step failed for good.
+    Failed {
+        /// The step.
+        step: StepKey,
+        /// Its code.
+        code: String,
+    },
+    /// An operator, a budget or a policy ended it.
+    Aborted {
+        /// Why.
+        reason: AbortReason,
+    },
+}
+
+/// The state of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The run.
+    pub run_id: RunId,
+    /// What it was started with.
+    pub created: RunCreated,
+    /// Who started it.
+    pub started_by: Actor,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why no new step is dispatched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseReason>,
+    /// Its evidence is complete.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sealed: bool,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Where its input stands.
+    pub input: PartRef,
+    /// Its events so far.
+    pub events: u64,
+    /// Its steps: those to which something happened.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps: BTreeMap<StepKey, Step>,
+    /// Its own accounts: of the run, and of its steps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Holds that are open or in doubt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<HoldKey, Hold>,
+    /// Signals that no step has taken yet, in order of arrival.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<(Opaque, PartRef)>,
+}
+
+impl Run {
+    /// The workflow and its version; none for a session.
+    pub const fn workflow(&self) -> Option<(&WorkflowName, u32)> {
+        match &self.created.subject {
+            Subject::Workflow { name, version } => Some((name, *version)),
+            Subject::Session { .. } => None,
+        }
+    }
+
+    /// The definition that the run is pinned to; zeros for a session.
+    pub fn definition_hash(&self) -> Digest {
+        self.created.definition_hash.unwrap_or(Digest::ZERO)
+    }
+
+    /// A step, or the state of one to which nothing happened yet.
+    pub fn step(&self, key: &StepKey) -> Option<&Step> {
+        self.steps.get(key)
+    }
+
+    /// A step's status; of one that nothing happened to, what the run's status makes of it.
+    pub fn step_status(&self, key: &StepKey) -> StepStatus {
+        match self.steps.get(key) {
+            Some(step) => step.status.0,
+            None if self.status.is_terminal() => StepStatus::Cancelled,
+            None => StepStatus::Waiting,
+        }
+    }
+
+    /// The status of a step by its name.
+    pub fn status_of(&self, name: &StepName) -> StepStatus {
+        self.step_status(&StepKey::of(name))
+    }
+
+    /// The run's own account.
+    pub fn account(&self) -> Account {
+        self.accounts
+            .get(&AccountId::Run(self.run_id))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// What was settled for the run.
+    pub fn spent(&self) -> Amount {
+        *self.account().spent()
+    }
+
+    /// What its holds and doubts have.
+    pub fn held(&self) -> Amount {
+        let account = self.account();
+        account.reserved().saturating_add(account.in_doubt())
+    }
+
+    /// The accounts that money of a step counts in, in the name of an agent.
+    pub fn path(&self, step: &StepKey, agent: &AgentName) -> Path {
+        let name = StepName::new(step.name()).ok();
+        let workflow = self
+            .workflow()
+            .map(|(name, ..)| AccountId::Workflow(name.clone()));
+        let step = name.map(|name| AccountId::Step(self.run_id, StepKey::of(&name)));
+        [
+            AccountId::Workspace,
+            AccountId::Agent(agent.clone()),
+            AccountId::Run(self.run_id),
+        ]
+        .into_iter()
+        .chain(workflow)
+        .chain(step)
+        .collect()
+    }
+
+    /// Whether no attempt, hold or doubt is open.
+    pub fn is_settled(&self) -> bool {
+        let quiet = |step: &Step| {
+            step.live.is_none()
+                && step.abandoned.is_empty()
+                && step
+                    .block
+                    .as_ref()
+                    .is_none_or(|b| b.reason != BlockReason::InDoubt)
+        };
+        self.holds.is_empty() && self.steps.values().all(quiet)
+    }
+
+    /// The earliest time at which a step goes on by itself.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.status.is_terminal() || self.paused.is_some() {
+            return None;
+        }
+        self.steps.values().filter_map(|step| step.wake_at).min()
+    }
+
+    /// The bytes of the state: compact JSON with the keys in the order of the fields.
+    ///
+    /// # Errors
+    /// `Internal`, which cannot happen for this shape.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|e| Error::internal("a run cannot be written").with_source(e))
+    }
+
+    /// Reads a state back.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| Error::corrupt("run_state", None).with_source(e))
+    }
+}
+
+/// A run that is shared until somebody changes it.
+pub type SharedRun = Arc<Run>;

@@ -1,0 +1,368 @@
+//! Commands: everything that can be asked of the sequencer.
+//!
+//! A command is data and can be decided again: after a failed commit those that did not reach the
+//! log are. Who asks, and under which id, stands beside what is asked. Read `decision` next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::token::Token;
+use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::event::run::{RunBudget, RunPolicy};
+use crate::event::step::WaitingFor;
+use crate::id::{
+    Actor, AgentName, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque, RunId, StepKey,
+    WorkflowName,
+};
+use crate::policy::RiskTier;
+use crate::ports::KeyRow;
+use crate::resilience::CallFailure;
+use crate::run::HoldKey;
+use crate::usage::Usage;
+use crate::workflow::Workflow;
+
+/// A request with who asks for it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The command's id; all its events carry it.
+    pub id: CommandId,
+    /// Who asks.
+    pub actor: Actor,
+    /// How that is known.
+    pub auth_method: AuthMethod,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Store a version of a workflow.
+    Publish(Publish),
+    /// Let new runs take a version.
+    Activate(Activate),
+    /// Start a run.
+    Start(Box<Start>),
+    /// Open a session.
+    OpenSession(OpenSession),
+    /// End a session; open calls go in doubt.
+    CloseSession(RunId),
+    /// End a run.
+    Abort(RunId),
+    /// Dispatch nothing more in a run.
+    Pause(RunId),
+    /// Go on.
+    Resume(RunId),
+    /// Let a step that a rule blocked try afresh.
+    Unblock(RunId, StepKey),
+    /// Bring a signal to a run.
+    Signal(RunId, Opaque, Arc<Value>),
+    /// Change an account's limit.
+    SetLimit(SetLimit),
+    /// Settle money in doubt with evidence.
+    Reconcile(Reconcile),
+    /// Something from an attempt.
+    Attempt(Token, AttemptRequest),
+    /// Agents are here: let steps that wait for them go.
+    AgentsAvailable(Vec<AgentName>),
+    /// Begin to dispatch.
+    StartDispatch,
+    /// Dispatch nothing more: the process is going down.
+    Drain,
+    /// Do what is due.
+    Tick,
+    /// Take a run up after a crash or a soft restart.
+    Recover(RunId, Vec<(StepKey, u32)>),
+    /// Write down that the wall clock jumped.
+    ClockJumped {
+        /// What the monotonic clock led to expect.
+        expected: crate::time::Timestamp,
+    },
+}
+
+/// Stores a version of a workflow.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The workflow, validated and compiled.
+    pub workflow: Arc<Workflow>,
+    /// Whether new runs take it from now on.
+    pub activation: Activation,
+}
+
+/// Whether publishing also activates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// New runs take the version from now on.
+    #[default]
+    Now,
+    /// Only stored.
+    Later,
+}
+
+/// Lets new runs take a version.
+#[derive(Clone, Debug)]
+pub struct Activate {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The version.
+    pub version: u32,
+}
+
+/// Starts a run.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The id of the new run.
+    pub run_id: RunId,
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The version; none for the active one.
+    pub version: Option<u32>,
+    /// The input.
+    pub input: Arc<Value>,
+    /// The run's own budget; none for the definition's.
+    pub budget: Option<RunBudget>,
+    /// How it is to be treated.
+    pub policy: RunPolicy,
+    /// Searchable labels.
+    pub labels: BTreeMap<LabelKey, Arc<str>>,
+    /// The caller's own reference.
+    pub correlation_id: Option<Opaque>,
+    /// The caller's key against double starts, and what the store knew of it.
+    pub key: Option<StartKey>,
+}
+
+/// An idempotency key, looked up before the command.
+#[derive(Clone, Debug)]
+pub struct StartKey {
+    /// The key.
+    pub key: Opaque,
+    /// The run that it started, where the store knows one.
+    pub known: Option<KeyRow>,
+    /// The head at which that was looked up.
+    pub looked_up_at: u64,
+}
+
+/// Opens a session.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// The id of the session's run.
+    pub run_id: RunId,
+    /// The agent in whose name its calls go.
+    pub agent: AgentName,
+    /// The session's own budget.
+    pub budget: Option<RunBudget>,
+    /// How it is to be treated.
+    pub policy: RunPolicy,
+    /// Searchable labels.
+    pub labels: BTreeMap<LabelKey, Arc<str>>,
+}
+
+/// Changes an account's limit.
+#[derive(Clone, Debug)]
+pub struct SetLimit {
+    /// The account.
+    pub account: AccountId,
+    /// The new limit.
+    pub limit: Limit,
+    /// What it does to a run that it refuses for good.
+    pub on_exceed: OnExceed,
+}
+
+/// Settles money in doubt with evidence.
+#[derive(Clone, Debug)]
+pub struct Reconcile {
+    /// The run.
+    pub run_id: RunId,
+    /// The hold in doubt.
+    pub hold: HoldKey,
+    /// What was billed, as the evidence says.
+    pub actual: Amount,
+    /// The evidence, in words.
+    pub evidence: Arc<str>,
+}
+
+/// What an attempt asks for or reports.
+#[derive(Clone, Debug)]
+pub enum AttemptRequest {
+    /// A model call wants to go out.
+    ReserveCall(Arc<ReserveCall>),
+    /// A model call was answered.
+    SettleCall(Arc<SettleCall>),
+    /// A model call failed.
+    FailCall(FailCall),
+    /// A tool call wants to go out.
+    BeginTool(BeginTool),
+    /// A tool call ended.
+    EndTool(EndTool),
+    /// Is a value known already?
+    LookUpOnce(JournalPlace),
+    /// A value that is computed once.
+    RecordOnce(JournalPlace, Arc<Value>),
+    /// The agent's account of a decision: input, reasoning, outcome.
+    Decision(Arc<[Value; 3]>),
+    /// The agent's account of what it changed: target and key.
+    SideEffect(Arc<Value>),
+    /// The attempt has an output.
+    Complete(Arc<Value>),
+    /// The attempt failed.
+    Fail(AttemptFailure),
+    /// The attempt ends to wait.
+    Suspend(Arc<Value>, WaitingFor),
+    /// The attempt's handler is gone, without a result.
+    Ended,
+}
+
+/// A place in the journal with the hash of what is asked for there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalPlace {
+    /// The place, counted from 0 in each attempt.
+    pub ordinal: u32,
+    /// The hash of the request.
+    pub request: Digest,
+}
+
+/// A model call that wants to go out.
+#[derive(Clone, Debug)]
+pub struct ReserveCall {
+    /// Its place in the journal.
+    pub place: JournalPlace,
+    /// In whose name it goes, where that is not the step's agent.
+    pub agent: Option<AgentName>,
+    /// The model.
+    pub model: ModelId,
+    /// What it can cost at most, in tokens.
+    pub bound: TokenBound,
+    /// The request, message by message.
+    pub messages: Vec<Value>,
+}
+
+/// What a call can use at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBound {
+    /// The most input tokens, from a count or from bytes; none leaves the model's own limit.
+    pub input_tokens: Option<u64>,
+    /// The output limit that is sent with the request; none leaves the model's own limit.
+    pub max_output_tokens: Option<u64>,
+    /// How many answers are asked for.
+    pub choices: u32,
+    /// How often a client below us may send the request again unseen.
+    pub hidden_retries: u32,
+}
+
+impl Default for TokenBound {
+    fn default() -> Self {
+        Self {
+            input_tokens: None,
+            max_output_tokens: None,
+            choices: 1,
+            hidden_retries: 0,
+        }
+    }
+}
+
+/// A model call that was answered.
+#[derive(Clone, Debug)]
+pub struct SettleCall {
+    /// Its place in the journal.
+    pub ordinal: u32,
+    /// The model that answered; none where that is not known to differ.
+    pub model: Option<ModelId>,
+    /// What it used; none where the provider did not say.
+    pub usage: Option<Usage>,
+    /// The answer.
+    pub answer: Value,
+    /// The reasoning, where there is one.
+    pub reasoning: Option<Value>,
+    /// How long it took, in milliseconds.
+    pub latency_ms: u64,
+}
+
+/// A model call that failed.
+#[derive(Clone, Debug)]
+pub struct FailCall {
+    /// Its place in the journal.
+    pub ordinal: u32,
+    /// What happened.
+    pub failure: CallFailure,
+    /// How long the provider asks to wait, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// The error in words.
+    pub message: Arc<str>,
+}
+
+/// A tool call that wants to go out.
+#[derive(Clone, Debug)]
+pub struct BeginTool {
+    /// Its place in the journal; the request is the hash of the exact parameter bytes.
+    pub place: JournalPlace,
+    /// The tool.
+    pub tool: Opaque,
+    /// Its tier.
+    pub risk: RiskTier,
+    /// The exact parameter bytes.
+    pub params: Arc<[u8]>,
+}
+
+/// A tool call that ended.
+#[derive(Clone, Debug)]
+pub struct EndTool {
+    /// Its place in the journal.
+    pub ordinal: u32,
+    /// The result, or the error's code and message.
+    pub result: Result<Arc<Value>, (Arc<str>, Arc<str>)>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptFailure {
+    /// The error's code, e.g. `agent_failed`.
+    pub code: Arc<str>,
+    /// The message.
+    pub message: Arc<str>,
+    /// Whether another attempt may help.
+    pub retry: Retry,
+}
+
+/// Whether another attempt may help, as the agent says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// As the step's policy says.
+    #[default]
+    AsPolicy,
+    /// Not before so many milliseconds.
+    After(u64),
+    /// No.
+    Never,
+}
+
+impl Request {
+    /// The run that must be in memory for this request.
+    pub const fn run_id(&self) -> Option<RunId> {
+        match self {
+            Self::CloseSession(run)
+            | Self::Abort(run)
+            | Self::Pause(run)
+            | Self::Resume(run)
+            | Self::Unblock(run, _)
+            | Self::Signal(run, ..)
+            | Self::Recover(run, _) => Some(*run),
+            Self::Reconcile(reconcile) => Some(reconcile.run_id),
+            Self::Attempt(token, _) => Some(token.run_id),
+            Self::SetLimit(set) => match &set.account {
+                AccountId::Run(run) | AccountId::Step(run, _) => Some(*run),
+                AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => None,
+            },
+            Self::Publish(_)
+            | Self::Activate(_)
+            | Self::Start(_)
+            | Self::OpenSession(_)
+            | Self::AgentsAvailable(_)
+            | Self::StartDispatch
+            | Self::Drain
+            | Self::Tick
+            | Self::ClockJumped { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The sequencer itself: takes commands one by one, decides, applies, and fills the open batch.
+//!
+//! It is synchronous and never waits. Order of decision is order of `seq` is order of commit.
+//! Replies and effects are handed out by [`Sequencer::committed`], behind the durable head; the one
+//! exception is what lies inside a hold that is durable already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{OpenBatch, Pending, Slot};
+use super::command::{AttemptRequest, Command, Request};
+use super::decide::{self, View};
+use super::decision::{Answer, Decision, NewEvent, Reply};
+use super::token::Token;
+use super::workspace::Workspace;
+use crate::budget::{Path, Ticket};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Actor, CommandId, ModelId, RunId};
+use crate::time::Timestamp;
+
+/// The time of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Instant {
+    /// Wall time.
+    pub now: Timestamp,
+    /// Monotonic time.
+    pub monotonic: Duration,
+    /// Chance, drawn for this command.
+    pub random: u64,
+}
+
+/// What became of a command at once.
+#[derive(Debug)]
+pub enum Submitted {
+    /// The answer.
+    Now(Result<Reply>),
+    /// The slot gets it.
+    Later,
+}
+
+/// The one place where order is made.
+#[derive(Debug)]
+pub struct Sequencer {
+    pub(super) workspace: Workspace,
+    pub(super) batch: OpenBatch,
+    pub(super) next_seq: u64,
+    pub(super) next_run_zero: u64,
+    pub(super) durable: u64,
+    pub(super) last_ts: Timestamp,
+    pub(super) slots: BTreeMap<Ticket, (Arc<Command>, Slot)>,
+    pub(super) circuit_slots: BTreeMap<ModelId, Vec<(RunId, Slot)>>,
+    pub(super) deadlines: BTreeSet<(Duration, Token)>,
+    pub(super) freed: Path,
+    pub(super) wake_all: bool,
+    pub(super) circuits_changed: BTreeSet<ModelId>,
+    pub(super) group: Group,
+    pub(super) evicted: Vec<RunId>,
+    /// A defect was found: nothing more is taken until the state is recovered from the log.
+    pub(super) poisoned: bool,
+}
+
+/// Who causes the events of the command under way.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) command: CommandId,
+    pub(super) actor: Actor,
+    pub(super) auth_method: crate::id::AuthMethod,
+    pub(super) instant: Instant,
+}
+
+impl Sequencer {
+    /// A sequencer over a state that was read back from the log.
+    pub fn new(
+        workspace: Workspace,
+        next_seq: u64,
+        next_run_zero: u64,
+        last_ts: Timestamp,
+    ) -> Self {
+        Self {
+            workspace,
+            batch: OpenBatch::default(),
+            next_seq,
+            next_run_zero,
+            durable: next_seq,
+            last_ts,
+            slots: BTreeMap::new(),
+            circuit_slots: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            freed: Path::default(),
+            wake_all: false,
+            circuits_changed: BTreeSet::new(),
+            group: Group {
+                command: CommandId::NIL,
+                actor: Actor::System,
+                auth_method: crate::id::AuthMethod::Library,
+                instant: Instant {
+                    now: last_ts,
+                    monotonic: Duration::ZERO,
+                    random: 0,
+                },
+            },
+            evicted: Vec::new(),
+            poisoned: false,
+        }
+    }
+
+    /// Writes the first events of an epoch.
+    ///
+    /// # Errors
+    /// Only defects.
+    pub(super) fn open(&mut self, instant: Instant, events: Vec<NewEvent>) -> Result<()> {
+        self.last_ts = self.last_ts.max(instant.now);
+        self.group.instant = Instant {
+            now: self.last_ts,
+            ..instant
+        };
+        self.commit(events)
+    }
+
+    /// The state, to look at.
+    pub const fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Changes settings that are no part of the log: which agents are here.
+    pub fn register(&mut self, agent: crate::id::AgentName) {
+        self.workspace.agents.insert(agent);
+    }
+
+    /// The number behind the last event that was decided.
+    pub const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Events below this number are durable.
+    pub const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Whether a defect was found.
+    pub const fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Takes a command. Its run must be in memory.
+    pub fn submit(
+        &mut self,
+        command: &Arc<Command>,
+        instant: Instant,
+        slot: Option<Slot>,
+    ) -> Submitted {
+        if self.poisoned {
+            return self.answer_late(command, slot, Err(poisoned()));
+        }
+        self.begin(command, instant);
+        let decision = match self.decide(&command.request) {
+            Ok(decision) => decision,
+            Err(error) => return self.answer_late(command, slot, Err(error)),
+        };
+        let touched: BTreeSet<RunId> = decision
+            .events
+            .iter()
+            .map(|event| event.run_id)
+            .chain(command.request.run_id())
+            .collect();
+        let (events, effects, answer) = (decision.events, decision.effects, decision.answer);
+        let wrote = !events.is_empty();
+        let outcome = self.commit(events).and_then(|()| {
+            self.batch.effects.extend(effects);
+            self.follow_up(&command.request, touched)
+        });
+        if let Err(error) = outcome {
+            self.poisoned = true;
+            return self.answer_late(command, slot, Err(error));
+        }
+        match answer {
+            Answer::Now(reply) => {
+                if wrote {
+                    self.batch.pending.push(Pending {
+                        command: Arc::clone(command),
+                        reply: None,
+                    });
+                }
+                Submitted::Now(Ok(reply))
+            }
+            Answer::Durable(reply) => self.answer_late(command, slot, Ok(reply)),
+            Answer::Queued(wait) => self.enqueue(command, wait, slot),
+        }
+    }
+
+    fn begin(&mut self, command: &Command, mut instant: Instant) {
+        // Time in the log never goes back.
+        instant.now = instant.now.max(self.last_ts);
+        self.last_ts = instant.now;
+        self.group = Group {
+            command: command.id,
+            actor: command.actor.clone(),
+            auth_method: command.auth_method,
+            instant,
+        };
+    }
+
+    /// Answers once everything that was decided so far is durable, so that nothing leaves that
+    /// depends on what may be lost.
+    pub(super) fn answer_late(
+        &mut self,
+        command: &Arc<Command>,
+        slot: Option<Slot>,
+        reply: Result<Reply>,
+    ) -> Submitted {
+        let Some(slot) = slot else {
+            if reply.is_ok() {
+                self.batch.pending.push(Pending {
+                    command: Arc::clone(command),
+                    reply: None,
+                });
+            }
+            return Submitted::Later;
+        };
+        if self.next_seq == self.durable || self.poisoned {
+            return Submitted::Now(reply);
+        }
+        let command = Arc::clone(command);
+        self.batch.pending.push(Pending {
+            command,
+            reply: Some((slot, reply)),
+        });
+        Submitted::Later
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            workspace: &self.workspace,
+            now: self.group.instant.now,
+            random: self.group.instant.random,
+            durable: self.durable,
+        }
+    }
+
+    fn decide(&self, request: &Request) -> Result<Decision> {
+        let view = self.view();
+        match request {
+            Request::Publish(publish) => Ok(decide::publish::publish(&view, publish)),
+            Request::Activate(activate) => decide::publish::activate(&view, activate),
+            Request::Start(start) => decide::start::start(&view, start),
+            Request::OpenSession(open) => decide::session::open(&view, open),
+            Request::CloseSession(run) => decide::session::close(&view, *run),
+            Request::Abort(run) => decide::abort::abort(&view, *run),
+            Request::Pause(run) => decide::control::pause(&view, *run),
+            Request::Resume(run) => decide::control::resume(&view, *run),
+            Request::Unblock(run, step) => decide::control::unblock(&view, *run, step),
+            Request::Signal(run, name, payload) => {
+                decide::signal::signal(&view, *run, name, payload)
+            }
+            Request::SetLimit(set) => decide::limits::set(&view, set),
+            Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
+            Request::Attempt(token, request) => decide_attempt(&view, token, request),
+            Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
+            Request::ClockJumped { expected } => Ok(clock_jumped(&view, *expected)),
+            Request::AgentsAvailable(_)
+            | Request::StartDispatch
+            | Request::Drain
+            | Request::Tick => Ok(Decision::events(Vec::new())),
+        }
+    }
+
+    pub(super) fn commit(&mut self, events: Vec<NewEvent>) -> Result<()> {
+        for event in events {
+            self.place(event)?;
+        }
+        Ok(())
+    }
+}
+
+fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> Result<Decision> {
+    match request {
+        AttemptRequest::ReserveCall(call) => decide::call_reserve::reserve(view, token, call),
+        AttemptRequest::SettleCall(answer) => decide::call_settle::settle(view, token, answer),
+        AttemptRequest::FailCall(failure) => decide::call_fail::fail(view, token, failure),
+        AttemptRequest::BeginTool(tool) => decide::tool::begin(view, token, tool),
+        AttemptRequest::EndTool(tool) => decide::tool::end(view, token, tool),
+        AttemptRequest::LookUpOnce(place) => decide::once::look_up(view, token, *place),
+        AttemptRequest::RecordOnce(place, value) => {
+            decide::once::record(view, token, *place, value)
+        }
+        AttemptRequest::Decision(parts) => decide::record::decision(view, token, parts),
+        AttemptRequest::SideEffect(what) => decide::record::side_effect(view, token, what),
+        AttemptRequest::Complete(output) => decide::complete::complete(view, token, output),
+        AttemptRequest::Fail(failure) => decide::fail::fail(view, token, failure, None),
+        AttemptRequest::Suspend(checkpoint, waiting_for) => {
+            decide::suspend::suspend(view, token, checkpoint, waiting_for)
+        }
+        AttemptRequest::Ended => decide::timeout::ended(view, token),
+    }
+}
+
+fn clock_jumped(view: &View<'_>, expected: Timestamp) -> Decision {
+    let facts = crate::event::workspace::ClockJumped {
+        wall: view.now,
+        expected,
+    };
+    Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
+}
+
+fn poisoned() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the engine recovers its state from the log",
+    )
+}

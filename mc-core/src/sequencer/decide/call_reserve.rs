@@ -1,0 +1,421 @@
+//! Reserve: a model call wants to go out; its worst case is held first.
+//!
+//! In this order: is the token live, was it answered before, is it told to wait, has the model a
+//! price, does the breaker let it through, does it fit. Inside a durable hold the answer comes at
+//! once; what the hold has to grow by waits for its commit.
+
+use std::sync::Arc;
+
+use super::journal::{self, Found};
+use super::{View, refusal};
+use crate::budget::OnExceed;
+use crate::budget::{Amount, Owner, Verdict, Waiter};
+use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
+use crate::event::BlockReason;
+use crate::event::call::{ModelCallDenied, ModelCallReserved};
+use crate::event::run::{AbortReason, PauseReason, RunPaused};
+use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked, StepUnblocked};
+use crate::event::workspace::CircuitHalfOpened;
+use crate::id::{AgentName, RunId};
+use crate::pricing::{CallBound, reserve_bound};
+use crate::resilience::{Admits, Trigger};
+use crate::run::{CallKind, CallState, HoldKey, Step};
+use crate::sequencer::command::ReserveCall;
+use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::token::Token;
+use crate::sequencer::workspace::ResidentBooks;
+
+/// The most of a tightest limit, in hundredths, that a session takes at a time.
+const BLOCK_PERCENT: i64 = 1;
+/// The most money that a session takes at a time: 0.25 USD.
+const BLOCK_MAX_NANO: i64 = 250_000_000;
+
+/// A call under way through the checks.
+struct Asking<'a> {
+    view: View<'a>,
+    token: &'a Token,
+    call: &'a ReserveCall,
+    resident: &'a Resident,
+    step: &'a Step,
+    events: Vec<NewEvent>,
+}
+
+fn reply(reply: CallReply) -> Reply {
+    Reply::Call(reply)
+}
+
+/// Admits a call, or says what it has to wait for, or why it may not go out.
+///
+/// # Errors
+/// `Cancelled` where the token was revoked; `InvalidInput` for a bound that cannot be priced.
+pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Result<Decision> {
+    let (resident, step) = view.require_live(token)?;
+    if call.messages.len() >= usize::from(u16::MAX) {
+        return Err(Error::invalid(
+            "messages",
+            "a request has at most 65,534 messages",
+        ));
+    }
+    let mut asking = Asking {
+        view: *view,
+        token,
+        call,
+        resident,
+        step,
+        events: Vec::new(),
+    };
+    match journal::look_up(token, step, CallKind::Model, call.place) {
+        Found::Answered { seq } => {
+            return Ok(Decision::now(reply(CallReply::Answered { seq })));
+        }
+        Found::Throttled(before) => {
+            if let CallState::Throttled { retry_at, .. } = before.state
+                && retry_at > view.now
+            {
+                return Ok(Decision::now(reply(CallReply::WaitUntil(retry_at))));
+            }
+        }
+        Found::Diverged(event) => asking.events.push(*event),
+        Found::Nothing => {}
+    }
+    asking.price()
+}
+
+impl Asking<'_> {
+    fn price(mut self) -> Result<Decision> {
+        let settings = &self.view.workspace.settings;
+        let quote =
+            settings
+                .prices
+                .quote(&self.call.model, self.view.now, &settings.unknown_models);
+        let Some(quote) = quote else {
+            return Ok(self.deny_by_policy("unknown_model"));
+        };
+        let bound = reserve_bound(&quote.price, &self.call_bound()).map_err(|fault| {
+            Error::invalid("bound", "the call cannot be priced").with_source(fault)
+        })?;
+        let amount = Amount {
+            money: bound.money,
+            input_tokens: bound.input_tokens,
+            output_tokens: bound.output_tokens,
+            calls: 1,
+        };
+        let max_output = self
+            .call
+            .bound
+            .max_output_tokens
+            .or(quote.price.max_output_tokens);
+        if let Some(decision) = self.circuit() {
+            return Ok(decision);
+        }
+        Ok(self.hold(amount, max_output))
+    }
+
+    fn call_bound(&self) -> CallBound<'static> {
+        let limits = &self.call.bound;
+        CallBound {
+            input_tokens: limits.input_tokens,
+            max_output_tokens: limits.max_output_tokens,
+            choices: limits.choices,
+            hidden_retries: limits.hidden_retries,
+            ..CallBound::default()
+        }
+    }
+
+    /// What the model's breaker says, if it does not let the call through.
+    fn circuit(&mut self) -> Option<Decision> {
+        let model = &self.call.model;
+        let settings = &self.view.workspace.settings.breaker;
+        let breaker = self.view.workspace.shared.circuits.breaker(model);
+        if breaker
+            .decide(Trigger::Due, self.view.now, settings)
+            .is_some()
+        {
+            let facts = CircuitHalfOpened {
+                model: model.clone(),
+            };
+            self.events.push(NewEvent::new(RunId::ZERO, facts));
+            self.unblock();
+            return None;
+        }
+        let Admits::No { until } = breaker.admits(settings) else {
+            self.unblock();
+            return None;
+        };
+        let mut events = std::mem::take(&mut self.events);
+        if self.step.block.is_none() {
+            let facts = StepBlocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Circuit,
+                code: model.to_string(),
+                failing: Vec::new(),
+            };
+            events.push(NewEvent::new(self.token.run_id, facts));
+        }
+        let answer = match until {
+            Some(until) => Answer::Now(reply(CallReply::WaitUntil(until))),
+            None => Answer::Queued(Wait::Circuit),
+        };
+        Some(Decision {
+            events,
+            effects: Vec::new(),
+            answer,
+        })
+    }
+
+    /// The step is no longer held up by a breaker.
+    fn unblock(&mut self) {
+        let reason = self.step.block.as_ref().map(|block| block.reason);
+        if reason == Some(BlockReason::Circuit) {
+            let facts = StepUnblocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Circuit,
+            };
+            self.events.push(NewEvent::new(self.token.run_id, facts));
+        }
+    }
+
+    fn agent(&self) -> Option<&AgentName> {
+        let own = self.step.agent.as_ref();
+        self.call.agent.as_ref().filter(|agent| Some(*agent) != own)
+    }
+
+    fn escrow(&self) -> HoldKey {
+        HoldKey::escrow(self.token.step.clone(), self.token.attempt)
+    }
+
+    fn hold(self, amount: Amount, max_output: Option<u64>) -> Decision {
+        let run = &self.resident.run;
+        let other = self.agent().cloned();
+        let escrow = run.holds.get(&self.escrow());
+        let short = match (&other, escrow) {
+            (Some(_), _) | (None, None) => amount,
+            (None, Some(hold)) => hold.shortfall(&amount),
+        };
+        if other.is_none() && short.is_zero() {
+            return self.allow(amount, Amount::ZERO, max_output);
+        }
+        let Some(agent) = other.clone().or_else(|| self.step.agent.clone()) else {
+            return self.deny_by_policy("no_agent");
+        };
+        let path = run.path(&self.token.step, &agent);
+        let owner = Owner {
+            run: run.run_id,
+            step: self.token.step.clone(),
+        };
+        let ticket = self.view.workspace.next_ticket;
+        let mut waiter = Waiter {
+            ticket,
+            path,
+            amount: short,
+            owner: Some(owner),
+        };
+        let books = ResidentBooks(self.view.workspace);
+        if other.is_none()
+            && run.workflow().is_none()
+            && let Some(block) = self.block(&waiter.path, short)
+        {
+            let wanted = Waiter {
+                amount: block,
+                ..waiter.clone()
+            };
+            if self.view.workspace.queue.judge(&books, &wanted) == Verdict::Fits {
+                waiter.amount = block;
+            }
+        }
+        match self.view.workspace.queue.judge(&books, &waiter) {
+            Verdict::Fits => self.allow(amount, waiter.amount, max_output),
+            Verdict::Contended {
+                only_doubt,
+                failing,
+            } => {
+                let stuck = only_doubt && self.step.block.is_none();
+                if stuck && run.created.policy.unattended {
+                    return self.exceeded(amount, &failing, OnExceed::Abort);
+                }
+                let events = if stuck {
+                    vec![self.blocked(failing)]
+                } else {
+                    Vec::new()
+                };
+                queued(waiter, events)
+            }
+            Verdict::Frozen { .. } => queued(waiter, Vec::new()),
+            Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
+        }
+    }
+
+    /// What a session takes at a time, so that its next calls lie inside it.
+    fn block(&self, path: &crate::budget::Path, short: Amount) -> Option<Amount> {
+        let books = ResidentBooks(self.view.workspace);
+        let tightest = path
+            .iter()
+            .filter_map(|id| crate::budget::Books::account(&books, id)?.limit().money)
+            .min()?;
+        let share = tightest.as_nano().saturating_mul(BLOCK_PERCENT) / 100;
+        let block = crate::money::NanoUsd::from_nano(share.min(BLOCK_MAX_NANO));
+        (block > short.money).then_some(Amount {
+            money: block,
+            ..short
+        })
+    }
+
+    fn blocked(&self, failing: Vec<FailingAccount>) -> NewEvent {
+        let asker = refusal::Asker {
+            resident: self.resident,
+            key: &self.token.step,
+        };
+        refusal::blocked(&asker, "only_doubt", failing)
+    }
+
+    fn allow(mut self, amount: Amount, extended: Amount, max_output: Option<u64>) -> Decision {
+        let reason = self.step.block.as_ref().map(|block| block.reason);
+        if reason == Some(BlockReason::Budget) {
+            let facts = StepUnblocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Budget,
+            };
+            self.events.push(NewEvent::new(self.token.run_id, facts));
+        }
+        let own = self.agent().cloned();
+        let durable = own.is_none() && extended.is_zero() && self.is_durable();
+        let facts = ModelCallReserved {
+            step: self.token.step.clone(),
+            attempt: self.token.attempt,
+            ordinal: self.call.place.ordinal,
+            extended: if own.is_some() {
+                Amount::ZERO
+            } else {
+                extended
+            },
+            agent: own,
+            model: self.call.model.clone(),
+            request: self.call.place.request,
+            amount,
+            max_output_tokens: max_output,
+            price_version: self.view.workspace.settings.prices.version(),
+        };
+        let mut event = NewEvent::new(self.token.run_id, facts);
+        event.parts = self.call.messages.iter().map(NewPart::json).collect();
+        self.events.push(event);
+        let reply = reply(CallReply::Allowed {
+            max_output_tokens: max_output,
+        });
+        let answer = if durable {
+            Answer::Now(reply)
+        } else {
+            Answer::Durable(reply)
+        };
+        Decision {
+            events: self.events,
+            effects: Vec::new(),
+            answer,
+        }
+    }
+
+    /// Whether the hold that the call lies in is on disk.
+    fn is_durable(&self) -> bool {
+        self.resident
+            .hold_seq
+            .get(&self.escrow())
+            .is_none_or(|seq| *seq < self.view.durable)
+    }
+
+    fn denied(&self, code: &str, requested: Amount, failing: Vec<FailingAccount>) -> NewEvent {
+        let facts = ModelCallDenied {
+            step: self.token.step.clone(),
+            attempt: self.token.attempt,
+            ordinal: self.call.place.ordinal,
+            agent: self.agent().cloned(),
+            model: self.call.model.clone(),
+            code: code.to_owned(),
+            requested,
+            failing,
+        };
+        NewEvent::new(self.token.run_id, facts)
+    }
+
+    fn deny_by_policy(mut self, code: &'static str) -> Decision {
+        let event = self.denied(code, Amount::ZERO, Vec::new());
+        self.events.push(event);
+        let message = match code {
+            "unknown_model" => format!("{code}: model `{}` has no price", self.call.model),
+            _ => format!("{code}: model `{}` may not be called", self.call.model),
+        };
+        let error = Error::new(ErrorKind::PolicyDenied, message).with_detail(Detail::Rule {
+            rule: code.to_owned(),
+            subject: self.call.model.to_string(),
+        });
+        Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
+    }
+
+    /// The budget refuses for good: the call is denied, and the account says what becomes of the
+    /// run.
+    fn exceeded(
+        mut self,
+        requested: Amount,
+        failing: &[FailingAccount],
+        on_exceed: OnExceed,
+    ) -> Decision {
+        let event = self.denied("budget_exceeded", requested, failing.to_vec());
+        self.events.push(event);
+        let error = exceeded_error(failing);
+        if self.resident.run.workflow().is_some() {
+            let more = self.end_run(failing, on_exceed);
+            self.events.extend(more);
+        }
+        Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
+    }
+
+    fn end_run(&self, failing: &[FailingAccount], on_exceed: OnExceed) -> Vec<NewEvent> {
+        let account = refusal::account(failing);
+        let run = &self.resident.run;
+        if on_exceed == OnExceed::Abort || run.created.policy.unattended {
+            let reason = AbortReason::Budget { account };
+            return super::abort::all(&self.view, self.resident, reason, None);
+        }
+        let (mut events, released) =
+            super::attempt_end::end_calls(run, &self.token.step, "abandoned");
+        let facts = AttemptAbandoned {
+            step: self.token.step.clone(),
+            attempt: self.token.attempt,
+            reason: AbandonReason::Budget,
+            retry_at: None,
+            released,
+        };
+        events.push(NewEvent::new(run.run_id, facts));
+        let asker = refusal::Asker {
+            resident: self.resident,
+            key: &self.token.step,
+        };
+        events.push(refusal::blocked(&asker, "exceeded", failing.to_vec()));
+        let reason = PauseReason::Budget { account };
+        events.push(NewEvent::new(run.run_id, RunPaused { reason }));
+        events
+    }
+}
+
+/// The call waits for its turn. What was found on the way (a diverged journal, a breaker that is
+/// due) is not written: it is found again when the call is let through.
+fn queued(waiter: Waiter, events: Vec<NewEvent>) -> Decision {
+    let wait = Wait::Budget {
+        path: waiter.path,
+        amount: waiter.amount,
+    };
+    Decision {
+        events,
+        effects: Vec::new(),
+        answer: Answer::Queued(wait),
+    }
+}
+
+/// The error that names every account that refuses.
+pub fn exceeded_error(failing: &[FailingAccount]) -> Error {
+    let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
+    Error::new(
+        ErrorKind::BudgetExceeded,
+        format!("it can never fit: {}", all.join("; ")),
+    )
+    .with_detail(Detail::Accounts(failing.to_vec()))
+}

@@ -1,0 +1,421 @@
+//! Settle: a model call was answered; what it cost is spent in full.
+
+use std::sync::Arc;
+
+use super::attempt_end::end_calls;
+use super::{View, abort, fail, late};
+use crate::budget::{Account, AccountId, Amount, Books, Hold, Movement, OnExceed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::budget::BudgetBreached;
+use crate::event::call::{GuardrailJudged, ModelCallSettled};
+use crate::event::run::{AbortReason, PauseReason, RunPaused};
+use crate::event::step::{AbandonReason, AttemptAbandoned, ResultLate};
+use crate::id::{Digest, ModelId};
+use crate::json;
+use crate::money::NanoUsd;
+use crate::policy::Mode;
+use crate::pricing::{Charged, Missing, Terms, charge};
+use crate::resilience::NoProgress;
+use crate::run::{Call, CallKind, CallState, HoldKey, Run};
+use crate::sequencer::command::SettleCall;
+use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::token::Token;
+use crate::usage::Usage;
+
+/// What a call cost.
+#[derive(Clone, Debug)]
+pub struct Billed {
+    /// What is spent.
+    pub actual: Amount,
+    /// What it used.
+    pub usage: Usage,
+    /// What a reader should know.
+    pub flags: Vec<String>,
+}
+
+/// Settles a call; one of a dead token is charged as a late result.
+///
+/// # Errors
+/// `InvalidTransition` for a call that is not open; `InvalidInput` for usage that has no price.
+pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Result<Decision> {
+    let Some((resident, step)) = view.live(token) else {
+        return settle_late(view, token, answer);
+    };
+    let run = &resident.run;
+    let (call, model) = open_call(step.calls.get(&answer.ordinal), token, answer.ordinal)?;
+    let hold = Holding::of(run, token, answer.ordinal);
+    let cost = price_of(view, model, answer, hold.drawn)?;
+    let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
+    let same = repeats(step.calls.values(), call.request, digest(answer));
+    let breached = breaches(view, resident, &hold, &cost);
+    let over = breached
+        .first()
+        .map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
+    events.extend(
+        breached
+            .into_iter()
+            .map(|(account, _, over)| NewEvent::new(run.run_id, BudgetBreached { account, over })),
+    );
+    if let Some((account, on_exceed)) = over.filter(|_| run.workflow().is_some()) {
+        events.extend(halt(
+            view,
+            resident,
+            (token, answer.ordinal),
+            (&account, on_exceed),
+        ));
+    } else if same >= 3 && run.workflow().is_some() {
+        events.extend(no_progress(view, resident, token, answer));
+    }
+    let answer = crate::sequencer::decision::Answer::Now(Reply::Done);
+    Ok(Decision {
+        events,
+        effects: Vec::new(),
+        answer,
+    })
+}
+
+fn open_call<'a>(
+    call: Option<&'a Call>,
+    token: &Token,
+    ordinal: u32,
+) -> Result<(&'a Call, &'a ModelId)> {
+    let open = call.filter(|call| {
+        call.state
+            == CallState::Open {
+                attempt: token.attempt,
+            }
+    });
+    open.and_then(|call| call.model.as_ref().map(|model| (call, model)))
+        .ok_or_else(|| {
+            let message = format!("call {ordinal} is not open: it was never reserved or has ended");
+            Error::new(ErrorKind::InvalidTransition, message)
+                .with_context("token", token)
+                .with_detail(crate::error::Detail::AlreadyCompleted)
+        })
+}
+
+/// What holds a call's money.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// What the call was reserved with.
+    pub drawn: Amount,
+    hold: Option<Hold>,
+    own: Own,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Yes,
+    No,
+}
+
+impl Holding {
+    /// The hold of an open call of a live attempt.
+    pub fn of(run: &Run, token: &Token, ordinal: u32) -> Self {
+        let key = HoldKey::call(token.step.clone(), token.attempt, ordinal);
+        if let Some(hold) = run.holds.get(&key) {
+            return Self {
+                drawn: *hold.amount(),
+                hold: Some(hold.clone()),
+                own: Own::Yes,
+            };
+        }
+        let escrow = run
+            .holds
+            .get(&HoldKey::escrow(token.step.clone(), token.attempt));
+        let drawn = escrow.and_then(|hold| hold.draws().get(&ordinal)).copied();
+        let hold = drawn.and(escrow.cloned());
+        Self {
+            drawn: drawn.unwrap_or_default(),
+            hold,
+            own: Own::No,
+        }
+    }
+
+    /// What leaves the hold for a cost, and what a hold of its own then gives back.
+    pub fn settle(&self, ordinal: u32, actual: Amount) -> (Amount, Amount) {
+        let Some(mut hold) = self.hold.clone() else {
+            return (Amount::ZERO, Amount::ZERO);
+        };
+        let taken = hold
+            .settle(ordinal, actual)
+            .map(|s| s.held)
+            .unwrap_or_default();
+        let released = match self.own {
+            Own::Yes => hold.close().unwrap_or_default(),
+            Own::No => Amount::ZERO,
+        };
+        (taken, released)
+    }
+
+    /// What a hold of its own gives back when nothing was billed.
+    pub const fn own_amount(&self) -> Amount {
+        match self.own {
+            Own::Yes => self.drawn,
+            Own::No => Amount::ZERO,
+        }
+    }
+}
+
+/// What an answer costs: by its usage, or all that was held where the provider gave none.
+///
+/// # Errors
+/// `InvalidInput` for usage that has no price.
+pub fn price_of(
+    view: &View<'_>,
+    model: &ModelId,
+    answer: &SettleCall,
+    drawn: Amount,
+) -> Result<Billed> {
+    let Some(usage) = answer.usage else {
+        let usage = Usage::default();
+        return Ok(Billed {
+            actual: drawn,
+            usage,
+            flags: vec!["usage_missing".to_owned()],
+        });
+    };
+    let settings = &view.workspace.settings;
+    let terms = Terms {
+        at: view.now,
+        missing: Missing::Dearest,
+        ..Terms::default()
+    };
+    let call = Charged {
+        request: model,
+        response: answer.model.as_ref(),
+        usage: &usage,
+        terms,
+    };
+    let cost = charge(&settings.prices, &settings.unknown_models, &call).map_err(|fault| {
+        Error::invalid("usage", "this usage cannot be priced").with_source(fault)
+    })?;
+    let actual = Amount {
+        money: cost.money,
+        input_tokens: usage.input_tokens(),
+        output_tokens: usage.output_tokens(),
+        calls: 1,
+    };
+    let mut flags: Vec<String> = cost
+        .flags
+        .iter()
+        .map(|flag| flag.code().to_owned())
+        .collect();
+    if !actual.fits_in(&drawn) && !drawn.is_zero() {
+        flags.push("overrun".to_owned());
+    }
+    Ok(Billed {
+        actual,
+        usage,
+        flags,
+    })
+}
+
+fn digest(answer: &SettleCall) -> Digest {
+    json::digest(&answer.answer)
+}
+
+fn settled(
+    view: &View<'_>,
+    (token, model): (&Token, &ModelId),
+    answer: &SettleCall,
+    (source, billed): (&Holding, &Billed),
+) -> NewEvent {
+    let (taken, released) = source.settle(answer.ordinal, billed.actual);
+    let facts = ModelCallSettled {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        ordinal: answer.ordinal,
+        model: answer.model.clone().unwrap_or_else(|| model.clone()),
+        answer: digest(answer),
+        usage: billed.usage,
+        held: taken,
+        actual: billed.actual,
+        released,
+        price_version: view.workspace.settings.prices.version(),
+        latency_ms: answer.latency_ms,
+        flags: billed.flags.clone(),
+    };
+    let mut event = NewEvent::new(token.run_id, facts).with(NewPart::json(&answer.answer));
+    event
+        .parts
+        .extend(answer.reasoning.as_ref().map(NewPart::json));
+    event
+}
+
+/// How often this answer to this request was seen in the step, this time included.
+fn repeats<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer: Digest) -> u32 {
+    let mut seen = NoProgress::default();
+    for call in calls.filter(|call| call.kind == CallKind::Model) {
+        if let CallState::Answered { answer, .. } = call.state {
+            seen.observe(call.request, answer);
+        }
+    }
+    seen.observe(request, answer)
+        .map_or(0, |repeats| repeats.times)
+}
+
+fn no_progress(
+    view: &View<'_>,
+    resident: &Resident,
+    token: &Token,
+    answer: &SettleCall,
+) -> Vec<NewEvent> {
+    let run = &resident.run;
+    let mode = run.created.policy.no_progress;
+    let judged = GuardrailJudged {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        rule: "no_progress".to_owned(),
+        mode,
+        verdict: "deny".to_owned(),
+        inputs_hash: digest(answer),
+    };
+    let judged = NewEvent::new(run.run_id, judged);
+    match mode {
+        Mode::Off => Vec::new(),
+        Mode::Observe => vec![judged],
+        Mode::Enforce => {
+            let mut events = vec![judged];
+            events.extend(stop(run, token, answer.ordinal, AbandonReason::NoProgress));
+            events.push(fail::guardrail(run, &token.step, "no_progress"));
+            if run.created.policy.unattended {
+                events.extend(abort::by_policy(
+                    view,
+                    resident,
+                    "no_progress",
+                    Some(&token.step),
+                ));
+            }
+            events
+        }
+    }
+}
+
+/// Ends the attempt whose call `settled` has just been settled by the same decision.
+fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<NewEvent> {
+    let after = after_settling(run, token, settled);
+    let (mut events, released) = end_calls(&after, &token.step, "abandoned");
+    let facts = AttemptAbandoned {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        reason,
+        retry_at: None,
+        released,
+    };
+    events.push(NewEvent::new(run.run_id, facts));
+    events
+}
+
+/// The run as the settlement leaves it, as far as holds and calls go.
+fn after_settling(run: &Run, token: &Token, settled: u32) -> Run {
+    let mut after = run.clone();
+    after
+        .holds
+        .remove(&HoldKey::call(token.step.clone(), token.attempt, settled));
+    if let Some(step) = after.steps.get_mut(&token.step) {
+        step.calls.remove(&settled);
+    }
+    after
+}
+
+fn breaches(
+    view: &View<'_>,
+    resident: &Resident,
+    hold: &Holding,
+    billed: &Billed,
+) -> Vec<(AccountId, OnExceed, Amount)> {
+    if billed.actual.fits_in(&hold.drawn) {
+        return Vec::new();
+    }
+    let Some(open) = &hold.hold else {
+        return Vec::new();
+    };
+    let books = view.books(resident);
+    let empty = Account::default();
+    let mut over = Vec::new();
+    for id in open.path() {
+        let account = books.account(id).unwrap_or(&empty);
+        let taken = billed.actual.min(&hold.drawn);
+        let after = account.after(&Movement::Settle {
+            held: taken,
+            actual: billed.actual,
+        });
+        if let Ok(after) = after
+            && after.is_breached()
+            && !account.is_breached()
+        {
+            let limit = after.limit().money.unwrap_or(NanoUsd::MAX);
+            let beyond = after
+                .exposure()
+                .money
+                .saturating_sub(limit)
+                .max(NanoUsd::ZERO);
+            over.push((
+                id.clone(),
+                after.on_exceed(),
+                Amount {
+                    money: beyond,
+                    ..Amount::ZERO
+                },
+            ));
+        }
+    }
+    over
+}
+
+/// More was billed than the account allows: the run stops in flight.
+fn halt(
+    view: &View<'_>,
+    resident: &Resident,
+    (token, settled): (&Token, u32),
+    (account, on_exceed): (&AccountId, OnExceed),
+) -> Vec<NewEvent> {
+    let run = &resident.run;
+    if on_exceed == OnExceed::Abort || run.created.policy.unattended {
+        let mut stopped = resident.clone();
+        stopped.run = Arc::new(after_settling(run, token, settled));
+        let reason = AbortReason::Budget {
+            account: account.clone(),
+        };
+        return abort::all(view, &stopped, reason, None);
+    }
+    let mut events = stop(run, token, settled, AbandonReason::Budget);
+    events.push(super::refusal::blocked(
+        &super::refusal::Asker {
+            resident,
+            key: &token.step,
+        },
+        "breached",
+        Vec::new(),
+    ));
+    let reason = PauseReason::Budget {
+        account: account.clone(),
+    };
+    events.push(NewEvent::new(run.run_id, RunPaused { reason }));
+    events
+}
+
+fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<Decision> {
+    let run = late::known(view, token)?;
+    let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
+    let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
+    let held = doubt.map(|one| *one.amount()).unwrap_or_default();
+    let model = answer.model.clone();
+    let actual = match (&model, doubt) {
+        (_, None) => Amount::ZERO,
+        (Some(model), Some(_)) => price_of(view, model, answer, held)?.actual,
+        (None, Some(_)) => held,
+    };
+    let facts = ResultLate {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        outcome: "settled".to_owned(),
+        ordinal: Some(answer.ordinal),
+        held,
+        actual,
+    };
+    let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::json(&answer.answer));
+    Ok(Decision::events(vec![event]))
+}

@@ -1,0 +1,69 @@
+//! Complete: an attempt has an output.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::attempt_end::end_calls;
+use super::{View, fail, late};
+use crate::error::Result;
+use crate::event::MAX_PART_BYTES;
+use crate::event::step::StepCompleted;
+use crate::sequencer::command::{AttemptFailure, Retry};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::token::Token;
+
+/// Takes an output, after its schema was asked; from a dead token it is only written down.
+///
+/// # Errors
+/// `InvalidTransition` with `AlreadyCompleted` for a second result of the same attempt.
+pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<Decision> {
+    let part = NewPart::kept(output);
+    let Some((resident, _)) = view.live(token) else {
+        return late::result(view, token, "completed", part);
+    };
+    if part.bytes.len() > MAX_PART_BYTES {
+        let message = "the output is larger than 64 MiB";
+        return fail::fail(
+            view,
+            token,
+            &failure("output_too_large", message.to_owned()),
+            None,
+        );
+    }
+    let workflow = resident.workflow.as_ref();
+    let schema = workflow.and_then(|workflow| workflow.output_schema(token.step.name()));
+    let violations = schema
+        .map(|schema| schema.violations(output))
+        .unwrap_or_default();
+    if !violations.is_empty() {
+        let all: Vec<String> = violations
+            .iter()
+            .take(20)
+            .map(|v| format!("{}: {}", v.path, v.rule))
+            .collect();
+        return fail::fail(
+            view,
+            token,
+            &failure("invalid_output", all.join("; ")),
+            Some(part),
+        );
+    }
+    let run = &resident.run;
+    let (mut events, released) = end_calls(run, &token.step, "dropped");
+    let facts = StepCompleted {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        released,
+    };
+    events.push(NewEvent::new(run.run_id, facts).with(part));
+    Ok(Decision::events(events))
+}
+
+fn failure(code: &str, message: String) -> AttemptFailure {
+    AttemptFailure {
+        code: code.into(),
+        message: message.into(),
+        retry: Retry::AsPolicy,
+    }
+}

@@ -1,0 +1,100 @@
+//! Pause, resume, unblock: an operator steers a run.
+
+use super::View;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::BlockReason;
+use crate::event::run::{PauseReason, RunPaused, RunResumed};
+use crate::event::step::StepUnblocked;
+use crate::id::{RunId, StepKey};
+use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
+use crate::sequencer::decision::{Decision, NewEvent, Reply};
+
+/// Dispatches nothing more in a run; attempts that are out go on.
+///
+/// # Errors
+/// `NotFound`; `InvalidTransition` where it has ended.
+pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
+    let run = &view.resident(run_id)?.run;
+    check(run, RunTrigger::Pause)?;
+    if run.paused.is_some() {
+        return Ok(Decision::now(Reply::Done));
+    }
+    let facts = RunPaused {
+        reason: PauseReason::Operator,
+    };
+    Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
+}
+
+/// Dispatches again, and lets what the pause held up try afresh.
+///
+/// # Errors
+/// `NotFound`; `InvalidTransition` where it has ended.
+pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
+    let run = &view.resident(run_id)?.run;
+    check(run, RunTrigger::Resume)?;
+    let mut events: Vec<NewEvent> = budget_blocked(run).collect();
+    if run.paused.is_some() {
+        events.push(NewEvent::new(run_id, RunResumed {}));
+    }
+    if events.is_empty() {
+        return Ok(Decision::now(Reply::Done));
+    }
+    Ok(Decision::events(events))
+}
+
+fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
+    match run_after(run.status, trigger) {
+        Some(_) => Ok(()),
+        None => Err(refuse_run(run.status, trigger).with_context("run", run.run_id)),
+    }
+}
+
+/// Lets every step that a budget blocks ask again.
+pub fn budget_blocked(run: &Run) -> impl Iterator<Item = NewEvent> + '_ {
+    let blocked = run.steps.iter().filter(|(_, step)| {
+        step.block
+            .as_ref()
+            .is_some_and(|block| block.reason == BlockReason::Budget)
+    });
+    blocked.map(|(key, _)| unblocked(run, key, BlockReason::Budget))
+}
+
+/// What blocked a step is cleared.
+pub fn unblocked(run: &Run, step: &StepKey, reason: BlockReason) -> NewEvent {
+    NewEvent::new(
+        run.run_id,
+        StepUnblocked {
+            step: step.clone(),
+            reason,
+        },
+    )
+}
+
+/// Lets a step that a rule or a budget blocked try afresh, by an operator's word.
+///
+/// # Errors
+/// `NotFound`; `InvalidTransition` where it is not blocked, or by something that a person cannot
+/// clear in this way.
+pub fn unblock(view: &View<'_>, run_id: RunId, key: &StepKey) -> Result<Decision> {
+    let run = &view.resident(run_id)?.run;
+    let step = run.step(key).ok_or_else(|| Error::not_found("step", key))?;
+    let Some(block) = &step.block else {
+        return Err(refuse_step(step.status.0, StepTrigger::Unblock).with_context("step", key));
+    };
+    match block.reason {
+        BlockReason::Guardrail | BlockReason::Budget => {
+            Ok(Decision::events(vec![unblocked(run, key, block.reason)]))
+        }
+        BlockReason::Approval
+        | BlockReason::Circuit
+        | BlockReason::InDoubt
+        | BlockReason::Signal
+        | BlockReason::AgentUnavailable => {
+            let message = format!(
+                "a step that waits for `{}` is not unblocked by hand",
+                block.reason
+            );
+            Err(Error::new(ErrorKind::InvalidTransition, message).with_context("step", key))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `for_each`: a step gets its items, they go out in order, and their outputs come back as a list.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::View;
+use super::advance::fail;
+use super::dispatch::{Candidate, Dispatched, dispatch};
+use crate::budget::Amount;
+use crate::error::Result;
+use crate::event::run::RunStarted;
+use crate::event::step::{StepCompleted, StepExpanded, StepFailed};
+use crate::event::{RunStatus, StepStatus};
+use crate::id::{StepKey, StepName};
+use crate::run::Expansion;
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::workspace::Dispatch;
+use crate::workflow::{Scope, Step, chain, limits};
+
+/// Evaluates the list, once; the log keeps it.
+pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) -> Dispatched {
+    let run = &resident.run;
+    if view.workspace.dispatch != Dispatch::On {
+        return Dispatched::NotNow;
+    }
+    let scope = Scope {
+        inputs: &resident.input,
+        outputs: &resident.outputs,
+        item: None,
+    };
+    let items = match chain::expand(step, &scope) {
+        Ok(items) => items.unwrap_or_default(),
+        Err(fault) => return fail(run, key.clone(), "for_each", &fault.to_string()),
+    };
+    let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    let list = Value::Array(items.iter().map(|item| Value::clone(item)).collect());
+    let mut events = Vec::new();
+    if run.status == RunStatus::Pending {
+        events.push(NewEvent::new(run.run_id, RunStarted {}));
+    }
+    let facts = StepExpanded {
+        step: key.clone(),
+        count,
+    };
+    events.push(NewEvent::new(run.run_id, facts).with(NewPart::kept(&Arc::new(list))));
+    Dispatched::Decided(Decision::events(events))
+}
+
+/// The state of an expanded step that is under way.
+fn under_way(resident: &Resident, parent: &StepKey) -> Option<Expansion> {
+    let state = resident.run.step(parent)?;
+    state
+        .expansion
+        .filter(|_| state.status.0 == StepStatus::Running)
+}
+
+/// Tries an item again that had to wait.
+///
+/// # Errors
+/// Only defects.
+pub fn again(
+    view: &View<'_>,
+    resident: &Resident,
+    (name, key): (&StepName, &StepKey),
+    step: &Step,
+) -> Result<Dispatched> {
+    match under_way(resident, &StepKey::of(name)) {
+        Some(_) => dispatch(
+            view,
+            &Candidate {
+                resident,
+                name,
+                key,
+                step,
+            },
+        ),
+        None => Ok(Dispatched::NotNow),
+    }
+}
+
+/// Sends the next item out, or joins the outputs.
+///
+/// # Errors
+/// Only defects.
+pub fn next_item(
+    view: &View<'_>,
+    resident: &Resident,
+    name: &StepName,
+    step: &Step,
+) -> Result<Dispatched> {
+    let parent = StepKey::of(name);
+    let Some(expansion) = under_way(resident, &parent) else {
+        return Ok(Dispatched::NotNow);
+    };
+    if expansion.failed > 0 {
+        return Ok(fail_parent(resident, parent));
+    }
+    if expansion.ended >= expansion.count {
+        return Ok(join(resident, name, parent, expansion.count));
+    }
+    let out = expansion.begun.saturating_sub(expansion.ended);
+    let key = StepKey::item(name, expansion.begun);
+    let next = out < step.max_parallel && expansion.begun < expansion.count;
+    // An item that was blocked before it ever went out keeps its place and all behind it.
+    if !next || resident.run.step(&key).is_some() {
+        return Ok(Dispatched::NotNow);
+    }
+    dispatch(
+        view,
+        &Candidate {
+            resident,
+            name,
+            key: &key,
+            step,
+        },
+    )
+}
+
+fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
+    let run = &resident.run;
+    let mut events = Vec::new();
+    let mut code = String::new();
+    for (key, item) in run
+        .steps
+        .iter()
+        .filter(|(key, _)| key.name() == parent.name())
+    {
+        if key.index().is_some() && item.status.0 == StepStatus::Failed && code.is_empty() {
+            code.clone_from(&item.code);
+        }
+        if key.index().is_some() && !item.status.0.is_terminal() {
+            super::abort::cancel_one(run, key, item, &mut events);
+        }
+    }
+    let facts = StepFailed {
+        step: parent,
+        code,
+        tolerated: false,
+    };
+    events.push(NewEvent::new(run.run_id, facts).with(NewPart::text("an item failed")));
+    Dispatched::Decided(Decision::events(events))
+}
+
+fn join(resident: &Resident, name: &StepName, parent: StepKey, count: u32) -> Dispatched {
+    let outputs = resident.item_outputs.get(name);
+    let output = |index: u32| -> Value {
+        let value = outputs.and_then(|o| o.get(&index)).map(Arc::as_ref);
+        value.cloned().unwrap_or(Value::Null)
+    };
+    let part = NewPart::kept(&Arc::new(Value::Array((0..count).map(output).collect())));
+    let run = &resident.run;
+    let limit = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
+    if part.bytes.len() > limit {
+        return fail(
+            run,
+            parent,
+            "joined_input",
+            "the joined outputs are larger than 64 MiB",
+        );
+    }
+    let facts = StepCompleted {
+        step: parent,
+        attempt: 0,
+        released: Amount::ZERO,
+    };
+    Dispatched::Decided(Decision::events(vec![
+        NewEvent::new(run.run_id, facts).with(part),
+    ]))
+}

@@ -1,0 +1,130 @@
+//! Fail: an attempt ended with an error; the policy says what follows.
+
+use super::attempt_end::end_calls;
+use super::{View, abort, advance, late};
+use crate::error::Result;
+use crate::event::BlockReason;
+use crate::event::step::{AttemptFailed, StepBlocked, StepFailed};
+use crate::id::StepKey;
+use crate::run::{Run, Step};
+use crate::sequencer::command::{AttemptFailure, Retry};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::token::Token;
+use crate::time::Timestamp;
+use crate::workflow::OnFailure;
+use std::time::Duration;
+
+/// The code of a failure that a refusal by policy caused.
+pub const POLICY_DENIED: &str = "policy_denied";
+
+/// Takes an attempt's failure, and keeps what it gave where an output was due as evidence.
+///
+/// # Errors
+/// `InvalidTransition` with `AlreadyCompleted` for a second result of the same attempt.
+pub fn fail(
+    view: &View<'_>,
+    token: &Token,
+    failure: &AttemptFailure,
+    raw: Option<NewPart>,
+) -> Result<Decision> {
+    let message = NewPart::text(&failure.message);
+    let Some((resident, step)) = view.live(token) else {
+        return late::result(view, token, "failed", message);
+    };
+    let run = &resident.run;
+    let (mut events, released) = end_calls(run, &token.step, "dropped");
+    let denied = &*failure.code == POLICY_DENIED;
+    let retry_at = if denied {
+        None
+    } else {
+        next_attempt(view, resident, &token.step, step, failure)
+    };
+    let facts = AttemptFailed {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        code: failure.code.to_string(),
+        retry_at,
+        released,
+    };
+    let mut event = NewEvent::new(run.run_id, facts).with(message);
+    event.parts.extend(raw);
+    events.push(event);
+    if denied {
+        events.extend(blocked_by_policy(
+            view,
+            resident,
+            &token.step,
+            &failure.message,
+        ));
+    } else if retry_at.is_none() {
+        events.extend(exhausted(resident, &token.step, &failure.code));
+    }
+    Ok(Decision::events(events))
+}
+
+/// When the next attempt starts, if there is to be one.
+pub fn next_attempt(
+    view: &View<'_>,
+    resident: &Resident,
+    key: &StepKey,
+    step: &Step,
+    failure: &AttemptFailure,
+) -> Option<Timestamp> {
+    let definition = resident.workflow.as_ref()?.definition().step(key.name())?;
+    let policy = definition.retry_policy();
+    if failure.retry == Retry::Never || !policy.is_retryable(&failure.code) {
+        return None;
+    }
+    let counted = step.attempt.saturating_sub(step.forgiven);
+    let elapsed = view.now.since(step.first_at.unwrap_or(view.now));
+    let delay = policy.next_delay(counted, elapsed, view.random)?;
+    let asked = match failure.retry {
+        Retry::After(ms) => Duration::from_millis(ms),
+        Retry::AsPolicy | Retry::Never => Duration::ZERO,
+    };
+    Some(view.now.after(delay.max(asked)))
+}
+
+/// What follows when there is no further attempt.
+pub fn exhausted(resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent> {
+    let run = &resident.run;
+    let failed = |tolerated| {
+        let facts = StepFailed {
+            step: key.clone(),
+            code: code.to_owned(),
+            tolerated,
+        };
+        NewEvent::new(run.run_id, facts)
+    };
+    match advance::after_failure(resident, key) {
+        Some(OnFailure::Pause) => vec![advance::pause_after_failure(run, key.clone())],
+        Some(OnFailure::Continue) => vec![failed(true)],
+        Some(OnFailure::Fail) | None => vec![failed(false)],
+    }
+}
+
+fn blocked_by_policy(
+    view: &View<'_>,
+    resident: &Resident,
+    key: &StepKey,
+    message: &str,
+) -> Vec<NewEvent> {
+    let code = message.split(':').next().unwrap_or(POLICY_DENIED);
+    let mut events = vec![guardrail(&resident.run, key, code)];
+    if resident.run.created.policy.unattended {
+        events.extend(abort::by_policy(view, resident, code, Some(key)));
+    }
+    events
+}
+
+/// The step waits for a person because a rule stopped it.
+pub fn guardrail(run: &Run, key: &StepKey, code: &str) -> NewEvent {
+    let facts = StepBlocked {
+        step: key.clone(),
+        reason: BlockReason::Guardrail,
+        code: code.to_owned(),
+        failing: Vec::new(),
+    };
+    NewEvent::new(run.run_id, facts)
+}

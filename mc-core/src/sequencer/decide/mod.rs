@@ -1,0 +1,96 @@
+//! Decisions: pure functions from the state and a request to events, effects and a reply.
+//!
+//! One command a file. None of them changes anything: the sequencer applies what they return, and
+//! then asks [`advance`](advance::next_step) and its like what follows, until nothing does.
+
+pub mod abort;
+pub mod advance;
+pub mod agents;
+pub mod attempt_end;
+pub mod call_fail;
+pub mod call_reserve;
+pub mod call_settle;
+pub mod complete;
+pub mod control;
+pub mod dispatch;
+pub mod expand;
+pub mod fail;
+pub mod journal;
+pub mod late;
+pub mod limits;
+pub mod once;
+pub mod publish;
+pub mod reconcile;
+pub mod recover;
+pub mod record;
+pub mod refusal;
+pub mod session;
+pub mod signal;
+pub mod start;
+pub mod suspend;
+pub mod timeout;
+pub mod tool;
+
+use super::resident::Resident;
+use super::token::Token;
+use super::workspace::{AllBooks, Workspace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::StepStatus;
+use crate::id::RunId;
+use crate::run::Step;
+use crate::time::Timestamp;
+
+/// What a decision looks at besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The state.
+    pub workspace: &'a Workspace,
+    /// The time of the command.
+    pub now: Timestamp,
+    /// Chance, drawn for this decision.
+    pub random: u64,
+    /// Events below this number are durable.
+    pub durable: u64,
+}
+
+impl<'a> View<'a> {
+    /// A run in memory.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn resident(&self, run: RunId) -> Result<&'a Resident> {
+        self.workspace.resident(run)
+    }
+
+    /// The accounts that a run's money counts in.
+    pub fn books(&self, resident: &'a Resident) -> AllBooks<'a> {
+        AllBooks {
+            shared: &self.workspace.accounts,
+            run: &resident.run,
+        }
+    }
+
+    /// The run and step of a token, if it is live.
+    pub fn live(&self, token: &Token) -> Option<(&'a Resident, &'a Step)> {
+        let resident = self.workspace.runs.get(&token.run_id)?;
+        let step = resident.run.steps.get(&token.step)?;
+        let live = step.live == Some(token.epoch) && step.attempt == token.attempt;
+        live.then_some((resident, step))
+    }
+
+    /// As [`View::live`], for requests that a dead token may not make.
+    ///
+    /// # Errors
+    /// `Cancelled`: the attempt timed out, was superseded, or its run has ended.
+    pub fn require_live(&self, token: &Token) -> Result<(&'a Resident, &'a Step)> {
+        self.live(token).ok_or_else(|| {
+            Error::new(ErrorKind::Cancelled, "this attempt's token was revoked")
+                .with_context("token", token)
+        })
+    }
+}
+
+/// Whether a step may be dispatched at all by its own state.
+fn is_waiting(step: Option<&Step>) -> bool {
+    step.is_none_or(|step| step.status.0 == StepStatus::Waiting)
+}

@@ -1,0 +1,107 @@
+//! Sessions: runs without a definition, for a host that only wants its calls guarded.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::View;
+use super::attempt_end::end_calls;
+use crate::budget::Amount;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::run::{RunCompleted, RunCreated, RunStarted, Subject};
+use crate::event::step::{StepCompleted, StepDispatched};
+use crate::id::{Digest, RunId, StepKey, StepName};
+use crate::policy::RiskTier;
+use crate::sequencer::command::OpenSession;
+use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+
+/// The one step of every session.
+pub const SESSION_STEP: &str = "session";
+
+/// The key of the one step of every session.
+///
+/// # Errors
+/// `Internal`, which cannot happen: the name is a step's name.
+pub fn session_step() -> Result<StepKey> {
+    let name = StepName::new(SESSION_STEP);
+    Ok(StepKey::of(&name.map_err(|e| {
+        Error::internal("session step").with_source(e)
+    })?))
+}
+
+/// Opens a session; its attempt is the handle that the host holds.
+///
+/// # Errors
+/// `Unavailable` while the process goes down.
+pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
+    if view.workspace.dispatch == crate::sequencer::workspace::Dispatch::Draining {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the engine is shutting down",
+        ));
+    }
+    let run_id = request.run_id;
+    let step = session_step()?;
+    let input = NewPart::kept(&Arc::new(Value::Null));
+    let created = RunCreated {
+        subject: Subject::Session {
+            agent: request.agent.clone(),
+        },
+        definition_hash: None,
+        input_digest: Digest::of(&[&input.bytes]),
+        budget: request.budget,
+        policy: request.policy.clone(),
+        labels: request.labels.clone(),
+        correlation_id: None,
+        idempotency_key: None,
+    };
+    let dispatched = StepDispatched {
+        effect_key: effect_key(run_id, &step),
+        step,
+        attempt: 1,
+        agent: request.agent.clone(),
+        risk: RiskTier::Write,
+        hold: Amount::ZERO,
+    };
+    let events = vec![
+        NewEvent::new(run_id, created).with(input.clone()),
+        NewEvent::new(run_id, RunStarted {}),
+        NewEvent::new(run_id, dispatched).with(input),
+    ];
+    Ok(Decision::durable(events, Reply::Run(run_id)))
+}
+
+fn effect_key(run_id: RunId, step: &StepKey) -> Digest {
+    let zero = Digest::ZERO;
+    let pieces: [&[u8]; 4] = [
+        run_id.as_bytes(),
+        step.as_str().as_bytes(),
+        zero.as_bytes(),
+        zero.as_bytes(),
+    ];
+    Digest::of(&pieces)
+}
+
+/// Ends a session: what it still holds goes back, open calls go in doubt.
+///
+/// # Errors
+/// `NotFound`.
+pub fn close(view: &View<'_>, run_id: RunId) -> Result<Decision> {
+    let resident = view.resident(run_id)?;
+    if resident.run.status.is_terminal() {
+        return Ok(Decision::now(Reply::Done));
+    }
+    if resident.run.workflow().is_some() {
+        return Err(Error::invalid("run", "this run is not a session"));
+    }
+    let step = session_step()?;
+    let (mut events, released) = end_calls(&resident.run, &step, "dropped");
+    let facts = StepCompleted {
+        step,
+        attempt: 1,
+        released,
+    };
+    events.push(NewEvent::new(run_id, facts).with(NewPart::json(&Value::Null)));
+    events.push(NewEvent::new(run_id, RunCompleted {}));
+    Ok(Decision::events(events))
+}

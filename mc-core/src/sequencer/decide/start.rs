@@ -1,0 +1,168 @@
+//! Start: a run of a published workflow, once per idempotency key.
+
+use super::View;
+use crate::budget::AccountId;
+use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
+use crate::event::budget::BudgetLimitSet;
+use crate::event::run::{RunBudget, RunCreated, Subject};
+use crate::id::{Digest, StepKey};
+use crate::json;
+use crate::ports::{KeyRow, WorkflowRow};
+use crate::sequencer::command::{Start, StartKey};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::workflow::{Definition, Workflow};
+
+/// The digest of what a key stands for: a repeat has the same, a reuse another.
+pub fn request_digest(request: &Start) -> Digest {
+    let version = request.version.unwrap_or(0).to_be_bytes();
+    Digest::of(&[&version, &json::canonical(&request.input)])
+}
+
+/// Starts a run, or finds the one that the key started before.
+///
+/// # Errors
+/// `NotFound` (workflow, version), `InvalidInput` (the input breaks its schema), `InvalidWorkflow`
+/// (an agent is not registered), `Conflict` (the key belongs to another request; or it has to be
+/// looked up again).
+pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
+    let known = request
+        .key
+        .as_ref()
+        .map(|key| find(view, request, key))
+        .transpose()?;
+    if let Some(row) = known.flatten() {
+        return Ok(Decision::now(Reply::Run(row.run_id)));
+    }
+    let row = version(view, request)?;
+    let workflow = view.workspace.compiled.get(&row.hash);
+    let workflow =
+        workflow.ok_or_else(|| Error::internal("a published workflow is not compiled"))?;
+    check_input(workflow, request)?;
+    check_agents(view, workflow.definition())?;
+    let mut events = vec![created(request, row, workflow.definition())];
+    events.extend(step_budgets(request, workflow.definition()));
+    Ok(Decision::durable(events, Reply::Run(request.run_id)))
+}
+
+fn find(view: &View<'_>, request: &Start, key: &StartKey) -> Result<Option<KeyRow>> {
+    let recent = view
+        .workspace
+        .keys
+        .find(&request.workflow, key.key.as_str());
+    let Some(row) = recent.or(key.known.as_ref()) else {
+        if key.looked_up_at < view.workspace.keys.floor {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the key has to be looked up again",
+            ));
+        }
+        return Ok(None);
+    };
+    if row.request == request_digest(request) {
+        return Ok(Some(row.clone()));
+    }
+    let message = "this idempotency key was used for another request";
+    Err(
+        Error::new(ErrorKind::Conflict, message).with_detail(Detail::KeyReused {
+            key: key.key.to_string(),
+            run_id: row.run_id.to_string(),
+        }),
+    )
+}
+
+fn version<'a>(view: &View<'a>, request: &Start) -> Result<&'a WorkflowRow> {
+    let versions = view.workspace.workflows.get(&request.workflow);
+    let versions = versions.ok_or_else(|| Error::not_found("workflow", &request.workflow))?;
+    let wanted = request.version.or(versions.active);
+    let Some(wanted) = wanted else {
+        let message = "no version of this workflow is active; activate one or name it";
+        return Err(
+            Error::new(ErrorKind::NotFound, message).with_detail(Detail::Thing {
+                what: "workflow",
+                id: request.workflow.to_string(),
+            }),
+        );
+    };
+    versions.rows.get(&wanted).ok_or_else(|| {
+        Error::not_found(
+            "workflow version",
+            format_args!("{}@{wanted}", request.workflow),
+        )
+    })
+}
+
+fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
+    let Some(schema) = workflow.input_schema() else {
+        return Ok(());
+    };
+    let violations = schema.violations(&request.input);
+    match violations.first() {
+        None => Ok(()),
+        Some(first) => {
+            let place = if first.path.is_empty() {
+                "the input"
+            } else {
+                &first.path
+            };
+            let message = format!("the input breaks its schema at {place}: {}", first.rule);
+            Err(Error::new(ErrorKind::InvalidInput, message)
+                .with_detail(Detail::Violations(violations)))
+        }
+    }
+}
+
+fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
+    let missing = definition
+        .steps()
+        .iter()
+        .filter(|(_, step)| !view.workspace.agents.contains(&step.agent));
+    let problems: Vec<_> = missing
+        .map(|(name, step)| WorkflowProblem::UnknownAgent {
+            step: name.to_string(),
+            agent: step.agent.to_string(),
+        })
+        .collect();
+    match problems.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::new(ErrorKind::InvalidWorkflow, first.to_string())
+            .with_detail(Detail::Workflow(problems))),
+    }
+}
+
+fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEvent {
+    let defined = definition.budget().map(|b| RunBudget {
+        limit: b.limit,
+        on_exceed: b.on_exceed,
+    });
+    let input = NewPart::kept(&request.input);
+    let facts = RunCreated {
+        subject: Subject::Workflow {
+            name: request.workflow.clone(),
+            version: row.version,
+        },
+        definition_hash: Some(row.hash),
+        input_digest: Digest::of(&[&input.bytes]),
+        budget: request.budget.or(defined),
+        policy: request.policy.clone(),
+        labels: request.labels.clone(),
+        correlation_id: request.correlation_id.clone(),
+        idempotency_key: request.key.as_ref().map(|key| key.key.clone()),
+    };
+    NewEvent::new(request.run_id, facts).with(input)
+}
+
+fn step_budgets<'a>(
+    request: &'a Start,
+    definition: &'a Definition,
+) -> impl Iterator<Item = NewEvent> + 'a {
+    definition.steps().iter().filter_map(|(name, step)| {
+        let budget = step.budget?;
+        let account = AccountId::Step(request.run_id, StepKey::of(name));
+        let facts = BudgetLimitSet {
+            account,
+            limit: budget.limit,
+            on_exceed: budget.on_exceed,
+        };
+        Some(NewEvent::new(request.run_id, facts))
+    })
+}

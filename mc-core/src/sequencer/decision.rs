@@ -1,0 +1,266 @@
+//! Decisions: events, effects and a reply, as values.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::token::Token;
+use crate::error::Error;
+use crate::event::step::WaitingFor;
+use crate::event::{EventKind, MediaType, PartRef};
+use crate::id::{AgentName, Digest, RunId, WorkflowName};
+use crate::json;
+use crate::policy::RiskTier;
+use crate::time::Timestamp;
+
+/// A part of an event that is not written yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPart {
+    /// The form of the bytes.
+    pub media_type: MediaType,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// The value that they spell, where the run needs it in memory.
+    pub value: Option<Arc<Value>>,
+}
+
+impl NewPart {
+    /// A JSON value in its canonical spelling.
+    pub fn json(value: &Value) -> Self {
+        let bytes = json::canonical(value).into();
+        Self {
+            media_type: MediaType::Json,
+            bytes,
+            value: None,
+        }
+    }
+
+    /// A JSON value that the run needs in memory.
+    pub fn kept(value: &Arc<Value>) -> Self {
+        Self {
+            value: Some(Arc::clone(value)),
+            ..Self::json(value)
+        }
+    }
+
+    /// A text.
+    pub fn text(text: &str) -> Self {
+        Self {
+            media_type: MediaType::Text,
+            bytes: text.as_bytes().into(),
+            value: None,
+        }
+    }
+
+    /// Bytes of no known form.
+    pub const fn octets(bytes: Arc<[u8]>) -> Self {
+        Self {
+            media_type: MediaType::Octets,
+            bytes,
+            value: None,
+        }
+    }
+}
+
+/// An event that has no place yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The run, or [`RunId::ZERO`].
+    pub run_id: RunId,
+    /// What it says.
+    pub kind: EventKind,
+    /// Its content.
+    pub parts: Vec<NewPart>,
+}
+
+impl NewEvent {
+    /// An event without content.
+    pub fn new(run_id: RunId, kind: impl Into<EventKind>) -> Self {
+        Self {
+            run_id,
+            kind: kind.into(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds a part.
+    #[must_use]
+    pub fn with(mut self, part: NewPart) -> Self {
+        self.parts.push(part);
+        self
+    }
+}
+
+/// An attempt that is to be started.
+#[derive(Clone, Debug)]
+pub struct AttemptOrder {
+    /// Its token.
+    pub token: Token,
+    /// The agent that gets it.
+    pub agent: AgentName,
+    /// The bound input.
+    pub input: Arc<Value>,
+    /// The same for every attempt of this intent.
+    pub effect_key: Digest,
+    /// The tier.
+    pub risk: RiskTier,
+    /// The longest that it may take.
+    pub timeout: Option<std::time::Duration>,
+    /// What an earlier attempt suspended with, and where the signal stands that it waited for.
+    pub suspended: Option<(WaitingFor, PartRef, Option<PartRef>)>,
+}
+
+/// What the world is to be told once the events are durable.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start an attempt.
+    Start(Box<AttemptOrder>),
+    /// Revoke a token and ask its attempt to stop.
+    Cancel(Token),
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The version that was stored or found.
+    Published {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The version.
+        version: u32,
+        /// The hash of the definition.
+        hash: Digest,
+    },
+    /// The run that was started, or that the key had started before.
+    Run(RunId),
+    /// What came of a reservation.
+    Call(CallReply),
+    /// What came of a tool call that wanted to go out.
+    Tool(ToolReply),
+    /// Where a value stands that is known already; none where it is to be computed.
+    Once(Option<PartRef>),
+    /// What became of a call that failed.
+    CallEnded(CallEnd),
+}
+
+/// What came of a model call that wants to go out: the admission value.
+#[derive(Clone, Debug)]
+pub enum CallReply {
+    /// It may go out.
+    Allowed {
+        /// Ask for at most so many output tokens.
+        max_output_tokens: Option<u64>,
+    },
+    /// It was answered before: the answer, and the reasoning if there is one, stand there.
+    Answered {
+        /// The event `model_call.settled`.
+        seq: u64,
+    },
+    /// Ask again at this time: the provider refused, or a breaker is open.
+    WaitUntil(Timestamp),
+    /// Ask again now: what it waited for has changed.
+    Again,
+    /// A person has to approve first.
+    NeedsApproval {
+        /// Why.
+        reason: String,
+    },
+    /// It may not go out.
+    Denied(Arc<Error>),
+}
+
+/// What came of a tool call that wants to go out.
+#[derive(Clone, Debug)]
+pub enum ToolReply {
+    /// It may go out.
+    Allowed,
+    /// It was answered before: the result stands there.
+    Answered(PartRef),
+    /// A person has to approve first.
+    NeedsApproval,
+}
+
+/// What became of a model call that failed.
+#[derive(Clone, Debug)]
+pub enum CallEnd {
+    /// Nothing was billed: the error goes to the agent.
+    Released,
+    /// The provider refused: ask again at this time.
+    Throttled(Timestamp),
+    /// The provider refused for longer than the policy waits.
+    GaveUp,
+    /// What was held is spent: the call was billed and what it used is not known.
+    Settled,
+    /// Whether it was billed is not known.
+    InDoubt,
+}
+
+/// What a command leads to.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The events, in order.
+    pub events: Vec<NewEvent>,
+    /// What follows once they are durable.
+    pub effects: Vec<Effect>,
+    /// What the asker is told.
+    pub answer: Answer,
+}
+
+/// When the asker is told.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Once the events are durable.
+    Durable(Reply),
+    /// At once: it lies inside a hold that is durable, or only reads.
+    Now(Reply),
+    /// Later, by another command: it waits for its turn.
+    Queued(Wait),
+}
+
+/// What a model call waits for.
+#[derive(Clone, Debug)]
+pub enum Wait {
+    /// Its turn in contended accounts.
+    Budget {
+        /// The accounts.
+        path: crate::budget::Path,
+        /// What it asks for.
+        amount: crate::budget::Amount,
+    },
+    /// The outcome of the one call that a half-open breaker let through.
+    Circuit,
+}
+
+impl Decision {
+    /// No events, and a reply at once.
+    pub const fn now(reply: Reply) -> Self {
+        Self {
+            events: Vec::new(),
+            effects: Vec::new(),
+            answer: Answer::Now(reply),
+        }
+    }
+
+    /// Events, and a reply once they are durable.
+    pub const fn durable(events: Vec<NewEvent>, reply: Reply) -> Self {
+        Self {
+            events,
+            effects: Vec::new(),
+            answer: Answer::Durable(reply),
+        }
+    }
+
+    /// Events and nothing to say.
+    pub const fn events(events: Vec<NewEvent>) -> Self {
+        Self::durable(events, Reply::Done)
+    }
+
+    /// Adds an effect.
+    #[must_use]
+    pub fn and(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}

@@ -1,0 +1,40 @@
+//! The sequencer: the one place where order is made.
+//!
+//! It owns all live state of a workspace and takes commands one by one: `command` is what can be
+//! asked, `decide` the pure answers, `place` how an answer's events get their numbers and change
+//! the state, `batch` what is committed together, `scribe` how that becomes bytes.
+//! What is *not* here: waiting, tasks and disks (`engine`, `ports`).
+
+mod batch;
+mod circuits;
+mod close;
+mod command;
+mod core;
+pub mod decide;
+mod decision;
+mod forward;
+mod place;
+mod recovery;
+mod resident;
+mod scribe;
+mod token;
+mod waiting;
+mod workspace;
+
+pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
+pub use circuits::Circuits;
+pub use command::{
+    Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, EndTool, FailCall,
+    JournalPlace, OpenSession, Publish, Reconcile, Request, ReserveCall, Retry, SetLimit,
+    SettleCall, Start, StartKey, TokenBound,
+};
+pub use core::{Instant, Sequencer, Submitted};
+pub use decision::{
+    Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, Reply,
+    ToolReply, Wait,
+};
+pub use recovery::recover;
+pub use resident::{Loaded, Resident, Wanted};
+pub use scribe::{Scribe, summary};
+pub use token::Token;
+pub use workspace::{Dispatch, Settings, Shared, Versions, Waiting, Workspace};

@@ -1,0 +1,312 @@
+//! How a decided event gets its place: sequence numbers, the state after it, and what is touched.
+
+use std::sync::Arc;
+
+use super::batch::Placed;
+use super::circuits::Try;
+use super::core::Sequencer;
+use super::decision::{Effect, NewEvent};
+use super::resident::Resident;
+use super::token::Token;
+use super::workspace::Versions;
+use crate::budget::{Movement, post};
+use crate::error::{Error, Result};
+use crate::event::workspace::{
+    CircuitClosed, CircuitHalfOpened, CircuitOpened, WorkflowActivated, WorkflowPublished,
+};
+use crate::event::{EventKind, StepStatus};
+use crate::id::{ModelId, RunId};
+use crate::ports::WorkflowRow;
+use crate::resilience::Change;
+use crate::run::postings::Posting;
+use crate::run::{BlockReason, CallState, Run, RunEvent};
+use crate::workflow::Workflow;
+
+impl Sequencer {
+    /// Gives an event its place and applies it; a change of a breaker follows at once.
+    pub(super) fn place(&mut self, event: NewEvent) -> Result<()> {
+        let seq = self.next_seq;
+        let attempt = self.attempt_of(&event);
+        let circuits = &self.workspace.shared.circuits;
+        let settings = &self.workspace.settings;
+        let change = circuits.change(&event.kind, self.group.instant.now, &settings.breaker);
+        let run_seq = match event.run_id {
+            RunId::ZERO => self.apply_shared(&event, seq)?,
+            run => self.apply_run(run, &event, seq)?,
+        };
+        let at = self.group.instant.now;
+        let budget = self.workspace.settings.retry_budget;
+        self.workspace
+            .shared
+            .circuits
+            .follow(&event.kind, at, attempt, &budget);
+        self.next_seq += 1;
+        self.batch.placed.push(Placed {
+            seq,
+            run_id: event.run_id,
+            run_seq,
+            ts: at,
+            actor: self.group.actor.clone(),
+            auth_method: self.group.auth_method,
+            cmd_id: self.group.command,
+            kind: event.kind,
+            parts: event.parts,
+        });
+        match change {
+            Some((model, change)) => self.place(circuit_event(model, &change)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a reservation follows a refusal of the same call.
+    fn attempt_of(&self, event: &NewEvent) -> Try {
+        let EventKind::ModelCallReserved(facts) = &event.kind else {
+            return Try::First;
+        };
+        let run = self
+            .workspace
+            .runs
+            .get(&event.run_id)
+            .map(|resident| &resident.run);
+        let call = run.and_then(|run| run.step(&facts.step)?.calls.get(&facts.ordinal));
+        match call.map(|call| &call.state) {
+            Some(CallState::Throttled { .. }) => Try::Again,
+            _ => Try::First,
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds leave the shared state alone"
+    )]
+    fn apply_shared(&mut self, event: &NewEvent, seq: u64) -> Result<u64> {
+        match &event.kind {
+            EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
+            EventKind::WorkflowActivated(facts) => self.activated(facts)?,
+            EventKind::BudgetLimitSet(facts) => {
+                let movement = Movement::SetLimit {
+                    limit: facts.limit,
+                    on_exceed: facts.on_exceed,
+                };
+                let path = [facts.account.clone()].into_iter().collect();
+                self.post_shared(&[Posting { path, movement }], seq)?;
+            }
+            EventKind::PricesLoaded(facts) => {
+                self.workspace.shared.price_version = Some(facts.price_version);
+            }
+            EventKind::CircuitOpened(CircuitOpened { model, .. })
+            | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
+            | EventKind::CircuitClosed(CircuitClosed { model }) => {
+                self.circuits_changed.insert(model.clone());
+            }
+            _ => {}
+        }
+        let run_seq = self.next_run_zero;
+        self.next_run_zero += 1;
+        Ok(run_seq)
+    }
+
+    fn published(&mut self, facts: &WorkflowPublished, event: &NewEvent) -> Result<()> {
+        let part = event
+            .parts
+            .first()
+            .ok_or_else(|| Error::internal("no definition"))?;
+        let row = WorkflowRow {
+            workflow: facts.workflow.clone(),
+            version: facts.version,
+            hash: facts.definition_hash,
+            published_at: self.group.instant.now,
+            active: false,
+            definition: Arc::clone(&part.bytes),
+        };
+        let compiled = Workflow::from_canonical(&part.bytes)?;
+        self.workspace.compiled.insert(row.hash, Arc::new(compiled));
+        let versions: &mut Versions = self
+            .workspace
+            .workflows
+            .entry(facts.workflow.clone())
+            .or_default();
+        versions.rows.insert(facts.version, row.clone());
+        self.batch.workflows.push(row);
+        Ok(())
+    }
+
+    fn activated(&mut self, facts: &WorkflowActivated) -> Result<()> {
+        let versions = self.workspace.workflows.get_mut(&facts.workflow);
+        let versions = versions.ok_or_else(|| Error::not_found("workflow", &facts.workflow))?;
+        versions.active = Some(facts.version);
+        for (version, row) in &mut versions.rows {
+            let active = *version == facts.version;
+            if row.active != active {
+                row.active = active;
+                self.batch.workflows.push(row.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_run(&mut self, run_id: RunId, event: &NewEvent, seq: u64) -> Result<u64> {
+        self.batch.runs.insert(run_id);
+        let actor = self.group.actor.clone();
+        let run_event = RunEvent {
+            seq,
+            ts: self.group.instant.now,
+            epoch: self.workspace.epoch,
+            actor: &actor,
+            kind: &event.kind,
+        };
+        let value = event.parts.first().and_then(|part| part.value.clone());
+        if let EventKind::RunCreated(_) = &event.kind {
+            let run = Run::create(run_id, &run_event)?;
+            let hash = run.created.definition_hash;
+            let workflow = hash.and_then(|hash| self.workspace.compiled.get(&hash).cloned());
+            let mut resident = Resident::new(run, workflow, value.unwrap_or_default());
+            resident.last_seq = seq;
+            self.workspace.runs.insert(run_id, resident);
+            return Ok(0);
+        }
+        let resident = self.workspace.runs.get_mut(&run_id);
+        let resident = resident.ok_or_else(|| Error::not_found("run", run_id))?;
+        let run_seq = resident.run.events;
+        let before = event
+            .kind
+            .step()
+            .and_then(|key| resident.run.step(key))
+            .map(|step| {
+                (
+                    step.live,
+                    step.attempt,
+                    step.abandoned.clone(),
+                    step.agent.clone(),
+                )
+            });
+        let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
+        resident.follow(&event.kind, seq, value);
+        if let Some((live, attempt, ..)) = &before
+            && let (Some(epoch), Some(key)) = (live, event.kind.step())
+        {
+            self.revoke(
+                run_id,
+                event,
+                &Token {
+                    epoch: *epoch,
+                    run_id,
+                    step: key.clone(),
+                    attempt: *attempt,
+                },
+            );
+        }
+        self.note_step(run_id, &event.kind);
+        self.post_shared(&postings, seq)?;
+        Ok(run_seq)
+    }
+
+    /// An attempt that lost its token without having said so itself is asked to stop.
+    fn revoke(&mut self, run_id: RunId, event: &NewEvent, token: &Token) {
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
+        let step = resident.run.step(&token.step);
+        if step.is_some_and(|step| step.live.is_some()) {
+            return;
+        }
+        let ended_itself = matches!(
+            event.kind,
+            EventKind::StepCompleted(_) | EventKind::AttemptFailed(_) | EventKind::StepSuspended(_)
+        );
+        self.deadlines.retain(|(_, timed)| timed != token);
+        if !ended_itself {
+            self.batch.effects.push(Effect::Cancel(token.clone()));
+        }
+    }
+
+    /// What the workspace keeps of the state of steps.
+    fn note_step(&mut self, run_id: RunId, kind: &EventKind) {
+        let Some(key) = kind.step() else { return };
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
+        let Some(step) = resident.run.step(key) else {
+            return;
+        };
+        let place = (run_id, key.clone());
+        let budget = step
+            .block
+            .as_ref()
+            .is_some_and(|b| b.reason == BlockReason::Budget);
+        if budget && step.status.0 == StepStatus::Blocked {
+            self.workspace.budget_blocked.insert(place);
+        } else {
+            self.workspace.budget_blocked.remove(&place);
+        }
+        if let Some(agent) = &step.agent {
+            let all = self.workspace.abandoned.entry(agent.clone()).or_default();
+            all.retain(|(run, step_key, _)| *run != run_id || step_key != key);
+            all.extend(
+                step.abandoned
+                    .iter()
+                    .map(|attempt| (run_id, key.clone(), *attempt)),
+            );
+        }
+        if let EventKind::StepDispatched(facts) = kind {
+            self.set_deadline(run_id, facts);
+        }
+    }
+
+    fn set_deadline(&mut self, run_id: RunId, facts: &crate::event::step::StepDispatched) {
+        let resident = self.workspace.runs.get(&run_id);
+        let workflow = resident.and_then(|resident| resident.workflow.as_ref());
+        let step = workflow.and_then(|w| w.definition().step(facts.step.name()));
+        if let Some(timeout) = step.and_then(|step| step.timeout) {
+            let token = Token {
+                epoch: self.workspace.epoch,
+                run_id,
+                step: facts.step.clone(),
+                attempt: facts.attempt,
+            };
+            let at = self.group.instant.monotonic.saturating_add(timeout);
+            self.deadlines.insert((at, token));
+        }
+    }
+
+    fn post_shared(&mut self, postings: &[Posting], seq: u64) -> Result<()> {
+        for posting in postings {
+            let shared = posting.shared();
+            post(&mut self.workspace, &shared, &posting.movement)
+                .map_err(|fault| Error::corrupt("ledger", Some(seq)).with_source(fault))?;
+            self.batch.accounts.extend(shared.iter().cloned());
+            if self.workspace.queue.is_empty() && self.workspace.budget_blocked.is_empty() {
+                continue;
+            }
+            self.freed = self.freed.union(&posting.path);
+            // These can stop a waiter from barring accounts that they do not touch.
+            self.wake_all |= match posting.movement {
+                Movement::Doubt(_)
+                | Movement::SettleDoubt { .. }
+                | Movement::SetLimit { .. }
+                | Movement::Freeze
+                | Movement::Unfreeze => true,
+                Movement::Reserve(_) | Movement::Release(_) | Movement::Settle { .. } => false,
+            };
+        }
+        Ok(())
+    }
+}
+
+fn circuit_event(model: ModelId, change: &Change) -> NewEvent {
+    let kind: EventKind = match *change {
+        Change::Opened { failures, until } => CircuitOpened {
+            model,
+            failures,
+            until,
+        }
+        .into(),
+        Change::HalfOpened => CircuitHalfOpened { model }.into(),
+        Change::Closed => CircuitClosed { model }.into(),
+    };
+    NewEvent {
+        run_id: RunId::ZERO,
+        kind,
+        parts: Vec::new(),
+    }
+}

@@ -1,0 +1,285 @@
+//! The workspace: all live state of one store, as the sequencer holds it.
+//!
+//! Runs that only wait are not in here; they are rows. What belongs to no run (breakers, versions,
+//! settings) is, and so are the shared accounts and the queue for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::circuits::Circuits;
+use super::resident::Resident;
+use crate::budget::{Account, AccountId, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket};
+use crate::event::run::RunPolicy;
+use crate::id::{AgentName, CommandId, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
+use crate::policy::Mode;
+use crate::ports::{KeyRow, WorkflowRow};
+use crate::pricing::{PriceTable, UnknownModels};
+use crate::resilience::{BreakerSettings, RetryBudgetSettings};
+use crate::run::Run;
+use crate::time::Timestamp;
+use crate::workflow::Workflow;
+
+use super::command::ReserveCall;
+use super::token::Token;
+
+/// Settings of an engine: plain data with defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The price table in force.
+    pub prices: Arc<PriceTable>,
+    /// What happens to models without a price.
+    pub unknown_models: UnknownModels,
+    /// The breaker of each model.
+    pub breaker: BreakerSettings,
+    /// The retry budget of each model.
+    pub retry_budget: RetryBudgetSettings,
+    /// How new runs are treated.
+    pub run_policy: RunPolicy,
+    /// The most attempts of one run that are out at a time.
+    pub max_live_per_run: usize,
+    /// How long a retry of tier `write` or above waits for an abandoned attempt to end.
+    pub zombie_grace: Duration,
+    /// The most abandoned attempts of one agent that are still out; then it gets no new ones.
+    pub max_abandoned_per_agent: usize,
+    /// The most runs that stay in memory although they only wait.
+    pub resident_runs: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prices: Arc::new(PriceTable::embedded().clone()),
+            unknown_models: UnknownModels::default(),
+            breaker: BreakerSettings::default(),
+            retry_budget: RetryBudgetSettings::default(),
+            run_policy: RunPolicy {
+                no_progress: Mode::Enforce,
+                unattended: false,
+                model_retry_max_elapsed_ms: 600_000,
+            },
+            max_live_per_run: 256,
+            zombie_grace: Duration::from_secs(30),
+            max_abandoned_per_agent: 8,
+            resident_runs: 10_000,
+        }
+    }
+}
+
+/// Whether attempts go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dispatch {
+    /// Not yet: the host has not asked for it.
+    #[default]
+    Held,
+    /// Yes.
+    On,
+    /// No more: the process is going down.
+    Draining,
+}
+
+/// What waits in the queue for money.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// A step that is to be dispatched.
+    Step(RunId, StepKey),
+    /// A model call of a live attempt, with its command.
+    Call(Token, Arc<ReserveCall>, CommandId),
+}
+
+impl Waiting {
+    /// The run.
+    pub const fn run_id(&self) -> RunId {
+        match self {
+            Self::Step(run_id, _) => *run_id,
+            Self::Call(token, ..) => token.run_id,
+        }
+    }
+}
+
+/// The state of what belongs to no run, as its row keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// Breakers and retry budgets.
+    pub circuits: Circuits,
+    /// The price table that was last in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_version: Option<Digest>,
+}
+
+/// Published versions of one workflow.
+#[derive(Clone, Debug, Default)]
+pub struct Versions {
+    /// The versions.
+    pub rows: BTreeMap<u32, WorkflowRow>,
+    /// The one that new runs take.
+    pub active: Option<u32>,
+}
+
+/// All live state of one store.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// What belongs to no run.
+    pub shared: Shared,
+    /// The shared accounts.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Published workflows.
+    pub workflows: BTreeMap<WorkflowName, Versions>,
+    /// Compiled definitions by hash.
+    pub compiled: BTreeMap<Digest, Arc<Workflow>>,
+    /// Runs in memory.
+    pub runs: BTreeMap<RunId, Resident>,
+    /// Who waits for money.
+    pub queue: Queue,
+    /// What each of them is.
+    pub waiting: BTreeMap<Ticket, Waiting>,
+    /// The ticket of the next one that waits.
+    pub next_ticket: Ticket,
+    /// Abandoned attempts that are still out, by agent.
+    pub abandoned: BTreeMap<AgentName, BTreeSet<(RunId, StepKey, u32)>>,
+    /// When runs go on by themselves.
+    pub wakes: BTreeMap<RunId, Timestamp>,
+    /// Steps that only money in doubt, or a paused account, holds up.
+    pub budget_blocked: BTreeSet<(RunId, StepKey)>,
+    /// Agents that are registered here.
+    pub agents: BTreeSet<AgentName>,
+    /// Idempotency keys used lately.
+    pub keys: RecentKeys,
+    /// Whether attempts go out.
+    pub dispatch: Dispatch,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// Idempotency keys of the last starts, so that a look-up that ran ahead of them is not trusted.
+#[derive(Clone, Debug, Default)]
+pub struct RecentKeys {
+    keys: BTreeMap<(WorkflowName, Arc<str>), (u64, KeyRow)>,
+    /// Look-ups at a head below this are too old to be trusted.
+    pub floor: u64,
+}
+
+/// The most recent keys that are kept.
+const RECENT_KEYS: usize = 65_536;
+
+impl RecentKeys {
+    /// Remembers nothing yet; look-ups below `floor` are too old.
+    pub fn from(floor: u64) -> Self {
+        Self {
+            floor,
+            ..Self::default()
+        }
+    }
+
+    /// The start that used a key.
+    pub fn find(&self, workflow: &WorkflowName, key: &str) -> Option<&KeyRow> {
+        self.keys
+            .get(&(workflow.clone(), Arc::from(key)))
+            .map(|(_, row)| row)
+    }
+
+    /// Remembers a key that the event `seq` used.
+    pub fn remember(&mut self, row: KeyRow, seq: u64) {
+        self.keys
+            .insert((row.workflow.clone(), Arc::clone(&row.key)), (seq, row));
+        if self.keys.len() > RECENT_KEYS {
+            let mut seqs: Vec<u64> = self.keys.values().map(|(seq, _)| *seq).collect();
+            seqs.sort_unstable();
+            self.floor = seqs.get(RECENT_KEYS / 2).copied().unwrap_or(seq) + 1;
+            let floor = self.floor;
+            self.keys.retain(|_, (seq, _)| *seq >= floor);
+        }
+    }
+}
+
+/// A run's accounts and the shared ones as one.
+#[derive(Debug)]
+pub struct AllBooks<'a> {
+    /// The shared accounts.
+    pub shared: &'a BTreeMap<AccountId, Account>,
+    /// The run whose accounts are meant.
+    pub run: &'a Run,
+}
+
+impl Books for AllBooks<'_> {
+    fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.shared.get(id).or_else(|| self.run.accounts.get(id))
+    }
+}
+
+/// Every account in memory.
+#[derive(Debug)]
+pub(super) struct ResidentBooks<'a>(pub(super) &'a Workspace);
+
+impl Books for ResidentBooks<'_> {
+    fn account(&self, id: &AccountId) -> Option<&Account> {
+        match id {
+            AccountId::Run(run) | AccountId::Step(run, _) => {
+                self.0.runs.get(run)?.run.accounts.get(id)
+            }
+            AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => {
+                self.0.accounts.get(id)
+            }
+        }
+    }
+}
+
+impl BooksMut for Workspace {
+    fn put(&mut self, id: &AccountId, account: Account) {
+        self.accounts.insert(id.clone(), account);
+    }
+}
+
+impl Books for Workspace {
+    fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.accounts.get(id)
+    }
+}
+
+impl Workspace {
+    /// A run in memory.
+    ///
+    /// # Errors
+    /// `NotFound`: it is not in memory, so the caller has to page it in first or it does not exist.
+    pub fn resident(&self, run: RunId) -> crate::error::Result<&Resident> {
+        self.runs
+            .get(&run)
+            .ok_or_else(|| crate::error::Error::not_found("run", run))
+    }
+
+    /// Abandoned attempts of an agent that are still out.
+    pub fn abandoned_of(&self, agent: &AgentName) -> usize {
+        self.abandoned.get(agent).map_or(0, BTreeSet::len)
+    }
+
+    /// The earliest time at which something in memory goes on by itself.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.values().min().copied()
+    }
+}
+
+impl Holders for ResidentBooks<'_> {
+    fn kept(&self, owner: &Owner) -> Vec<Kept> {
+        let Some(resident) = self.0.runs.get(&owner.run) else {
+            return Vec::new();
+        };
+        let own = resident
+            .run
+            .holds
+            .iter()
+            .filter(|(key, hold)| key.step == owner.step && !hold.is_in_doubt());
+        own.map(|(_, hold)| Kept {
+            owner: owner.clone(),
+            path: hold.path().clone(),
+            amount: *hold.amount(),
+        })
+        .collect()
+    }
+}

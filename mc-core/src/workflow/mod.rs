@@ -1,0 +1,36 @@
+//! Workflows: definitions as data, their validation, versions by hash, and what flows between steps.
+//!
+//! YAML, JSON and the builder give one normal form ([`Definition`]) and one content hash.
+//! [`Workflow`] is a definition with its schemas compiled. Everything in here is a pure function;
+//! `docs/workflows.md` is the reference of every field.
+//! What is *not* here: storing and activating versions, and running (`run`, `sequencer`).
+
+mod at;
+mod builder;
+mod check;
+mod compiled;
+mod definition;
+mod diff;
+pub mod chain;
+pub mod expression;
+mod graph;
+mod labels;
+pub mod limits;
+mod reader;
+mod read;
+mod read_step;
+mod schema;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
+pub use compiled::Workflow;
+pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
+pub use diff::{Diff, StepChange, StepDiff, diff};
+pub use expression::{
+    BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
+};
+pub use labels::Labels;
+pub use schema::{Schema, SchemaFault};

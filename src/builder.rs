@@ -1,0 +1,103 @@
+//! Opening a store: three lines for the default, a builder for the rest.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mc_core::engine::{Engine, MissionControl, Parts, Spawner};
+use mc_core::error::Result;
+use mc_core::id::AuthMethod;
+use mc_core::ports::{Clock, Entropy, EventLog};
+use mc_core::sequencer::Settings;
+use mc_store::RedbLog;
+
+use crate::system::{OsEntropy, SystemClock, Threads};
+
+/// Opens the store in a file, made where there is none, with everything at its default.
+///
+/// # Errors
+/// `Unavailable` (another process has it, the disk is full), `Corrupt` (a foreign, damaged or newer
+/// file, which is left as it is).
+pub async fn open(path: impl AsRef<Path>) -> Result<MissionControl> {
+    Builder::new().open(path).await
+}
+
+/// What an engine is opened with.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    settings: Settings,
+    clock: Option<Arc<dyn Clock>>,
+    entropy: Option<Arc<dyn Entropy>>,
+    spawner: Option<Arc<dyn Spawner>>,
+    auth_method: Option<AuthMethod>,
+}
+
+impl Builder {
+    /// Everything at its default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Settings: prices, policies, limits.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Another clock than the operating system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Another source of chance than the operating system's.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// Another place for tasks than threads of the engine's own.
+    #[must_use]
+    pub fn with_spawner(mut self, spawner: Arc<dyn Spawner>) -> Self {
+        self.spawner = Some(spawner);
+        self
+    }
+
+    /// How callers of this process are known in the log; `library` by default.
+    #[must_use]
+    pub fn with_auth_method(mut self, auth_method: AuthMethod) -> Self {
+        self.auth_method = Some(auth_method);
+        self
+    }
+
+    /// Opens the store in a file.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<MissionControl> {
+        let log = RedbLog::open(path)?;
+        self.open_log(Arc::new(log)).await
+    }
+
+    /// Opens any log.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub async fn open_log(self, log: Arc<dyn EventLog>) -> Result<MissionControl> {
+        let spawner: Arc<dyn Spawner> = match self.spawner {
+            Some(spawner) => spawner,
+            None => Threads::start()?,
+        };
+        Engine::open(Parts {
+            log,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            entropy: self.entropy.unwrap_or_else(|| Arc::new(OsEntropy)),
+            spawner,
+            settings: self.settings,
+            auth_method: self.auth_method.unwrap_or(AuthMethod::Library),
+        })
+        .await
+    }
+}
