@@ -31,11 +31,16 @@ fn chain(steps: usize) -> mission_control::Result<Workflow> {
         i => format!("n{i}: {{ agent: noop, needs: [n{}] }}", i - 1),
     };
     let steps: Vec<String> = (0..steps).map(step).collect();
-    Workflow::from_yaml(format!("{{ workflow: chain, steps: {{ {} }} }}", steps.join(", ")))
+    Workflow::from_yaml(format!(
+        "{{ workflow: chain, steps: {{ {} }} }}",
+        steps.join(", ")
+    ))
 }
 
 async fn one(control: &MissionControl) -> mission_control::Result<()> {
-    let run = control.start("chain", json!({}), StartOptions::by("bench")).await?;
+    let run = control
+        .start("chain", json!({}), StartOptions::by("bench"))
+        .await?;
     run.outcome().await.map(drop)
 }
 
@@ -43,7 +48,10 @@ async fn one(control: &MissionControl) -> mission_control::Result<()> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |name: &str, default: &str| option(name, default).parse::<usize>();
     let (runs, steps) = (number("--runs", "50")?, number("--steps", "10")?);
-    let (concurrency, db) = (number("--concurrency", "16")?, option("--db", "throughput.redb"));
+    let (concurrency, db) = (
+        number("--concurrency", "16")?,
+        option("--db", "throughput.redb"),
+    );
     let control = mission_control::open(&db).await?;
     control.register_agent("noop", Noop).await?;
     control.publish(chain(steps)?).await?;

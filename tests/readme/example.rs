@@ -15,7 +15,7 @@ impl AgentExecutor for Greeter {
 }
 
 #[tokio::main]
-pub async fn main() -> mission_control::Result<()> {
+pub(crate) async fn main() -> mission_control::Result<()> {
     let control = mission_control::open("agents.redb").await?;
     control.register_agent("greeter", Greeter).await?;
     let hello =

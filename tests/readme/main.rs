@@ -10,7 +10,7 @@ const README: &str = include_str!("../../README.md");
 fn the_example_of_the_readme_is_the_one_that_runs_here() {
     let (_, example) = include_str!("example.rs").split_once("\n\n").unwrap();
     // A module's function has to be visible; a program's `main` need not be.
-    let shown = example.replace("pub async fn main", "async fn main");
+    let shown = example.replace("pub(crate) async fn main", "async fn main");
     assert!(README.contains(&format!("```rust\n{shown}```\n")));
 }
 

@@ -38,81 +38,85 @@ fn problems() -> Vec<WorkflowProblem> {
     ]
 }
 
-/// The details that this version gives to a kind.
-fn details(kind: ErrorKind) -> Vec<Detail> {
-    let required = |path: &str| vec![Violation::new(path, "is required")];
-    match kind {
-        ErrorKind::InvalidInput => vec![
+fn required(path: &str) -> Vec<Violation> {
+    vec![Violation::new(path, "is required")]
+}
+
+fn thing(what: &'static str, id: &str) -> Detail {
+    let id = id.to_owned();
+    Detail::Thing { what, id }
+}
+
+/// The details that say what is wrong with a request.
+fn of_requests() -> Vec<(ErrorKind, Detail)> {
+    let (name, max) = ("labels", 32);
+    let transition = Detail::Transition {
+        from: "completed".to_owned(),
+        trigger: "pause".to_owned(),
+        allowed: vec!["seal".to_owned()],
+    };
+    vec![
+        (
+            ErrorKind::InvalidInput,
             Detail::Violations(required("/topic")),
-            Detail::Limit {
-                name: "labels",
-                max: 32,
-            },
-        ],
-        ErrorKind::InvalidWorkflow => vec![Detail::Workflow(problems())],
-        ErrorKind::NotFound => vec![Detail::Thing {
-            what: "run",
-            id: RUN.to_owned(),
-        }],
-        ErrorKind::AlreadyExists => {
-            vec![Detail::Thing {
-                what: "agent",
-                id: "researcher".to_owned(),
-            }]
-        }
-        ErrorKind::InvalidTransition => vec![
-            Detail::Transition {
-                from: "completed".to_owned(),
-                trigger: "pause".to_owned(),
-                allowed: vec!["seal".to_owned()],
-            },
-            Detail::AlreadyCompleted,
-        ],
-        ErrorKind::Conflict => vec![
-            Detail::StaleEpoch {
-                held: 7,
-                current: 8,
-            },
-            Detail::KeyReused {
-                key: "invoice-42".to_owned(),
-                run_id: RUN.to_owned(),
-            },
-        ],
-        ErrorKind::PolicyDenied => vec![Detail::Rule {
-            rule: "unknown_model".to_owned(),
-            subject: "openai/gpt-9".to_owned(),
-        }],
-        ErrorKind::BudgetExceeded => vec![Detail::Accounts(vec![account()])],
-        ErrorKind::AgentFailed => vec![
-            Detail::Agent {
-                agent: "writer".to_owned(),
-                attempt: 2,
-                agent_retryable: false,
-            },
+        ),
+        (ErrorKind::InvalidInput, Detail::Limit { name, max }),
+        (ErrorKind::InvalidWorkflow, Detail::Workflow(problems())),
+        (ErrorKind::NotFound, thing("run", RUN)),
+        (ErrorKind::AlreadyExists, thing("agent", "researcher")),
+        (ErrorKind::InvalidTransition, transition),
+        (ErrorKind::InvalidTransition, Detail::AlreadyCompleted),
+    ]
+}
+
+/// The details that say why not now, or not by this caller.
+fn of_refusals() -> Vec<(ErrorKind, Detail)> {
+    let (held, current) = (7, 8);
+    let reused = Detail::KeyReused {
+        key: "invoice-42".to_owned(),
+        run_id: RUN.to_owned(),
+    };
+    let rule = Detail::Rule {
+        rule: "unknown_model".to_owned(),
+        subject: "openai/gpt-9".to_owned(),
+    };
+    let agent = Detail::Agent {
+        agent: "writer".to_owned(),
+        attempt: 2,
+        agent_retryable: false,
+    };
+    let retry_after_ms = 20_000;
+    vec![
+        (ErrorKind::Conflict, Detail::StaleEpoch { held, current }),
+        (ErrorKind::Conflict, reused),
+        (ErrorKind::PolicyDenied, rule),
+        (ErrorKind::BudgetExceeded, Detail::Accounts(vec![account()])),
+        (ErrorKind::AgentFailed, agent),
+        (
+            ErrorKind::AgentFailed,
             Detail::InvalidOutput(required("/angles")),
-        ],
-        ErrorKind::RateLimited => vec![Detail::RetryAfter {
-            retry_after_ms: 20_000,
-        }],
-        ErrorKind::Unavailable => vec![
-            Detail::StorageFull,
-            Detail::ReadOnly,
-            Detail::AlreadyOpen { pid: Some(4_711) },
-            Detail::ForkedHandle,
-        ],
-        ErrorKind::Corrupt => vec![
-            Detail::Damaged {
-                seq: Some(1_042),
-                reason: "facts_hash",
-            },
-            Detail::ForeignFile,
-            Detail::NewerFormat {
-                found: 3,
-                supported: 2,
-            },
-        ],
-        _ => Vec::new(),
-    }
+        ),
+        (
+            ErrorKind::RateLimited,
+            Detail::RetryAfter { retry_after_ms },
+        ),
+    ]
+}
+
+/// The details of a store that cannot, or of data that is not as written.
+fn of_stores() -> Vec<(ErrorKind, Detail)> {
+    let (seq, reason) = (Some(1_042), "facts_hash");
+    let (found, supported) = (3, 2);
+    let pid = Some(4_711);
+    vec![
+        (ErrorKind::Unavailable, Detail::StorageFull),
+        (ErrorKind::Unavailable, Detail::ReadOnly),
+        (ErrorKind::Unavailable, Detail::AlreadyOpen { pid }),
+        (ErrorKind::Unavailable, Detail::ForkedHandle),
+        (ErrorKind::Corrupt, Detail::Damaged { seq, reason }),
+        (ErrorKind::Corrupt, Detail::ForeignFile),
+        (ErrorKind::Corrupt, Detail::NewerFormat { found, supported }),
+    ]
 }
 
 /// The JSON blocks of a page, in order.
@@ -129,8 +133,10 @@ fn examples(kind: ErrorKind) -> Vec<Value> {
 
 #[test]
 fn the_details_on_the_pages_are_those_of_the_code() {
+    let all = [of_requests(), of_refusals(), of_stores()].concat();
     for kind in ErrorKind::ALL {
-        let written: Vec<Value> = details(*kind).iter().map(|detail| json!(detail)).collect();
+        let of_kind = all.iter().filter(|(one, _)| one == kind);
+        let written: Vec<Value> = of_kind.map(|(_, detail)| json!(detail)).collect();
         assert_eq!(examples(*kind), written, "{kind}");
     }
 }
