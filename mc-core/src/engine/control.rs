@@ -344,13 +344,11 @@ impl MissionControl {
         let deadline = self.inner.clock.monotonic().saturating_add(grace);
         while !lock(&self.inner.attempts).is_empty() {
             let moved = self.inner.turned.notified();
-            let mut news = self.inner.news.subscribe();
             if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
                 break;
             }
             tokio::select! {
                 biased;
-                _ = news.recv() => {}
                 () = moved => {}
                 () = self.inner.clock.sleep_until(deadline) => break,
             }

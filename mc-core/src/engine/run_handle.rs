@@ -38,7 +38,7 @@ impl RunHandle {
     /// Waits until the run has ended.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`.
+    /// `NotFound`, `Corrupt`; `Unavailable` where the engine is shut down before that.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; the run goes on.
@@ -51,6 +51,7 @@ impl RunHandle {
                 return Ok(outcome);
             }
             self.warn_once(&run);
+            self.inner.require_open()?;
             moved.await;
         }
     }
@@ -58,7 +59,7 @@ impl RunHandle {
     /// Waits until the run has ended, or until somebody outside has to do something.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`.
+    /// `NotFound`, `Corrupt`; `Unavailable` where the engine is shut down before that.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; the run goes on.
@@ -74,6 +75,7 @@ impl RunHandle {
             if let Some(position) = blocked(&run) {
                 return Ok(position);
             }
+            self.inner.require_open()?;
             moved.await;
         }
     }

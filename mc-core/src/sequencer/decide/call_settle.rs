@@ -302,6 +302,7 @@ fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<Ne
         attempt: token.attempt,
         reason,
         retry_at: None,
+        retry_from: None,
         released,
     };
     events.push(NewEvent::new(run.run_id, facts));
@@ -402,11 +403,9 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let held = doubt.map(|one| *one.amount()).unwrap_or_default();
-    let model = answer.model.clone();
-    let actual = match (&model, doubt) {
-        (_, None) => Amount::ZERO,
-        (Some(model), Some(_)) => price_of(view, model, answer, held)?.actual,
-        (None, Some(_)) => held,
+    let actual = match doubt {
+        None => Amount::ZERO,
+        Some(_) => price_of(view, &answer.asked, answer, held)?.actual,
     };
     let facts = ResultLate {
         step: token.step.clone(),
