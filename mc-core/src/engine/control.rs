@@ -280,7 +280,8 @@ impl MissionControl {
     /// Changes an account's limit.
     ///
     /// # Errors
-    /// `InvalidInput`; `NotFound` for the account of a run that does not exist.
+    /// `InvalidInput`; `NotFound` for the account of a run that does not exist, `InvalidTransition`
+    /// for that of a run that has ended.
     pub async fn set_limit(
         &self,
         by: &str,

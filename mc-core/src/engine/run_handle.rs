@@ -46,11 +46,12 @@ impl RunHandle {
         loop {
             let watcher = self.inner.watcher(self.run_id);
             let moved = watcher.notified();
-            let run = self.inner.durable_run(self.run_id).await?;
-            if let Some(outcome) = self.inner.outcome(&run).await? {
-                return Ok(outcome);
+            if let Some(run) = self.inner.settled_state(self.run_id).await? {
+                if let Some(outcome) = self.inner.outcome(&run).await? {
+                    return Ok(outcome);
+                }
+                self.warn_once(&run);
             }
-            self.warn_once(&run);
             self.inner.require_open()?;
             moved.await;
         }
@@ -67,13 +68,14 @@ impl RunHandle {
         loop {
             let watcher = self.inner.watcher(self.run_id);
             let moved = watcher.notified();
-            let run = self.inner.durable_run(self.run_id).await?;
-            if let Some(outcome) = self.inner.outcome(&run).await? {
-                return Ok(Position::Ended(outcome));
-            }
-            self.warn_once(&run);
-            if let Some(position) = blocked(&run) {
-                return Ok(position);
+            if let Some(run) = self.inner.settled_state(self.run_id).await? {
+                if let Some(outcome) = self.inner.outcome(&run).await? {
+                    return Ok(Position::Ended(outcome));
+                }
+                self.warn_once(&run);
+                if let Some(position) = blocked(&run) {
+                    return Ok(position);
+                }
             }
             self.inner.require_open()?;
             moved.await;

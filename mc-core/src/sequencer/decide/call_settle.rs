@@ -223,7 +223,7 @@ fn settled(
     answer: &SettleCall,
     (source, billed): (&Holding, &Billed),
 ) -> NewEvent {
-    let (taken, released) = source.settle(answer.ordinal, billed.actual);
+    let (out, released) = source.settle(answer.ordinal, billed.actual);
     let facts = ModelCallSettled {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -231,7 +231,7 @@ fn settled(
         model: answer.model.clone().unwrap_or_else(|| model.clone()),
         answer: digest(answer),
         usage: billed.usage,
-        held: taken,
+        held: out,
         actual: billed.actual,
         released,
         price_version: view.workspace.settings.prices.version(),

@@ -3,7 +3,7 @@
 use super::View;
 use super::control;
 use crate::budget::{AccountId, Amount, Dimension, Staying, Verdict, check};
-use crate::error::{Error, FailingAccount, Result};
+use crate::error::{Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{PauseReason, RunResumed};
@@ -17,7 +17,8 @@ use crate::sequencer::resident::Resident;
 /// Changes a limit; it may fall below what is spent, and then nothing more is admitted.
 ///
 /// # Errors
-/// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist.
+/// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist;
+/// `InvalidTransition` for that of a run that has ended.
 pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     if request
         .limit
@@ -28,7 +29,14 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     }
     let run_id = request.account.run().unwrap_or(RunId::ZERO);
     if run_id != RunId::ZERO {
-        view.resident(run_id)?;
+        let status = view.resident(run_id)?.run.status;
+        // Its evidence ends with its seal, and it admits nothing that a limit could stop.
+        if status.is_terminal() {
+            let message = format!("the run is {status}; its limits stay as they are");
+            return Err(
+                Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id)
+            );
+        }
     }
     let facts = BudgetLimitSet {
         account: request.account.clone(),
