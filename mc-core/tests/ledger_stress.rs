@@ -4,6 +4,8 @@
     reason = "a test stops at the first broken promise"
 )]
 
+#![expect(clippy::disallowed_methods, reason = "the test is about threads")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};

@@ -192,15 +192,15 @@ mod tests {
 
     fn order_of(seed: u64) -> Vec<u32> {
         let world = Simulation::new(seed, Timestamp::EPOCH);
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let order = Arc::new(Mutex::new(Vec::new()));
         for number in 0..8 {
-            let seen = Arc::clone(&seen);
+            let place = Arc::clone(&order);
             world.spawner().spawn_handler(Box::pin(async move {
-                seen.lock().unwrap().push(number);
+                place.lock().unwrap().push(number);
             }));
         }
         world.settle();
-        seen.lock().unwrap().clone()
+        order.lock().unwrap().clone()
     }
 
     #[test]
