@@ -109,11 +109,10 @@ impl From<Error> for AgentError {
     /// A refusal by policy or budget keeps its code, so that the step is blocked and not retried.
     fn from(error: Error) -> Self {
         let this = Self::with_code(error.code(), error.message());
-        match error.kind() {
-            ErrorKind::PolicyDenied | ErrorKind::BudgetExceeded | ErrorKind::Cancelled => {
-                this.fatal()
-            }
-            _ => this,
-        }
+        let refused = matches!(
+            error.kind(),
+            ErrorKind::PolicyDenied | ErrorKind::BudgetExceeded | ErrorKind::Cancelled
+        );
+        if refused { this.fatal() } else { this }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::attempt::AttemptCell;
-use super::inner::{Inner, stopped};
+use super::inner::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AgentName, ModelId};
@@ -175,6 +175,7 @@ pub(super) struct Caller {
 pub struct Permit {
     caller: Caller,
     ordinal: u32,
+    model: ModelId,
     since: Duration,
     max_output_tokens: Option<u64>,
     open: bool,
@@ -204,32 +205,39 @@ impl Caller {
             messages: request.messages.clone(),
         });
         loop {
-            match self
+            let reply = self
                 .attempt(AttemptRequest::ReserveCall(Arc::clone(&call)))
-                .await?
-            {
-                Reply::Call(CallReply::Allowed { max_output_tokens }) => {
-                    return Ok(Admission::Allowed(self.permit(ordinal, max_output_tokens)));
+                .await?;
+            let Reply::Call(reply) = reply else {
+                return Err(unexpected(&reply));
+            };
+            match reply {
+                CallReply::Allowed { max_output_tokens } => {
+                    return Ok(Admission::Allowed(self.permit(
+                        ordinal,
+                        &request.model,
+                        max_output_tokens,
+                    )));
                 }
-                Reply::Call(CallReply::Answered { seq }) => {
+                CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
                 }
-                Reply::Call(CallReply::WaitUntil(at)) => self.wait_until(at).await?,
-                Reply::Call(CallReply::Again) => {}
-                Reply::Call(CallReply::NeedsApproval { reason }) => {
+                CallReply::WaitUntil(at) => self.wait_until(at).await?,
+                CallReply::Again => {}
+                CallReply::NeedsApproval { reason } => {
                     return Ok(Admission::NeedsApproval(reason));
                 }
-                Reply::Call(CallReply::Denied(error)) => return Ok(Admission::Denied(error)),
-                _ => return Err(Error::internal("a reservation got another answer")),
+                CallReply::Denied(error) => return Ok(Admission::Denied(error)),
             }
         }
     }
 
-    fn permit(&self, ordinal: u32, max_output_tokens: Option<u64>) -> Permit {
+    fn permit(&self, ordinal: u32, model: &ModelId, max_output_tokens: Option<u64>) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
             caller: self.clone(),
             ordinal,
+            model: model.clone(),
             since,
             max_output_tokens,
             open: true,
@@ -325,6 +333,7 @@ impl Permit {
             .saturating_sub(self.since);
         let settle = SettleCall {
             ordinal: self.ordinal,
+            asked: self.model.clone(),
             model: answer.model.clone(),
             usage: answer.usage,
             answer: answer.output.clone(),
@@ -349,11 +358,17 @@ impl Permit {
             retry_after_ms: error.retry_after.map(as_ms),
             message: error.message.as_str().into(),
         });
-        match self.caller.attempt(request).await? {
-            Reply::CallEnded(end) => Ok(end),
-            _ => Err(stopped()),
-        }
+        let reply = self.caller.attempt(request).await?;
+        let Reply::CallEnded(end) = reply else {
+            return Err(unexpected(&reply));
+        };
+        Ok(end)
     }
+}
+
+/// The sequencer answered something else than was asked for.
+pub(super) fn unexpected(reply: &Reply) -> Error {
+    Error::internal(format!("the sequencer answered {reply:?}"))
 }
 
 impl Drop for Permit {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::calls::{Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError};
+use super::calls::{
+    Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError, unexpected,
+};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::MAX_PART_BYTES;
@@ -190,13 +192,16 @@ impl StepContext {
             risk,
             params,
         });
-        match self.caller.attempt(begin).await? {
-            Reply::Tool(ToolReply::Allowed) => Ok(ToolAdmission::Allowed),
-            Reply::Tool(ToolReply::Answered(place)) => Ok(ToolAdmission::Answered(
+        let reply = self.caller.attempt(begin).await?;
+        let Reply::Tool(reply) = reply else {
+            return Err(unexpected(&reply));
+        };
+        match reply {
+            ToolReply::Allowed => Ok(ToolAdmission::Allowed),
+            ToolReply::Answered(place) => Ok(ToolAdmission::Answered(
                 self.caller.inner.read_value(place).await?,
             )),
-            Reply::Tool(ToolReply::NeedsApproval) => Ok(ToolAdmission::NeedsApproval),
-            _ => Err(Error::internal("a tool call got another answer")),
+            ToolReply::NeedsApproval => Ok(ToolAdmission::NeedsApproval),
         }
     }
 
@@ -214,14 +219,15 @@ impl StepContext {
             ordinal,
             request: Digest::of(&[name.as_bytes()]),
         };
-        match self
+        let reply = self
             .caller
             .attempt(AttemptRequest::LookUpOnce(place))
-            .await?
-        {
-            Reply::Once(Some(place)) => return self.caller.inner.read_value(place).await,
-            Reply::Once(None) => {}
-            _ => return Err(Error::internal("a value got another answer")),
+            .await?;
+        let Reply::Once(known) = reply else {
+            return Err(unexpected(&reply));
+        };
+        if let Some(place) = known {
+            return self.caller.inner.read_value(place).await;
         }
         let value = Arc::new(compute().await);
         self.caller

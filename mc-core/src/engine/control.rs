@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, broadcast};
 
 use super::agent::AgentExecutor;
+use super::calls::unexpected;
 use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
@@ -252,7 +253,7 @@ impl MissionControl {
             let request = Request::Start(Box::new(start.clone()));
             match self.inner.submit(actor.clone(), request).await {
                 Ok(Reply::Run(run_id)) => return Ok(self.run(run_id)),
-                Ok(_) => return Err(Error::internal("a start got another answer")),
+                Ok(other) => return Err(unexpected(&other)),
                 // Many starts passed between look-up and decision: look again.
                 Err(e) if e.kind() == ErrorKind::Conflict && e.detail().is_none() => {}
                 Err(error) => return Err(error),
@@ -279,7 +280,8 @@ impl MissionControl {
     /// Changes an account's limit.
     ///
     /// # Errors
-    /// `InvalidInput`; `NotFound` for the account of a run that does not exist.
+    /// `InvalidInput`; `NotFound` for the account of a run that does not exist, `InvalidTransition`
+    /// for that of a run that has ended.
     pub async fn set_limit(
         &self,
         by: &str,
@@ -342,13 +344,11 @@ impl MissionControl {
         let deadline = self.inner.clock.monotonic().saturating_add(grace);
         while !lock(&self.inner.attempts).is_empty() {
             let moved = self.inner.turned.notified();
-            let mut news = self.inner.news.subscribe();
             if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
                 break;
             }
             tokio::select! {
                 biased;
-                _ = news.recv() => {}
                 () = moved => {}
                 () = self.inner.clock.sleep_until(deadline) => break,
             }
@@ -367,16 +367,17 @@ fn workflow_name(name: &str) -> Result<WorkflowName> {
 }
 
 fn published(reply: Reply) -> Result<Published> {
-    match reply {
-        Reply::Published {
-            workflow,
-            version,
-            hash,
-        } => Ok(Published {
-            workflow,
-            version,
-            hash,
-        }),
-        _ => Err(Error::internal("publishing got another answer")),
-    }
+    let Reply::Published {
+        workflow,
+        version,
+        hash,
+    } = reply
+    else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Published {
+        workflow,
+        version,
+        hash,
+    })
 }

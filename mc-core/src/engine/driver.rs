@@ -11,7 +11,7 @@ use super::status::Counters;
 use crate::error::{Error, Result};
 use crate::id::{Actor, RunId};
 use crate::ports::Lease;
-use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe};
+use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe, Sequencer};
 use crate::time::Timestamp;
 
 /// A wall clock that leaves the monotonic one by more than this has jumped.
@@ -44,6 +44,7 @@ impl Driver {
                 }
             }
             if matches!(lock(&self.inner.live).phase, Phase::Stopped) {
+                leave(&self.inner);
                 return;
             }
             self.wait().await;
@@ -63,7 +64,8 @@ impl Driver {
                     let error = Error::internal("the state and a decision disagree");
                     return Err((error, Promised::default()));
                 }
-                sequencer.page_out();
+                let gone = sequencer.page_out();
+                self.parked_due = self.parked_due.into_iter().chain(gone).min();
                 sequencer
                     .close_batch()
                     .map_err(|error| (error, Promised::default()))?
@@ -148,7 +150,7 @@ impl Driver {
             let live = lock(&self.inner.live);
             live.sequencer
                 .as_ref()
-                .map_or((None, None), |sequencer| sequencer.next_due())
+                .map_or((None, None), Sequencer::next_due)
         };
         let walls = wall.into_iter().chain(self.parked_due);
         walls
@@ -171,7 +173,7 @@ impl Driver {
             let (wall, deadline) = live
                 .sequencer
                 .as_ref()
-                .map_or((None, None), |sequencer| sequencer.next_due());
+                .map_or((None, None), Sequencer::next_due);
             wall.is_some_and(|at| at <= now) || deadline.is_some_and(|at| at <= monotonic)
         };
         if due {
@@ -234,11 +236,24 @@ impl Driver {
                 .tell(Actor::System, Request::ClockJumped { expected });
         }
     }
+}
 
-    /// Refuses everything that still waits.
-    pub(super) fn refuse_all(&self, promised: Promised) {
-        for pending in promised.pending {
-            pending.refuse(stopped);
-        }
+/// Whoever still waits for an answer of a stopped engine is told so.
+fn leave(inner: &Inner) {
+    let owed = lock(&inner.live)
+        .sequencer
+        .as_mut()
+        .map(Sequencer::owed)
+        .unwrap_or_default();
+    for pending in owed {
+        pending.refuse(stopped);
+    }
+    inner.wake_all();
+}
+
+/// Refuses everything that still waits.
+pub(super) fn refuse_all(promised: Promised) {
+    for pending in promised.pending {
+        pending.refuse(stopped);
     }
 }

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::Driver;
+use super::driver::{Driver, refuse_all};
 use super::inner::{Inner, Phase, lock};
 use super::status::Counters;
 use crate::error::{Error, Result};
 use crate::id::{Actor, RunId, StepKey};
 use crate::ports::Recovered;
-use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
+use crate::sequencer::{
+    Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, Token, recover,
+};
 
 /// Runs that are taken up in one commit.
 const PAGE: usize = 256;
@@ -67,7 +69,7 @@ impl Driver {
             let mut live = lock(&self.inner.live);
             if matches!(live.phase, Phase::Stopped) {
                 drop(live);
-                self.refuse_all(std::mem::take(&mut owed.failed));
+                refuse_all(std::mem::take(&mut owed.failed));
                 return true;
             }
             live.phase = Phase::Down(Arc::clone(cause));
@@ -75,11 +77,11 @@ impl Driver {
         self.inner.turned.notify_waiters();
         let error = || Error::new(cause.kind(), cause.message());
         for list in [&mut owed.failed.pending, &mut owed.behind] {
-            let (attempts, hosts) = std::mem::take(list)
+            let (attempts, hosts): (_, Vec<Pending>) = std::mem::take(list)
                 .into_iter()
                 .partition(|p| matches!(p.command.request, Request::Attempt(..)));
             *list = attempts;
-            for pending in Vec::<Pending>::from(hosts) {
+            for pending in hosts {
                 pending.refuse(|| match cause.detail() {
                     Some(detail) => error().with_detail(detail.clone()),
                     None => error(),
@@ -239,17 +241,18 @@ impl Inner {
 
 /// The same command under the epoch that adopted its attempt.
 fn retoken(command: &Arc<Command>, epoch: u64) -> Arc<Command> {
-    match &command.request {
-        Request::Attempt(token, request) => {
-            let mut token = token.clone();
-            token.epoch = epoch;
-            Arc::new(Command {
-                request: Request::Attempt(token, request.clone()),
-                ..Command::clone(command)
-            })
-        }
-        _ => Arc::clone(command),
-    }
+    let Request::Attempt(token, request) = &command.request else {
+        return Arc::clone(command);
+    };
+    let token = Token {
+        epoch,
+        ..token.clone()
+    };
+    let request = Request::Attempt(token, request.clone());
+    Arc::new(Command {
+        request,
+        ..Command::clone(command)
+    })
 }
 
 /// A scribe that writes nothing: stands in until the log was read.

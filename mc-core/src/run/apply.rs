@@ -120,7 +120,64 @@ impl Run {
 
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
         match event.kind {
-            EventKind::RunCreated(_) => Err(event.refuse("created_twice")),
+            EventKind::RunStarted(_)
+            | EventKind::RunPaused(_)
+            | EventKind::RunResumed(_)
+            | EventKind::RunCompleted(_)
+            | EventKind::RunFailed(_)
+            | EventKind::RunAborted(_)
+            | EventKind::RunSealed(_)
+            | EventKind::SignalReceived(_) => self.apply_own(event),
+            EventKind::BudgetReconciled(facts) => apply_call::reconciled(self, facts, event),
+            EventKind::BudgetLimitSet(_) | EventKind::BudgetBreached(_) => Ok(()),
+            EventKind::StepDispatched(_)
+            | EventKind::StepExpanded(_)
+            | EventKind::StepCompleted(_)
+            | EventKind::AttemptFailed(_)
+            | EventKind::AttemptAbandoned(_)
+            | EventKind::AttemptInterrupted(_)
+            | EventKind::AttemptAdopted(_)
+            | EventKind::AttemptEnded(_)
+            | EventKind::StepSuspended(_)
+            | EventKind::StepBlocked(_)
+            | EventKind::StepUnblocked(_)
+            | EventKind::StepFailed(_)
+            | EventKind::StepSkipped(_)
+            | EventKind::StepCancelled(_)
+            | EventKind::DecisionRecorded(_)
+            | EventKind::SideEffectRecorded(_) => apply_step::apply(self, event),
+            EventKind::ResultLate(_)
+            | EventKind::ModelCallReserved(_)
+            | EventKind::ModelCallSettled(_)
+            | EventKind::ModelCallThrottled(_)
+            | EventKind::ModelCallReleased(_)
+            | EventKind::ModelCallDoubted(_)
+            | EventKind::ModelCallDenied(_)
+            | EventKind::ToolCallDispatched(_)
+            | EventKind::ToolCallCompleted(_)
+            | EventKind::ToolCallFailed(_)
+            | EventKind::OnceRecorded(_)
+            | EventKind::JournalDiverged(_)
+            | EventKind::GuardrailJudged(_) => apply_call::apply(self, event),
+            EventKind::RunCreated(_)
+            | EventKind::WorkspaceCreated(_)
+            | EventKind::EpochStarted(_)
+            | EventKind::ClockJumped(_)
+            | EventKind::WorkflowPublished(_)
+            | EventKind::WorkflowActivated(_)
+            | EventKind::PricesLoaded(_)
+            | EventKind::CircuitOpened(_)
+            | EventKind::CircuitHalfOpened(_)
+            | EventKind::CircuitClosed(_) => Err(event.refuse("not_a_run_event")),
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`apply_kind` sends only these kinds here"
+    )]
+    fn apply_own(&mut self, event: &RunEvent<'_>) -> Result<()> {
+        match event.kind {
             EventKind::RunStarted(_) => self.turn(RunTrigger::Start, event),
             EventKind::RunPaused(facts) => {
                 self.turn(RunTrigger::Pause, event)?;
@@ -156,46 +213,7 @@ impl Run {
                 self.signals.push((facts.signal.clone(), event.part(0)));
                 Ok(())
             }
-            EventKind::BudgetReconciled(facts) => apply_call::reconciled(self, facts, event),
-            EventKind::BudgetLimitSet(_) | EventKind::BudgetBreached(_) => Ok(()),
-            EventKind::StepDispatched(_)
-            | EventKind::StepExpanded(_)
-            | EventKind::StepCompleted(_)
-            | EventKind::AttemptFailed(_)
-            | EventKind::AttemptAbandoned(_)
-            | EventKind::AttemptInterrupted(_)
-            | EventKind::AttemptAdopted(_)
-            | EventKind::AttemptEnded(_)
-            | EventKind::StepSuspended(_)
-            | EventKind::StepBlocked(_)
-            | EventKind::StepUnblocked(_)
-            | EventKind::StepFailed(_)
-            | EventKind::StepSkipped(_)
-            | EventKind::StepCancelled(_)
-            | EventKind::DecisionRecorded(_)
-            | EventKind::SideEffectRecorded(_) => apply_step::apply(self, event),
-            EventKind::ResultLate(_)
-            | EventKind::ModelCallReserved(_)
-            | EventKind::ModelCallSettled(_)
-            | EventKind::ModelCallThrottled(_)
-            | EventKind::ModelCallReleased(_)
-            | EventKind::ModelCallDoubted(_)
-            | EventKind::ModelCallDenied(_)
-            | EventKind::ToolCallDispatched(_)
-            | EventKind::ToolCallCompleted(_)
-            | EventKind::ToolCallFailed(_)
-            | EventKind::OnceRecorded(_)
-            | EventKind::JournalDiverged(_)
-            | EventKind::GuardrailJudged(_) => apply_call::apply(self, event),
-            EventKind::WorkspaceCreated(_)
-            | EventKind::EpochStarted(_)
-            | EventKind::ClockJumped(_)
-            | EventKind::WorkflowPublished(_)
-            | EventKind::WorkflowActivated(_)
-            | EventKind::PricesLoaded(_)
-            | EventKind::CircuitOpened(_)
-            | EventKind::CircuitHalfOpened(_)
-            | EventKind::CircuitClosed(_) => Err(event.refuse("not_a_run_event")),
+            _ => Err(event.refuse("not_of_the_run_itself")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! How events of calls, and of money in doubt, change their run.
 
 use super::apply::RunEvent;
+use super::apply_step::handler_ended;
 use super::ids::HoldKey;
 use super::state::{Call, CallKind, CallState, Refused, Run};
 use crate::budget::{Amount, Hold, HoldState, LedgerFault};
@@ -12,8 +13,12 @@ use crate::event::call::{
     OnceRecorded, ToolCallDispatched,
 };
 use crate::event::step::ResultLate;
-use crate::id::StepKey;
+use crate::id::{Digest, StepKey};
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`apply` sends only these kinds here"
+)]
 pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::ModelCallReserved(facts) => reserved(run, facts, event),
@@ -22,9 +27,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
         EventKind::ModelCallReleased(facts) => {
             release(
                 run,
-                &facts.step,
-                facts.attempt,
-                facts.ordinal,
+                (&facts.step, facts.attempt, facts.ordinal),
                 facts.released,
                 event,
             )?;
@@ -149,9 +152,14 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
     if held != facts.held || released != facts.released {
         return Err(event.refuse("held"));
     }
-    let state = CallState::Answered {
-        seq: event.seq,
-        answer: facts.answer,
+    // A call that was billed and gave nothing is no answer to give again.
+    let state = if facts.answer == Digest::ZERO {
+        CallState::Failed
+    } else {
+        CallState::Answered {
+            seq: event.seq,
+            answer: facts.answer,
+        }
     };
     answer(run, &facts.step, facts.ordinal, state);
     Ok(())
@@ -160,9 +168,7 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
 fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) -> Result<()> {
     release(
         run,
-        &facts.step,
-        facts.attempt,
-        facts.ordinal,
+        (&facts.step, facts.attempt, facts.ordinal),
         facts.released,
         event,
     )?;
@@ -187,9 +193,7 @@ fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) ->
 /// A call is over and nothing was billed.
 fn release(
     run: &mut Run,
-    step: &StepKey,
-    attempt: u32,
-    ordinal: u32,
+    (step, attempt, ordinal): (&StepKey, u32, u32),
     released: Amount,
     event: &RunEvent<'_>,
 ) -> Result<()> {
@@ -223,12 +227,10 @@ fn doubted(run: &mut Run, facts: &ModelCallDoubted, event: &RunEvent<'_>) -> Res
     if let Some(hold) = run.holds.get_mut(&key) {
         amount = hold.doubt_split().map_err(&fault)?.to_doubt;
     } else if let Some(hold) = run.holds.get_mut(&escrow)
-        && let Some(drawn) = hold.draws().get(&facts.ordinal).copied()
+        && hold.draws().contains_key(&facts.ordinal)
     {
-        hold.settle(facts.ordinal, drawn).map_err(&fault)?;
-        let mut doubt = Hold::open(hold.path().clone(), drawn).map_err(&fault)?;
-        doubt.draw(facts.ordinal, drawn).map_err(&fault)?;
-        amount = doubt.doubt_split().map_err(&fault)?.to_doubt;
+        let doubt = hold.split_doubt(facts.ordinal).map_err(&fault)?;
+        amount = *doubt.amount();
         run.holds.insert(key.clone(), doubt);
     }
     if amount != facts.doubted {
@@ -276,27 +278,26 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
 /// From here on the journal of earlier attempts does not apply.
 fn diverged(run: &mut Run, facts: &JournalDiverged) {
     if let Some(step) = run.steps.get_mut(&facts.step) {
-        step.calls.retain(|ordinal, _| *ordinal < facts.ordinal);
+        let out = CallState::Open {
+            attempt: facts.attempt,
+        };
+        // Calls that this attempt has out at the same time are its own.
+        step.calls
+            .retain(|ordinal, call| *ordinal < facts.ordinal || call.state == out);
     }
 }
 
 fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
-    match facts.ordinal {
-        Some(ordinal) => settle_doubt(
-            run,
-            (&facts.step, facts.attempt, Some(ordinal)),
-            facts.held,
-            facts.actual,
-            event,
-        ),
-        // The attempt itself has ended: it is no longer out.
-        None => {
-            if let Some(step) = run.steps.get_mut(&facts.step) {
-                step.abandoned.remove(&facts.attempt);
-            }
-            Ok(())
-        }
+    if facts.ordinal.is_some() {
+        let place = (&facts.step, facts.attempt, facts.ordinal);
+        return settle_doubt(run, place, (facts.held, facts.actual), event);
     }
+    // The attempt itself has ended: it is no longer out.
+    if let Some(step) = run.steps.get_mut(&facts.step) {
+        step.abandoned.remove(&facts.attempt);
+        handler_ended(step);
+    }
+    Ok(())
 }
 
 pub(super) fn reconciled(
@@ -305,14 +306,13 @@ pub(super) fn reconciled(
     event: &RunEvent<'_>,
 ) -> Result<()> {
     let place = (&facts.step, facts.attempt, facts.ordinal);
-    settle_doubt(run, place, facts.held, facts.actual, event)
+    settle_doubt(run, place, (facts.held, facts.actual), event)
 }
 
 fn settle_doubt(
     run: &mut Run,
     (step, attempt, ordinal): (&StepKey, u32, Option<u32>),
-    held: Amount,
-    actual: Amount,
+    (doubted, billed): (Amount, Amount),
     event: &RunEvent<'_>,
 ) -> Result<()> {
     let fault = ledger(event);
@@ -323,14 +323,14 @@ fn settle_doubt(
     };
     let Some(hold) = run.holds.get_mut(&key) else {
         // A late answer to a call that held nothing, or whose doubt was settled before.
-        return if held.is_zero() {
+        return if doubted.is_zero() {
             Ok(())
         } else {
             Err(event.refuse("no_such_doubt"))
         };
     };
-    let settlement = hold.reconcile(actual).map_err(&fault)?;
-    if settlement.held != held || !matches!(hold.state(), HoldState::Reconciled) {
+    let ended = hold.reconcile(billed).map_err(&fault)?;
+    if ended.held != doubted || !matches!(hold.state(), HoldState::Reconciled) {
         return Err(event.refuse("held"));
     }
     run.holds.remove(&key);

@@ -14,6 +14,10 @@ use crate::event::step::{
 use crate::event::{BlockReason, EventKind};
 use crate::id::{StepKey, StepName};
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`apply` sends only these kinds here"
+)]
 pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::StepDispatched(facts) => dispatched(run, facts, event),
@@ -49,6 +53,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     step.input = Some(event.part(0));
     step.first_at = step.first_at.or(Some(event.ts));
     step.wake_at = None;
+    step.retry_from = None;
     if !facts.hold.is_zero() {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
         let hold = Hold::open(path, facts.hold).map_err(|e| event.refuse("hold").with_source(e))?;
@@ -97,12 +102,13 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
     step.live = None;
     step.abandoned.insert(facts.attempt);
     step.wake_at = facts.retry_at;
-    step.code = match facts.reason {
+    step.retry_from = facts.retry_from;
+    let code = match facts.reason {
         AbandonReason::Timeout => "timeout",
         AbandonReason::NoProgress => "no_progress",
         AbandonReason::Budget => "budget_exceeded",
-    }
-    .to_owned();
+    };
+    code.clone_into(&mut step.code);
     Ok(())
 }
 
@@ -123,7 +129,7 @@ fn interrupted(run: &mut Run, facts: &AttemptInterrupted, event: &RunEvent<'_>) 
     }
     let step = leave_running(run, &facts.step, event)?;
     step.live = None;
-    step.code = "interrupted".to_owned();
+    "interrupted".clone_into(&mut step.code);
     // The agent did not fail: the attempt does not count against its retries.
     step.forgiven += 1;
     Ok(())
@@ -169,9 +175,18 @@ fn ended(run: &mut Run, facts: &AttemptEnded, event: &RunEvent<'_>) -> Result<()
         .get_mut(&facts.step)
         .ok_or_else(|| event.refuse("step"))?;
     if step.abandoned.remove(&facts.attempt) {
+        handler_ended(step);
         Ok(())
     } else {
         Err(event.refuse("attempt"))
+    }
+}
+
+/// A retry that waited for the handlers before it need not wait out their grace.
+pub(super) fn handler_ended(step: &mut Step) {
+    if let (true, Some(from), Some(at)) = (step.abandoned.is_empty(), step.retry_from, step.wake_at)
+    {
+        step.wake_at = Some(at.min(from));
     }
 }
 
@@ -186,10 +201,7 @@ fn suspended(run: &mut Run, facts: &StepSuspended, event: &RunEvent<'_>) -> Resu
     step.live = None;
     step.wake_at = wake_at;
     if trigger == StepTrigger::Block {
-        step.block = Some(Block {
-            reason: BlockReason::Signal,
-            code: String::new(),
-        });
+        step.block = Some(Block::new(BlockReason::Signal, String::new()));
     }
     // An attempt that waits of its own will has not failed: it does not count against the retries.
     step.forgiven = step.attempt;
@@ -211,8 +223,8 @@ fn blocked(run: &mut Run, facts: &StepBlocked, event: &RunEvent<'_>) -> Result<(
         step.live = None;
     }
     step.block = Some(Block {
-        reason: facts.reason,
-        code: facts.code.clone(),
+        failing: facts.failing.clone(),
+        ..Block::new(facts.reason, facts.code.clone())
     });
     Ok(())
 }
@@ -299,6 +311,7 @@ fn cancelled(run: &mut Run, facts: &StepCancelled, event: &RunEvent<'_>) -> Resu
 fn end_step(step: &mut Step) {
     step.live = None;
     step.wake_at = None;
+    step.retry_from = None;
     step.suspension = None;
     step.calls.clear();
 }

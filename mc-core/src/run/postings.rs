@@ -39,113 +39,39 @@ const fn is_own(id: &AccountId) -> bool {
 
 /// The movements of an event, given its run as it was before.
 pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
-    let mut postings = Vec::new();
-    let mut add = |path: Option<Path>, amount: Amount, movement: fn(Amount) -> Movement| {
-        if let (Some(path), false) = (path, amount.is_zero()) {
-            postings.push(Posting {
-                path,
-                movement: movement(amount),
-            });
-        }
-    };
-    let escrow = |step: &StepKey, attempt| escrow_path(run, step, attempt);
-    let call = |step: &StepKey, attempt, ordinal| call_path(run, step, attempt, ordinal);
     match kind {
         EventKind::StepDispatched(f) => {
-            add(Some(run.path(&f.step, &f.agent)), f.hold, Movement::Reserve);
+            one(Some(run.path(&f.step, &f.agent)), f.hold, Movement::Reserve)
         }
-        EventKind::StepCompleted(f) => {
-            add(escrow(&f.step, f.attempt), f.released, Movement::Release);
-        }
-        EventKind::AttemptFailed(f) => {
-            add(escrow(&f.step, f.attempt), f.released, Movement::Release);
-        }
-        EventKind::AttemptAbandoned(f) => {
-            add(escrow(&f.step, f.attempt), f.released, Movement::Release);
-        }
-        EventKind::StepSuspended(f) => {
-            add(escrow(&f.step, f.attempt), f.released, Movement::Release);
-        }
+        EventKind::StepCompleted(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::AttemptFailed(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::AttemptAbandoned(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::StepSuspended(f) => escrow(run, &f.step, f.attempt, f.released),
         EventKind::StepCancelled(f) => {
             let attempt = run.step(&f.step).map_or(0, |step| step.attempt);
-            add(escrow(&f.step, attempt), f.released, Movement::Release);
+            escrow(run, &f.step, attempt, f.released)
         }
-        EventKind::AttemptInterrupted(f) => {
-            add(escrow(&f.step, f.attempt), f.doubted, Movement::Doubt);
-        }
-        EventKind::ModelCallReserved(f) => {
-            let (agent, amount) = match &f.agent {
-                Some(agent) => (Some(agent.clone()), f.amount),
-                None => (agent_of(run, &f.step), f.extended),
-            };
-            add(
-                agent.map(|agent| run.path(&f.step, &agent)),
-                amount,
-                Movement::Reserve,
-            );
-        }
-        EventKind::ModelCallSettled(f) => {
-            let path = settle_path(run, &f.step, f.attempt, f.ordinal);
-            if !(f.held.is_zero() && f.actual.is_zero()) {
-                let movement = Movement::Settle {
-                    held: f.held,
-                    actual: f.actual,
-                };
-                postings.extend(path.clone().map(|path| Posting { path, movement }));
-            }
-            if !f.released.is_zero() {
-                let movement = Movement::Release(f.released);
-                postings.extend(path.map(|path| Posting { path, movement }));
-            }
-        }
-        EventKind::ModelCallThrottled(f) => {
-            add(
-                call(&f.step, f.attempt, f.ordinal),
-                f.released,
-                Movement::Release,
-            );
-        }
-        EventKind::ModelCallReleased(f) => {
-            add(
-                call(&f.step, f.attempt, f.ordinal),
-                f.released,
-                Movement::Release,
-            );
-        }
-        EventKind::ModelCallDoubted(f) => {
-            add(
-                call(&f.step, f.attempt, f.ordinal),
-                f.doubted,
-                Movement::Doubt,
-            );
-        }
-        EventKind::ResultLate(f) => {
-            let movement = Movement::SettleDoubt {
-                held: f.held,
-                actual: f.actual,
-            };
-            let path = late_path(run, &f.step, f.attempt, f.ordinal);
-            if !(f.held.is_zero() && f.actual.is_zero()) {
-                postings.extend(path.map(|path| Posting { path, movement }));
-            }
-        }
-        EventKind::BudgetReconciled(f) => {
-            let movement = Movement::SettleDoubt {
-                held: f.held,
-                actual: f.actual,
-            };
-            let path = late_path(run, &f.step, f.attempt, f.ordinal);
-            postings.extend(path.map(|path| Posting { path, movement }));
-        }
+        EventKind::AttemptInterrupted(f) => one(
+            escrow_path(run, &f.step, f.attempt),
+            f.doubted,
+            Movement::Doubt,
+        ),
+        EventKind::ModelCallReserved(_)
+        | EventKind::ModelCallSettled(_)
+        | EventKind::ModelCallThrottled(_)
+        | EventKind::ModelCallReleased(_)
+        | EventKind::ModelCallDoubted(_)
+        | EventKind::ResultLate(_)
+        | EventKind::BudgetReconciled(_) => of_call(run, kind),
         EventKind::BudgetLimitSet(f) => {
             let movement = Movement::SetLimit {
                 limit: f.limit,
                 on_exceed: f.on_exceed,
             };
-            postings.push(Posting {
+            vec![Posting {
                 path: [f.account.clone()].into_iter().collect(),
                 movement,
-            });
+            }]
         }
         EventKind::WorkspaceCreated(_)
         | EventKind::EpochStarted(_)
@@ -181,9 +107,96 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
         | EventKind::OnceRecorded(_)
         | EventKind::JournalDiverged(_)
         | EventKind::GuardrailJudged(_)
-        | EventKind::BudgetBreached(_) => {}
+        | EventKind::BudgetBreached(_) => Vec::new(),
     }
-    postings
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`of` sends only these kinds here"
+)]
+fn of_call(run: &Run, kind: &EventKind) -> Vec<Posting> {
+    match kind {
+        EventKind::ModelCallReserved(f) => {
+            let (agent, amount) = match &f.agent {
+                Some(agent) => (Some(agent.clone()), f.amount),
+                None => (agent_of(run, &f.step), f.extended),
+            };
+            one(
+                agent.map(|agent| run.path(&f.step, &agent)),
+                amount,
+                Movement::Reserve,
+            )
+        }
+        EventKind::ModelCallSettled(f) => {
+            let path = settle_path(run, &f.step, f.attempt, f.ordinal);
+            let movement = Movement::Settle {
+                held: f.held,
+                actual: f.actual,
+            };
+            let mut postings = moved(path.clone(), f.held, f.actual, movement);
+            postings.extend(one(path, f.released, Movement::Release));
+            postings
+        }
+        EventKind::ModelCallThrottled(f) => one(
+            call_path(run, &f.step, f.attempt, f.ordinal),
+            f.released,
+            Movement::Release,
+        ),
+        EventKind::ModelCallReleased(f) => one(
+            call_path(run, &f.step, f.attempt, f.ordinal),
+            f.released,
+            Movement::Release,
+        ),
+        EventKind::ModelCallDoubted(f) => one(
+            call_path(run, &f.step, f.attempt, f.ordinal),
+            f.doubted,
+            Movement::Doubt,
+        ),
+        EventKind::ResultLate(f) => {
+            let movement = Movement::SettleDoubt {
+                held: f.held,
+                actual: f.actual,
+            };
+            moved(
+                late_path(run, &f.step, f.attempt, f.ordinal),
+                f.held,
+                f.actual,
+                movement,
+            )
+        }
+        EventKind::BudgetReconciled(f) => {
+            let movement = Movement::SettleDoubt {
+                held: f.held,
+                actual: f.actual,
+            };
+            moved(
+                late_path(run, &f.step, f.attempt, f.ordinal),
+                f.held,
+                f.actual,
+                movement,
+            )
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// One movement of an amount, if there is one to move.
+fn one(path: Option<Path>, amount: Amount, movement: fn(Amount) -> Movement) -> Vec<Posting> {
+    moved(path, amount, Amount::ZERO, movement(amount))
+}
+
+fn moved(path: Option<Path>, held: Amount, actual: Amount, movement: Movement) -> Vec<Posting> {
+    let nothing = held.is_zero() && actual.is_zero();
+    path.filter(|_| !nothing)
+        .map(|path| Posting { path, movement })
+        .into_iter()
+        .collect()
+}
+
+/// What the end of an attempt gives back.
+fn escrow(run: &Run, step: &StepKey, attempt: u32, released: Amount) -> Vec<Posting> {
+    one(escrow_path(run, step, attempt), released, Movement::Release)
 }
 
 fn agent_of(run: &Run, step: &StepKey) -> Option<AgentName> {

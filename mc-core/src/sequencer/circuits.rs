@@ -54,6 +54,10 @@ impl Circuits {
     }
 
     /// Folds an event.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only calls and breakers move this state"
+    )]
     pub fn follow(
         &mut self,
         kind: &EventKind,
@@ -93,6 +97,10 @@ impl Circuits {
 }
 
 /// What a call's event tells the breaker of its model.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only calls tell a breaker something"
+)]
 fn trigger(kind: &EventKind) -> Option<(&ModelId, Trigger)> {
     match kind {
         EventKind::ModelCallReserved(f) => Some((&f.model, Trigger::Sent)),

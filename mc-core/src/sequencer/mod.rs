@@ -7,15 +7,18 @@
 
 mod batch;
 mod circuits;
+mod close;
 mod command;
 mod core;
 pub mod decide;
 mod decision;
+mod forward;
 mod place;
 mod recovery;
 mod resident;
 mod scribe;
 mod token;
+mod waiting;
 mod workspace;
 
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};

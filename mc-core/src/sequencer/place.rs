@@ -75,6 +75,10 @@ impl Sequencer {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds leave the shared state alone"
+    )]
     fn apply_shared(&mut self, event: &NewEvent, seq: u64) -> Result<u64> {
         match &event.kind {
             EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
@@ -90,14 +94,10 @@ impl Sequencer {
             EventKind::PricesLoaded(facts) => {
                 self.workspace.shared.price_version = Some(facts.price_version);
             }
-            EventKind::CircuitOpened(facts) => {
-                drop(self.circuits_changed.insert(facts.model.clone()))
-            }
-            EventKind::CircuitHalfOpened(facts) => {
-                self.circuits_changed.insert(facts.model.clone());
-            }
-            EventKind::CircuitClosed(facts) => {
-                drop(self.circuits_changed.insert(facts.model.clone()))
+            EventKind::CircuitOpened(CircuitOpened { model, .. })
+            | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
+            | EventKind::CircuitClosed(CircuitClosed { model }) => {
+                self.circuits_changed.insert(model.clone());
             }
             _ => {}
         }
@@ -198,6 +198,7 @@ impl Sequencer {
         }
         self.note_step(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
+        self.note_call(run_id, &event.kind);
         Ok(run_seq)
     }
 
@@ -218,6 +219,22 @@ impl Sequencer {
         if !ended_itself {
             self.batch.effects.push(Effect::Cancel(token.clone()));
         }
+    }
+
+    /// The end of a call changes what others of its step and its model wait for.
+    fn note_call(&mut self, run_id: RunId, kind: &EventKind) {
+        let (step, model) = match kind {
+            EventKind::ModelCallSettled(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallThrottled(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallReleased(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallDoubted(facts) => (&facts.step, &facts.model),
+            _ => return,
+        };
+        // A probe that was given back is another's.
+        if self.circuit_slots.contains_key(model) {
+            self.circuits_changed.insert(model.clone());
+        }
+        self.refresh(run_id, step);
     }
 
     /// What the workspace keeps of the state of steps.
@@ -241,12 +258,16 @@ impl Sequencer {
         }
         if let Some(agent) = &step.agent {
             let all = self.workspace.abandoned.entry(agent.clone()).or_default();
+            let before = all.len();
             all.retain(|(run, step_key, _)| *run != run_id || step_key != key);
             all.extend(
                 step.abandoned
                     .iter()
                     .map(|attempt| (run_id, key.clone(), *attempt)),
             );
+            if all.len() < before {
+                self.handlers_ended.insert(agent.clone());
+            }
         }
         if let EventKind::StepDispatched(facts) = kind {
             self.set_deadline(run_id, facts);

@@ -100,6 +100,10 @@ impl Scribe {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only the seal is completed here"
+    )]
     fn event(&mut self, placed: Placed, epoch: u64, batch: &mut Batch) -> Result<()> {
         let prev = match placed.run_id {
             RunId::ZERO => self.zero.0,

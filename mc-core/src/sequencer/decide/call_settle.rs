@@ -25,7 +25,7 @@ use crate::usage::Usage;
 
 /// What a call cost.
 #[derive(Clone, Debug)]
-pub struct Charge {
+pub struct Billed {
     /// What is spent.
     pub actual: Amount,
     /// What it used.
@@ -45,10 +45,10 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     let run = &resident.run;
     let (call, model) = open_call(step.calls.get(&answer.ordinal), token, answer.ordinal)?;
     let hold = Holding::of(run, token, answer.ordinal);
-    let charge = charge_of(view, model, answer, hold.drawn)?;
-    let mut events = vec![settled(view, token, answer, model, &hold, &charge)];
+    let cost = price_of(view, model, answer, hold.drawn)?;
+    let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
-    let breached = breaches(view, resident, &hold, &charge);
+    let breached = breaches(view, resident, &hold, &cost);
     let over = breached
         .first()
         .map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
@@ -61,10 +61,8 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         events.extend(halt(
             view,
             resident,
-            token,
-            answer.ordinal,
-            &account,
-            on_exceed,
+            (token, answer.ordinal),
+            (&account, on_exceed),
         ));
     } else if same >= 3 && run.workflow().is_some() {
         events.extend(no_progress(view, resident, token, answer));
@@ -140,7 +138,7 @@ impl Holding {
         let Some(mut hold) = self.hold.clone() else {
             return (Amount::ZERO, Amount::ZERO);
         };
-        let held = hold
+        let taken = hold
             .settle(ordinal, actual)
             .map(|s| s.held)
             .unwrap_or_default();
@@ -148,7 +146,7 @@ impl Holding {
             Own::Yes => hold.close().unwrap_or_default(),
             Own::No => Amount::ZERO,
         };
-        (held, released)
+        (taken, released)
     }
 
     /// What a hold of its own gives back when nothing was billed.
@@ -164,15 +162,15 @@ impl Holding {
 ///
 /// # Errors
 /// `InvalidInput` for usage that has no price.
-pub fn charge_of(
+pub fn price_of(
     view: &View<'_>,
     model: &ModelId,
     answer: &SettleCall,
     drawn: Amount,
-) -> Result<Charge> {
+) -> Result<Billed> {
     let Some(usage) = answer.usage else {
         let usage = Usage::default();
-        return Ok(Charge {
+        return Ok(Billed {
             actual: drawn,
             usage,
             flags: vec!["usage_missing".to_owned()],
@@ -184,13 +182,13 @@ pub fn charge_of(
         missing: Missing::Dearest,
         ..Terms::default()
     };
-    let charged = Charged {
+    let call = Charged {
         request: model,
         response: answer.model.as_ref(),
         usage: &usage,
         terms,
     };
-    let cost = charge(&settings.prices, &settings.unknown_models, &charged).map_err(|fault| {
+    let cost = charge(&settings.prices, &settings.unknown_models, &call).map_err(|fault| {
         Error::invalid("usage", "this usage cannot be priced").with_source(fault)
     })?;
     let actual = Amount {
@@ -207,7 +205,7 @@ pub fn charge_of(
     if !actual.fits_in(&drawn) && !drawn.is_zero() {
         flags.push("overrun".to_owned());
     }
-    Ok(Charge {
+    Ok(Billed {
         actual,
         usage,
         flags,
@@ -220,26 +218,24 @@ fn digest(answer: &SettleCall) -> Digest {
 
 fn settled(
     view: &View<'_>,
-    token: &Token,
+    (token, model): (&Token, &ModelId),
     answer: &SettleCall,
-    model: &ModelId,
-    hold: &Holding,
-    charge: &Charge,
+    (source, billed): (&Holding, &Billed),
 ) -> NewEvent {
-    let (held, released) = hold.settle(answer.ordinal, charge.actual);
+    let (out, released) = source.settle(answer.ordinal, billed.actual);
     let facts = ModelCallSettled {
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: answer.ordinal,
         model: answer.model.clone().unwrap_or_else(|| model.clone()),
         answer: digest(answer),
-        usage: charge.usage,
-        held,
-        actual: charge.actual,
+        usage: billed.usage,
+        held: out,
+        actual: billed.actual,
         released,
         price_version: view.workspace.settings.prices.version(),
         latency_ms: answer.latency_ms,
-        flags: charge.flags.clone(),
+        flags: billed.flags.clone(),
     };
     let mut event = NewEvent::new(token.run_id, facts).with(NewPart::json(&answer.answer));
     event
@@ -306,6 +302,7 @@ fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<Ne
         attempt: token.attempt,
         reason,
         retry_at: None,
+        retry_from: None,
         released,
     };
     events.push(NewEvent::new(run.run_id, facts));
@@ -328,23 +325,23 @@ fn breaches(
     view: &View<'_>,
     resident: &Resident,
     hold: &Holding,
-    charge: &Charge,
+    billed: &Billed,
 ) -> Vec<(AccountId, OnExceed, Amount)> {
-    if charge.actual.fits_in(&hold.drawn) {
+    if billed.actual.fits_in(&hold.drawn) {
         return Vec::new();
     }
-    let Some(held) = &hold.hold else {
+    let Some(open) = &hold.hold else {
         return Vec::new();
     };
     let books = view.books(resident);
     let empty = Account::default();
     let mut over = Vec::new();
-    for id in held.path() {
+    for id in open.path() {
         let account = books.account(id).unwrap_or(&empty);
-        let held = charge.actual.min(&hold.drawn);
+        let taken = billed.actual.min(&hold.drawn);
         let after = account.after(&Movement::Settle {
-            held,
-            actual: charge.actual,
+            held: taken,
+            actual: billed.actual,
         });
         if let Ok(after) = after
             && after.is_breached()
@@ -373,19 +370,17 @@ fn breaches(
 fn halt(
     view: &View<'_>,
     resident: &Resident,
-    token: &Token,
-    settled: u32,
-    account: &AccountId,
-    on_exceed: OnExceed,
+    (token, settled): (&Token, u32),
+    (account, on_exceed): (&AccountId, OnExceed),
 ) -> Vec<NewEvent> {
     let run = &resident.run;
     if on_exceed == OnExceed::Abort || run.created.policy.unattended {
-        let mut after = resident.clone();
-        after.run = Arc::new(after_settling(run, token, settled));
+        let mut stopped = resident.clone();
+        stopped.run = Arc::new(after_settling(run, token, settled));
         let reason = AbortReason::Budget {
             account: account.clone(),
         };
-        return abort::all(view, &after, reason, None);
+        return abort::all(view, &stopped, reason, None);
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(
@@ -406,13 +401,11 @@ fn halt(
 fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<Decision> {
     let run = late::known(view, token)?;
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
-    let hold = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
-    let held = hold.map(|hold| *hold.amount()).unwrap_or_default();
-    let model = answer.model.clone();
-    let actual = match (&model, hold) {
-        (_, None) => Amount::ZERO,
-        (Some(model), Some(_)) => charge_of(view, model, answer, held)?.actual,
-        (None, Some(_)) => held,
+    let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
+    let held = doubt.map(|one| *one.amount()).unwrap_or_default();
+    let actual = match doubt {
+        None => Amount::ZERO,
+        Some(_) => price_of(view, &answer.asked, answer, held)?.actual,
     };
     let facts = ResultLate {
         step: token.step.clone(),

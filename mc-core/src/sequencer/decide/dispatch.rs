@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::refusal::{self, Asker};
-use super::{View, is_waiting};
+use super::{View, advance, is_waiting};
 use crate::budget::{Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
-use crate::event::step::{StepBlocked, StepDispatched, StepFailed};
+use crate::event::step::{StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::policy::RiskTier;
@@ -21,7 +21,7 @@ use crate::run::Run;
 use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPart, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
-use crate::sequencer::workspace::{Dispatch, ResidentBooks};
+use crate::sequencer::workspace::Dispatch;
 use crate::workflow::{Scope, Step, chain};
 
 /// One step, or one item of a `for_each`, that is to go out.
@@ -77,7 +77,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
-        let code = "abandoned_handlers";
+        let code = super::agents::ABANDONED_HANDLERS;
         return Ok(blocked(
             view,
             candidate,
@@ -93,16 +93,10 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         item,
     };
     match chain::bind_input(candidate.step, &scope) {
-        Ok(input) => admit(view, candidate, input),
+        Ok(input) => Ok(admit(view, candidate, input)),
         Err(fault) => {
-            let facts = StepFailed {
-                step: candidate.key.clone(),
-                code: "binding".to_owned(),
-                tolerated: false,
-            };
-            let message = NewPart::text(&fault.to_string());
-            let event = NewEvent::new(candidate.run().run_id, facts).with(message);
-            Ok(Dispatched::Decided(Decision::events(vec![event])))
+            let key = candidate.key.clone();
+            Ok(advance::fail(resident, key, "binding", &fault.to_string()))
         }
     }
 }
@@ -160,21 +154,22 @@ fn started(run: &Run) -> Vec<NewEvent> {
     }
 }
 
-fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dispatched> {
+fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
     let run = candidate.run();
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
-        Err(code) => return Ok(blocked(view, candidate, BlockReason::Guardrail, code)),
+        Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),
     };
     if hold.is_zero() {
-        return Ok(send(view, candidate, input, hold));
+        return send(view, candidate, input, hold);
     }
     let path = run.path(candidate.key, &candidate.step.agent);
     let wait = Wait::Budget {
         path: path.clone(),
         amount: hold,
+        whole: hold,
     };
-    let ticket = view.workspace.next_ticket;
+    let ticket = view.ticket();
     let waiter = Waiter {
         ticket,
         path,
@@ -185,12 +180,8 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
         resident: candidate.resident,
         key: candidate.key,
     };
-    match view
-        .workspace
-        .queue
-        .judge(&ResidentBooks(view.workspace), &waiter)
-    {
-        Verdict::Fits => Ok(send(view, candidate, input, hold)),
+    match view.judge(&waiter) {
+        Verdict::Fits => send(view, candidate, input, hold),
         Verdict::Contended {
             failing,
             only_doubt: true,
@@ -205,13 +196,13 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Result<Dis
                     Some(candidate.key),
                 ));
             }
-            Ok(Dispatched::Decided(Decision::events(events)))
+            Dispatched::Decided(Decision::events(events))
         }
-        Verdict::Contended { .. } | Verdict::Frozen { .. } => Ok(Dispatched::Queued(wait)),
+        Verdict::Contended { .. } | Verdict::Frozen { .. } => Dispatched::Queued(wait),
         Verdict::Exceeded { failing, on_exceed } => {
             let mut events = started(run);
             events.extend(refusal::exceeded(view, &asker, failing, on_exceed));
-            Ok(Dispatched::Decided(Decision::events(events)))
+            Dispatched::Decided(Decision::events(events))
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum Found<'a> {
     /// The provider refused it before.
     Throttled(&'a Call),
     /// An earlier attempt asked for something else here: from here on it runs live.
-    Diverged(NewEvent),
+    Diverged(Box<NewEvent>),
 }
 
 /// Looks a place up for a live attempt.
@@ -40,7 +40,7 @@ pub fn look_up<'a>(
             recorded: call.request,
             request: place.request,
         };
-        return Found::Diverged(NewEvent::new(token.run_id, facts));
+        return Found::Diverged(Box::new(NewEvent::new(token.run_id, facts)));
     }
     match &call.state {
         CallState::Answered { seq, .. } => Found::Answered { seq: *seq },

@@ -4,11 +4,11 @@ use super::View;
 use super::attempt_end::end_calls;
 use crate::budget::Amount;
 use crate::error::Result;
-use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{
     AttemptAdopted, AttemptEnded, AttemptInterrupted, StepBlocked, StepCancelled,
 };
+use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::{HoldKey, Run};
@@ -62,6 +62,10 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
 }
 
 /// An attempt is gone and nobody knows what it did: its whole hold is in doubt.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`end_calls` gives only doubts"
+)]
 pub fn interrupt(run: &Run, key: &StepKey, code: &str) -> Vec<NewEvent> {
     let Some(step) = run.step(key) else {
         return Vec::new();
@@ -69,7 +73,7 @@ pub fn interrupt(run: &Run, key: &StepKey, code: &str) -> Vec<NewEvent> {
     // Calls with a hold of their own go in doubt by events of their own; the escrow goes whole.
     let (calls, _) = end_calls(run, key, code);
     let own = |event: &NewEvent| match &event.kind {
-        crate::event::EventKind::ModelCallDoubted(facts) => {
+        EventKind::ModelCallDoubted(facts) => {
             run.holds
                 .contains_key(&HoldKey::call(key.clone(), step.attempt, facts.ordinal))
         }

@@ -25,15 +25,14 @@ pub fn request_digest(request: &Start) -> Digest {
 /// (an agent is not registered), `Conflict` (the key belongs to another request; or it has to be
 /// looked up again).
 pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
-    if let Some(known) = request
+    let known = request
         .key
         .as_ref()
         .map(|key| find(view, request, key))
-        .transpose()?
-    {
-        if let Some(row) = known {
-            return Ok(Decision::now(Reply::Run(row.run_id)));
-        }
+        .transpose()?;
+    if let Some(row) = known.flatten() {
+        // The run that it found may not be durable yet.
+        return Ok(Decision::durable(Vec::new(), Reply::Run(row.run_id)));
     }
     let row = version(view, request)?;
     let workflow = view.workspace.compiled.get(&row.hash);

@@ -24,7 +24,7 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
             let there = PartRef { seq, part: 0 };
             return Ok(Decision::now(Reply::Tool(ToolReply::Answered(there))));
         }
-        Found::Diverged(event) => events.push(event),
+        Found::Diverged(event) => events.push(*event),
         Found::Throttled(_) | Found::Nothing => {}
     }
     if request.risk >= RiskTier::Irreversible {

@@ -1,0 +1,231 @@
+//! Close: what a batch takes with it, and which runs stay in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
+use super::core::Sequencer;
+use super::decide::agents::ABANDONED_HANDLERS;
+use super::decision::{CallReply, Reply};
+use super::resident::Resident;
+use super::workspace::Dispatch;
+use crate::error::{Error, Result};
+use crate::event::StepStatus;
+use crate::event::run::Subject;
+use crate::id::{RunId, StepKey, StepName};
+use crate::ports::RunNeeds;
+use crate::run::{BlockReason, Step};
+use crate::time::Timestamp;
+
+impl Sequencer {
+    /// Closes the open batch; none where nothing was decided.
+    ///
+    /// # Errors
+    /// `Internal`, which cannot happen for these shapes.
+    pub fn close_batch(&mut self) -> Result<Option<(ClosedBatch, Promised)>> {
+        if self.batch.placed.is_empty() && self.batch.pending.is_empty() {
+            return Ok(None);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let shared = serde_json::to_vec(&self.workspace.shared)
+            .map_err(|e| Error::internal("the workspace cannot be written").with_source(e))?;
+        let runs = batch
+            .runs
+            .iter()
+            .filter_map(|run| Some((*run, self.closed_run(*run)?)));
+        let account = |id: &crate::budget::AccountId| {
+            self.workspace
+                .accounts
+                .get(id)
+                .map(|account| (id.clone(), account.clone()))
+        };
+        let closed = ClosedBatch {
+            workspace_id: self.workspace.workspace_id,
+            epoch: self.workspace.epoch,
+            placed: batch.placed,
+            runs: runs.collect(),
+            accounts: batch.accounts.iter().filter_map(account).collect(),
+            workflows: batch.workflows,
+            keys: batch.keys,
+            shared: shared.into(),
+            evicted: std::mem::take(&mut self.evicted),
+        };
+        let promised = Promised {
+            pending: batch.pending,
+            effects: batch.effects,
+            next_seq: self.next_seq,
+        };
+        Ok(Some((closed, promised)))
+    }
+
+    pub(super) fn closed_run(&self, run: RunId) -> Option<ClosedRun> {
+        let resident = self.workspace.runs.get(&run)?;
+        let definition = resident
+            .workflow
+            .as_ref()
+            .map(|workflow| workflow.definition());
+        let mut agents: Vec<_> = match (&resident.run.created.subject, definition) {
+            (Subject::Session { agent }, _) => vec![agent.clone()],
+            (_, Some(definition)) => definition
+                .steps()
+                .values()
+                .map(|step| step.agent.clone())
+                .collect(),
+            (_, None) => Vec::new(),
+        };
+        agents.sort_unstable();
+        agents.dedup();
+        Some(ClosedRun {
+            run: Arc::clone(&resident.run),
+            agents,
+            chain: resident.chain.0,
+            needs: self.needs(resident),
+        })
+    }
+
+    /// What a run needs from a process that opens the store.
+    pub(super) fn needs(&self, resident: &Resident) -> RunNeeds {
+        let run = &resident.run;
+        let open = !run.status.is_terminal();
+        let waits_for = |reason: BlockReason| {
+            run.steps
+                .values()
+                .any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
+        };
+        let queued = self.waiting_of.contains_key(&run.run_id);
+        let capped = |step: &Step| {
+            step.block
+                .as_ref()
+                .is_some_and(|block| block.code == ABANDONED_HANDLERS)
+        };
+        let capped = open && run.steps.values().any(capped);
+        let out = run
+            .steps
+            .values()
+            .any(|s| s.live.is_some() || !s.abandoned.is_empty());
+        let ready = open && run.paused.is_none() && self.can_move(resident);
+        let agents = if open && waits_for(BlockReason::AgentUnavailable) {
+            resident
+                .workflow
+                .iter()
+                .flat_map(|w| w.definition().steps().values())
+                .map(|s| s.agent.clone())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        RunNeeds {
+            attention: out || queued || ready || capped || (open && waits_for(BlockReason::Budget)),
+            due: run.next_wake(),
+            agents,
+        }
+    }
+
+    /// Whether something of a run could be dispatched if dispatch were on.
+    pub(super) fn can_move(&self, resident: &Resident) -> bool {
+        let run = &resident.run;
+        if self.workspace.dispatch == Dispatch::On {
+            return !resident.ready.is_empty();
+        }
+        let waits = |(key, step): (&StepKey, &Step)| {
+            step.status.0 == StepStatus::Waiting && !resident.wakes.contains_key(key)
+        };
+        let untouched = |name: &StepName| !run.steps.contains_key(&StepKey::of(name));
+        resident.open.iter().any(untouched)
+            || run.steps.iter().any(waits)
+            || !resident.ready.is_empty()
+    }
+
+    /// A batch is durable: everything up to `next_seq` is on disk.
+    pub fn committed(&mut self, next_seq: u64) {
+        self.durable = self.durable.max(next_seq);
+    }
+
+    /// Puts a run that was paged in into memory.
+    pub fn page_in(&mut self, resident: Resident) {
+        let run = resident.run.run_id;
+        for (key, step) in &resident.run.steps {
+            if let Some(agent) = &step.agent {
+                let all = self.workspace.abandoned.entry(agent.clone()).or_default();
+                all.extend(
+                    step.abandoned
+                        .iter()
+                        .map(|attempt| (run, key.clone(), *attempt)),
+                );
+            }
+            if step
+                .block
+                .as_ref()
+                .is_some_and(|b| b.reason == BlockReason::Budget)
+            {
+                self.workspace.budget_blocked.insert((run, key.clone()));
+            }
+        }
+        self.workspace.runs.entry(run).or_insert(resident);
+        self.evicted.retain(|gone| *gone != run);
+        self.note_wake(run);
+    }
+
+    /// How often runs have left memory: a row that was read before the last time may be old.
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Takes runs out of memory that only wait, where more are there than there may be; tells when
+    /// the first of them is due.
+    pub fn page_out(&mut self) -> Option<Timestamp> {
+        let most = self.workspace.settings.resident_runs;
+        let excess = self.workspace.runs.len().saturating_sub(most);
+        if excess == 0 {
+            return None;
+        }
+        let idle: Vec<RunId> = self
+            .workspace
+            .runs
+            .values()
+            .filter(|resident| self.is_idle(resident))
+            .map(|resident| resident.run.run_id)
+            .take(excess)
+            .collect();
+        let mut due = None;
+        for run in idle {
+            let gone = self.workspace.runs.remove(&run);
+            let at = gone.and_then(|resident| resident.run.next_wake());
+            due = due.into_iter().chain(at).min();
+            self.workspace.wakes.remove(&run);
+            self.evicted.push(run);
+            self.evictions += 1;
+        }
+        due
+    }
+
+    pub(super) fn is_idle(&self, resident: &Resident) -> bool {
+        let changed = self.batch.runs.contains(&resident.run.run_id);
+        resident.last_seq < self.durable && !changed && !self.needs(resident).attention
+    }
+
+    /// When something in memory has to be done by itself: wall time, and monotonic time.
+    pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        (self.workspace.next_wake(), deadline)
+    }
+
+    /// Every command whose reply is still owed, in order: to be decided again after a soft restart.
+    pub fn owed(&mut self) -> Vec<Pending> {
+        let mut owed = std::mem::take(&mut self.batch.pending);
+        for (_, (command, slot)) in std::mem::take(&mut self.slots) {
+            let again = Ok(Reply::Call(CallReply::Again));
+            owed.push(Pending {
+                command,
+                reply: Some((slot, again)),
+            });
+        }
+        for (_, slot) in std::mem::take(&mut self.circuit_slots)
+            .into_values()
+            .flatten()
+        {
+            let _ = slot.send(Ok(Reply::Call(CallReply::Again)));
+        }
+        owed
+    }
+}

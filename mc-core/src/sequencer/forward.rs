@@ -1,0 +1,278 @@
+//! Forward: everything that follows from a command, until nothing does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::command::{Request, Start};
+use super::core::{Instant, Sequencer};
+use super::decide::{self, View, dispatch::Dispatched};
+use super::decision::Wait;
+use super::resident::Resident;
+use super::workspace::{Dispatch, Waiting};
+use crate::budget::{Waiter, Wake};
+use crate::error::{Error, Result};
+use crate::id::{AgentName, RunId, StepKey};
+
+impl Sequencer {
+    /// Everything that follows from a command, until nothing does.
+    pub(super) fn follow_up(
+        &mut self,
+        request: &Request,
+        mut touched: BTreeSet<RunId>,
+    ) -> Result<()> {
+        match request {
+            Request::Start(start) => self.remember_key(start),
+            Request::AgentsAvailable(agents) => {
+                self.workspace.agents.extend(agents.iter().cloned());
+                touched.extend(self.agents_available()?);
+            }
+            Request::StartDispatch => {
+                self.workspace.dispatch = Dispatch::On;
+                touched.extend(self.workspace.runs.keys().copied());
+                self.workspace
+                    .runs
+                    .values_mut()
+                    .for_each(Resident::look_at_all);
+            }
+            Request::Drain => self.workspace.dispatch = Dispatch::Draining,
+            Request::Tick => touched.extend(self.tick()?),
+            Request::Recover(run, _) => {
+                self.workspace
+                    .runs
+                    .get_mut(run)
+                    .into_iter()
+                    .for_each(Resident::look_at_all);
+            }
+            Request::Publish(_)
+            | Request::Activate(_)
+            | Request::OpenSession(_)
+            | Request::CloseSession(_)
+            | Request::Abort(_)
+            | Request::Pause(_)
+            | Request::Resume(_)
+            | Request::Unblock(..)
+            | Request::Signal(..)
+            | Request::SetLimit(_)
+            | Request::Reconcile(_)
+            | Request::Attempt(..)
+            | Request::ClockJumped { .. } => {}
+        }
+        touched.remove(&RunId::ZERO);
+        self.settle_down(touched)
+    }
+
+    pub(super) fn remember_key(&mut self, start: &Start) {
+        let Some(key) = &start.key else { return };
+        if !self.workspace.runs.contains_key(&start.run_id) {
+            return;
+        }
+        let row = crate::ports::KeyRow {
+            workflow: start.workflow.clone(),
+            key: Arc::from(key.key.as_str()),
+            run_id: start.run_id,
+            request: decide::start::request_digest(start),
+        };
+        self.batch.keys.push(row.clone());
+        self.workspace.keys.remember(row, self.next_seq);
+    }
+
+    pub(super) fn agents_available(&mut self) -> Result<BTreeSet<RunId>> {
+        let agents = self.workspace.agents.clone();
+        let all: Vec<RunId> = self.workspace.runs.keys().copied().collect();
+        let mut touched = BTreeSet::new();
+        for run in all {
+            let Some(resident) = self.workspace.runs.get(&run) else {
+                continue;
+            };
+            let events = decide::agents::available(resident, &agents);
+            if !events.is_empty() {
+                self.commit(events)?;
+                touched.insert(run);
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Time-outs, and runs that go on by themselves.
+    pub(super) fn tick(&mut self) -> Result<BTreeSet<RunId>> {
+        let Instant { now, monotonic, .. } = self.group.instant;
+        let mut touched = BTreeSet::new();
+        while let Some((at, token)) = self.deadlines.first().cloned() {
+            if at > monotonic {
+                break;
+            }
+            self.deadlines.pop_first();
+            let decision = decide::timeout::timeout(&self.view(), &token);
+            self.commit(decision.events)?;
+            touched.insert(token.run_id);
+        }
+        let due: Vec<RunId> = self
+            .workspace
+            .wakes
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(run, _)| *run)
+            .collect();
+        for run in due {
+            if let Some(resident) = self.workspace.runs.get_mut(&run) {
+                let due = resident.wakes.iter().filter(|(_, at)| **at <= now);
+                let due: Vec<StepKey> = due.map(|(key, _)| key.clone()).collect();
+                // Its time has come once: what still stands in its way is no matter of time.
+                resident.wakes.retain(|_, at| *at > now);
+                resident.ready.extend(due);
+                touched.insert(run);
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Decides what follows in these runs, and in all that wait for what they let go.
+    pub(super) fn settle_down(&mut self, mut runs: BTreeSet<RunId>) -> Result<()> {
+        loop {
+            while let Some(run) = runs.pop_first() {
+                self.settle_run(run)?;
+            }
+            runs.extend(self.wake_queue()?);
+            runs.extend(self.handlers_ended()?);
+            self.wake_circuits();
+            if runs.is_empty() && self.freed.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Steps that a cap on abandoned handlers held up ask again.
+    fn handlers_ended(&mut self) -> Result<BTreeSet<RunId>> {
+        let ended = std::mem::take(&mut self.handlers_ended);
+        let most = self.workspace.settings.max_abandoned_per_agent;
+        let freed = |agent: &&AgentName| self.workspace.abandoned_of(agent) < most;
+        let freed: BTreeSet<AgentName> = ended.iter().filter(freed).cloned().collect();
+        let mut touched = BTreeSet::new();
+        if freed.is_empty() {
+            return Ok(touched);
+        }
+        let capped = |resident: &Resident| decide::agents::freed(resident, &freed);
+        let found: Vec<(RunId, Vec<_>)> = self
+            .workspace
+            .runs
+            .iter()
+            .map(|(run, resident)| (*run, capped(resident)))
+            .collect();
+        for (run, events) in found.into_iter().filter(|(_, events)| !events.is_empty()) {
+            self.commit(events)?;
+            touched.insert(run);
+        }
+        Ok(touched)
+    }
+
+    pub(super) fn settle_run(&mut self, run: RunId) -> Result<()> {
+        let most = self.workspace.settings.max_live_per_run;
+        loop {
+            let Some(resident) = self.workspace.runs.get_mut(&run) else {
+                return Ok(());
+            };
+            if resident.live.len() < most {
+                let held_up = std::mem::take(&mut resident.held_up);
+                resident.ready.extend(held_up);
+            }
+            let Some(key) = resident.ready.pop_first() else {
+                break;
+            };
+            self.step_forward(run, &key, None)?;
+        }
+        self.end_run(run)?;
+        self.prune(run);
+        self.note_wake(run);
+        Ok(())
+    }
+
+    /// Does what follows for one step; `turn` where its wait for money is over.
+    pub(super) fn step_forward(
+        &mut self,
+        run: RunId,
+        key: &StepKey,
+        turn: Option<&Wake>,
+    ) -> Result<()> {
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
+        if self.is_waiting(run, key) {
+            return Ok(());
+        }
+        let view = View {
+            turn,
+            ..self.view()
+        };
+        match decide::advance::next_step(&view, resident, key)? {
+            Dispatched::NotNow => {
+                self.hold_up(run, key);
+                Ok(())
+            }
+            Dispatched::Decided(decision) => {
+                self.commit(decision.events)?;
+                self.batch.effects.extend(decision.effects);
+                let resident = self.workspace.resident(run)?;
+                let events = decide::advance::superfluous(resident, key);
+                self.commit(events)
+            }
+            Dispatched::Queued(Wait::Budget { path, amount, .. }) => {
+                let ticket = match turn {
+                    Some(wake) => wake.ticket,
+                    None => self.take_ticket(),
+                };
+                let waiter = Waiter {
+                    ticket,
+                    path,
+                    amount,
+                    owner: None,
+                };
+                self.put_waiting(ticket, Waiting::Step(run, key.clone()));
+                self.push(waiter);
+                Ok(())
+            }
+            Dispatched::Queued(Wait::Circuit) => {
+                Err(Error::internal("a step waits for no breaker"))
+            }
+        }
+    }
+
+    /// A step that finds its run full is looked at again once an attempt has ended.
+    fn hold_up(&mut self, run: RunId, key: &StepKey) {
+        let most = self.workspace.settings.max_live_per_run;
+        if let Some(resident) = self.workspace.runs.get_mut(&run)
+            && resident.live.len() >= most
+        {
+            resident.held_up.insert(key.clone());
+        }
+    }
+
+    pub(super) fn is_waiting(&self, run: RunId, key: &StepKey) -> bool {
+        let mut tickets = self.waiting_of.get(&run).into_iter().flatten();
+        tickets.any(|ticket| {
+            let waiting = self.workspace.waiting.get(ticket);
+            matches!(waiting, Some(Waiting::Step(_, step)) if step == key)
+        })
+    }
+
+    pub(super) fn end_run(&mut self, run: RunId) -> Result<()> {
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
+        let events = decide::advance::run_end(&self.view(), resident);
+        self.commit(events)?;
+        let resident = self.workspace.resident(run)?;
+        if resident.run.status.is_terminal() {
+            self.leave_queues(run);
+        }
+        let resident = self.workspace.resident(run)?;
+        let seal = decide::advance::seal(&resident.run);
+        self.commit(seal.into_iter().collect())
+    }
+
+    pub(super) fn note_wake(&mut self, run: RunId) {
+        match self.workspace.runs.get(&run).and_then(Resident::next_wake) {
+            Some(at) => drop(self.workspace.wakes.insert(run, at)),
+            None => drop(self.workspace.wakes.remove(&run)),
+        }
+    }
+}
