@@ -23,11 +23,12 @@ const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
 /// `NotFound` without such a file, `InvalidInput` with the line that is wrong.
 pub fn read_runs(path: impl AsRef<Path>) -> Result<Vec<RecordedRun>> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
+    let file = File::open(path).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound {
             Error::not_found("file of recorded runs", path.display()).with_source(e)
+        } else {
+            unreadable(e)
         }
-        _ => unreadable(e),
     })?;
     let mut file = BufReader::new(file);
     let packed = file.fill_buf().map_err(unreadable)?.starts_with(&GZIP);

@@ -27,8 +27,8 @@ fn run(calls: &[Value]) -> Value {
 }
 
 fn parse(lines: &[Value]) -> Result<Vec<RecordedRun>> {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    parse_runs(text.as_bytes())
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    parse_runs(lines.join("\n").as_bytes())
 }
 
 fn refusal(lines: &[Value]) -> String {

@@ -75,11 +75,8 @@ pub(super) fn drive(options: &RehearseOptions, mut runs: Vec<RecordedRun>) -> Re
     // The engine's tasks hold its log: they are dropped with whatever still waits.
     world.settle();
     world.crash();
-    match performed {
-        Ok(performed) => performed?,
-        // Nothing can move any more: the log says which runs did not end.
-        Err(Stalled) => {}
-    }
+    // Where nothing could move any more the log says which runs did not end.
+    performed.unwrap_or_else(|Stalled| Ok(()))?;
     futures_now(stage.tally())
 }
 

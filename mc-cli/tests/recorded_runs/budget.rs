@@ -8,7 +8,6 @@ use mission_control::core::budget::{Dimension, post};
 use mission_control::core::event::EventKind;
 use mission_control::core::run::{Run, RunEvent, postings};
 use mission_control::{AbortReason, Account, AccountId, RunId};
-
 use serde_json::Value;
 
 use crate::data;

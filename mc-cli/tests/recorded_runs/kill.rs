@@ -139,7 +139,7 @@ fn twenty_kills_change_no_settled_total_and_no_call_goes_out_twice_unsaid() {
     let last = Arc::clone(&given);
     let world = at(&RehearseOptions {
         progress: Some(Arc::new(move |sent| {
-            note(&mut last.lock().unwrap(), &told(sent))
+            note(&mut last.lock().unwrap(), &told(sent));
         })),
         ..all_models(&file, &store)
     });

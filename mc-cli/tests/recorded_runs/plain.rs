@@ -3,7 +3,6 @@
 use mission_control::core::event::EventKind;
 use mission_control::core::run::{Run, replay};
 use mission_control::{AbortReason, Record};
-
 use serde_json::Value;
 use std::path::Path;
 
