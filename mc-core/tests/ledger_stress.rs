@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     reason = "a test stops at the first broken promise"
 )]
-
 #![expect(clippy::disallowed_methods, reason = "the test is about threads")]
 
 use std::collections::BTreeMap;

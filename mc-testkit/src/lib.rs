@@ -7,6 +7,7 @@
 mod build;
 mod crash;
 mod event_log;
+pub mod simulate;
 
 pub use build::{Story, folded_row, run_id};
 pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};

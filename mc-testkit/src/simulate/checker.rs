@@ -1,0 +1,272 @@
+//! The checker: folds every event of every commit on its own and holds the engine against it.
+//!
+//! | invariant | how |
+//! |---|---|
+//! | I1 state == fold(log) | each row's bytes against the checker's own fold |
+//! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
+//! | I3 columns add up | shared accounts from postings alone; no reservation passes a limit |
+//! | I4 joins and holds | the needs of a dispatched step, by its definition |
+//! | I5 terminal is terminal | the transition tables refuse anything else |
+//! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
+//! | I8 durable before it acts | the agents themselves look for their dispatch in the log |
+//! | I9 one workspace | every batch names the same one |
+//!
+//! I7 (liveness) is in `world`, which sees when nothing can move any more.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use mc_core::audit::{Frontier, Scope, Verifier};
+use mc_core::budget::{Account, AccountId, Books, BooksMut, Movement, post};
+use mc_core::event::step::StepDispatched;
+use mc_core::event::{EventKind, Record, StepStatus};
+use mc_core::id::{Digest, RunId, StepKey, StepName, WorkspaceId};
+use mc_core::ports::Batch;
+use mc_core::run::{Run, RunEvent, read_event};
+use mc_core::workflow::{Join, Workflow};
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The invariant, e.g. `I3`.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// Folds a log and compares.
+#[derive(Debug, Default)]
+pub struct Checker {
+    workspace: Option<WorkspaceId>,
+    runs: BTreeMap<RunId, Run>,
+    shared: BTreeMap<AccountId, Account>,
+    workflows: BTreeMap<Digest, Arc<Workflow>>,
+    records: Vec<Record>,
+    blobs: BTreeMap<Digest, Arc<[u8]>>,
+    tiles: BTreeMap<u64, Digest>,
+    frontier: Option<Arc<[u8]>>,
+    findings: Vec<Finding>,
+}
+
+/// The shared accounts; a run's own are its own.
+struct Shared<'a>(&'a mut BTreeMap<AccountId, Account>);
+
+impl Books for Shared<'_> {
+    fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.0.get(id)
+    }
+}
+
+impl BooksMut for Shared<'_> {
+    fn put(&mut self, id: &AccountId, account: Account) {
+        self.0.insert(id.clone(), account);
+    }
+}
+
+impl Checker {
+    /// What was found so far.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The runs as the checker folded them.
+    pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
+        &self.runs
+    }
+
+    /// How many events there are.
+    pub fn events(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds a finding that somebody else made.
+    pub fn find(&mut self, invariant: &'static str, what: impl Into<String>) {
+        self.findings.push(Finding {
+            invariant,
+            what: what.into(),
+        });
+    }
+
+    /// Takes a batch that was written.
+    pub fn batch(&mut self, batch: &Batch) {
+        let workspace = batch.workspace.workspace_id;
+        if *self.workspace.get_or_insert(workspace) != workspace {
+            self.find("I9", "a batch names another workspace");
+        }
+        for row in &batch.workflows {
+            if let Ok(workflow) = Workflow::from_canonical(&row.definition) {
+                self.workflows.insert(row.hash, Arc::new(workflow));
+            }
+        }
+        self.blobs
+            .extend(batch.blobs.iter().map(|b| (b.digest, Arc::clone(&b.bytes))));
+        self.tiles.extend(batch.tiles.iter().copied());
+        self.frontier = Some(Arc::clone(&batch.workspace.frontier));
+        for record in &batch.records {
+            self.record(record);
+        }
+        self.rows(batch);
+    }
+
+    fn record(&mut self, record: &Record) {
+        if let Err(what) = self.fold(record) {
+            let place = format!("seq {} {}: {what}", record.seq, record.kind);
+            self.find("I1", place);
+        }
+        self.records.push(record.clone());
+    }
+
+    fn fold(&mut self, record: &Record) -> Result<(), String> {
+        let kind = read_event(record).map_err(|e| format!("{e:?}"))?;
+        if record.run_id == RunId::ZERO {
+            if let EventKind::BudgetLimitSet(facts) = &kind {
+                let movement = Movement::SetLimit {
+                    limit: facts.limit,
+                    on_exceed: facts.on_exceed,
+                };
+                let path = [facts.account.clone()].into_iter().collect();
+                post(&mut Shared(&mut self.shared), &path, &movement).map_err(|e| e.to_string())?;
+            }
+            return Ok(());
+        }
+        let event = RunEvent {
+            seq: record.seq,
+            ts: record.ts,
+            epoch: record.epoch,
+            actor: &record.actor,
+            kind: &kind,
+        };
+        if let EventKind::StepDispatched(facts) = &kind {
+            self.joined(record.run_id, facts)?;
+        }
+        let Some(run) = self.runs.get_mut(&record.run_id) else {
+            let run = Run::create(record.run_id, &event).map_err(|e| format!("{e:?}"))?;
+            self.runs.insert(record.run_id, run);
+            return Ok(());
+        };
+        if run.sealed {
+            return Err("an event behind the seal".to_owned());
+        }
+        let postings = run.apply(&event).map_err(|e| format!("{e:?}"))?;
+        for posting in postings {
+            let shared = posting.shared();
+            post(&mut Shared(&mut self.shared), &shared, &posting.movement)
+                .map_err(|e| e.to_string())?;
+            if matches!(posting.movement, Movement::Reserve(_)) {
+                self.within_limits(record.run_id, &posting.path);
+            }
+        }
+        Ok(())
+    }
+
+    /// I3: what was just admitted left every account within its limit.
+    fn within_limits(&mut self, run: RunId, path: &mc_core::budget::Path) {
+        let own = self.runs.get(&run).map(|run| &run.accounts);
+        let over: Vec<String> = path
+            .iter()
+            .filter(|id| {
+                let account = self
+                    .shared
+                    .get(*id)
+                    .or_else(|| own.and_then(|o| o.get(*id)));
+                account.is_some_and(Account::is_breached)
+            })
+            .map(ToString::to_string)
+            .collect();
+        for account in over {
+            self.find(
+                "I3",
+                format!("a reservation was admitted over the limit of {account}"),
+            );
+        }
+    }
+
+    /// I4: everything that the step needs lets it go.
+    fn joined(&self, run: RunId, facts: &StepDispatched) -> Result<(), String> {
+        let Some(run) = self.runs.get(&run) else {
+            return Err("no run".to_owned());
+        };
+        let workflow = run
+            .created
+            .definition_hash
+            .and_then(|hash| self.workflows.get(&hash));
+        let Some(step) = workflow.and_then(|w| w.definition().step(facts.step.name())) else {
+            return Ok(());
+        };
+        let status = |need: &StepName| run.step_status(&StepKey::of(need));
+        let met = match step.join {
+            Join::All => step.needs.iter().all(|need| status(need).is_terminal()),
+            Join::AtLeast(n) => {
+                let done = step
+                    .needs
+                    .iter()
+                    .filter(|need| status(need) == StepStatus::Completed);
+                done.count() >= usize::try_from(n).unwrap_or(usize::MAX)
+            }
+        };
+        if met {
+            Ok(())
+        } else {
+            Err(format!("I4: `{}` went out before its join", facts.step))
+        }
+    }
+
+    fn rows(&mut self, batch: &Batch) {
+        for row in &batch.runs {
+            let id = row.summary.run_id;
+            let folded = self.runs.get(&id).and_then(|run| run.encode().ok());
+            if folded.as_deref() != Some(&*row.state) {
+                self.find(
+                    "I1",
+                    format!("the row of run {id} is not the fold of its events"),
+                );
+            }
+        }
+        for row in &batch.accounts {
+            let id: Option<AccountId> = row.account.parse().ok();
+            let account = id
+                .and_then(|id| self.shared.get(&id).cloned())
+                .unwrap_or_default();
+            if serde_json::to_vec(&account).ok().as_deref() != Some(&*row.state) {
+                self.find(
+                    "I3",
+                    format!("{} is not what the events posted to it", row.account),
+                );
+            }
+        }
+    }
+
+    /// I2 over the whole log; the root of its tree.
+    pub fn verify(&mut self) -> Digest {
+        let Some(workspace) = self.workspace else {
+            return Digest::ZERO;
+        };
+        let mut verifier = Verifier::new(workspace, Scope::Workspace);
+        let blobs = |_: RunId, digest: &Digest| self.blobs.get(digest).cloned();
+        for record in &self.records {
+            verifier.record(record, &blobs);
+            if let Some(tile) = verifier.completed_tile() {
+                verifier.tile_root(self.tiles.get(&tile));
+            }
+        }
+        let stored = self
+            .frontier
+            .as_deref()
+            .and_then(|bytes| Frontier::decode(bytes).ok());
+        if let Some(frontier) = &stored {
+            verifier.frontier(frontier);
+        }
+        let report = verifier.finish();
+        if let Some(fault) = &report.first_bad {
+            self.find("I2", format!("the log does not verify: {fault:?}"));
+        }
+        stored.map_or(Digest::ZERO, |frontier| frontier.root())
+    }
+}

@@ -1,0 +1,228 @@
+//! What agents and workflows of a seed do.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mc_core::engine::{
+    Admission, AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, StepContext,
+    StepOutcome,
+};
+use mc_core::event::step::WaitingFor;
+use mc_core::id::{ModelId, Opaque};
+use mc_core::policy::RiskTier;
+use mc_core::ports::EventLog;
+use mc_core::resilience::{CallFailure, OutputBegun};
+use mc_core::usage::Usage;
+use serde_json::{Value, json};
+
+use super::disk::WatchedLog;
+use super::draw::Draw;
+
+/// The agents of every world.
+pub(super) const AGENTS: [&str; 3] = ["ann", "bob", "cyd"];
+
+/// An agent whose every attempt is drawn from the seed and the attempt's place.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    /// The world's seed.
+    pub(super) seed: u64,
+    /// The world's log: I8 is looked up in it.
+    pub(super) log: WatchedLog,
+}
+
+#[async_trait]
+impl AgentExecutor for Scripted {
+    async fn execute(&self, ctx: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
+        self.must_be_durable(&ctx).await;
+        let place = format!("{}#{}", ctx.effect_key(), ctx.attempt());
+        let mut draw = Draw::of(self.seed, &place);
+        for _ in 0..draw.below(4) {
+            self.act(&ctx, &mut draw).await?;
+        }
+        end(&ctx, &mut draw, input).await
+    }
+}
+
+impl Scripted {
+    /// I8: an attempt is out only once its dispatch is in the log.
+    async fn must_be_durable(&self, ctx: &StepContext) {
+        let run = ctx.run_id();
+        let written = self.log.checker(|checker| {
+            let step = checker
+                .runs()
+                .get(&run)
+                .and_then(|run| run.step(&ctx.step()));
+            step.is_some_and(|step| step.attempt >= ctx.attempt())
+        });
+        if !written {
+            let what = format!(
+                "{run}/{}#{} is out before its dispatch",
+                ctx.step(),
+                ctx.attempt()
+            );
+            self.log.checker(|checker| checker.find("I8", what));
+        }
+        // A reader between two commits sees whole batches only.
+        let _ = self.log.head().await;
+    }
+
+    async fn act(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+        match draw.below(8) {
+            0 => {
+                ctx.tool_call("search", RiskTier::Write, &json!({"q": 1}), || async {
+                    Ok(json!({"found": 1}))
+                })
+                .await?;
+            }
+            1 => drop(ctx.once("id", || async { json!(42) }).await?),
+            2 => ctx.decision(json!(1), json!("because"), json!(2)).await?,
+            3 => ctx.side_effect("file", "k").await?,
+            4 => lie(ctx, draw).await?,
+            _ => call(ctx, draw).await?,
+        }
+        Ok(())
+    }
+}
+
+fn request(draw: &mut Draw) -> Result<ModelRequest, AgentError> {
+    let model = ModelId::new("recorded/GPT_4").map_err(|f| AgentError::new(f.to_string()))?;
+    let prompt = format!("prompt {}", draw.below(3));
+    Ok(ModelRequest::text(model, &prompt)
+        .input_tokens(10 + draw.below(90))
+        .max_output_tokens(10 + draw.below(90)))
+}
+
+/// A call that is answered, refused, lost or broken.
+async fn call(ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+    let request = request(draw)?;
+    let (fate, used) = (draw.below(12), draw.below(10));
+    let refused = std::sync::atomic::AtomicU64::new(draw.below(4));
+    let answered = ctx.model_call(&request, |_| {
+        let left = refused.fetch_update(
+            std::sync::atomic::Ordering::Relaxed,
+            std::sync::atomic::Ordering::Relaxed,
+            |left| left.checked_sub(1),
+        );
+        async move {
+            ctx.sleep(Duration::from_millis(20)).await;
+            let status = |code| CallFailure::Status {
+                code,
+                output_begun: OutputBegun::No,
+            };
+            let fail = |failure| Err(ProviderError::new(failure, "as drawn"));
+            match (left, fate) {
+                (Ok(_), _) => fail(status(429)),
+                (Err(_), 0) => fail(CallFailure::Timeout),
+                (Err(_), 1) => fail(status(500)),
+                (Err(_), 2) => fail(status(400)),
+                (Err(_), 3) => fail(CallFailure::Cut),
+                (Err(_), _) => Ok(ModelAnswer::text("ok", Usage::text(1 + used, 1 + used))),
+            }
+        }
+    });
+    answered.await.map(drop).map_err(AgentError::from)
+}
+
+/// A permit that is dropped, or a provider that bills more than it may.
+async fn lie(ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+    match ctx.reserve(&request(draw)?).await? {
+        Admission::Allowed(permit) if draw.one_in(2) => drop(permit),
+        Admission::Allowed(permit) => {
+            let usage = Usage::text(150, 150 + draw.below(100));
+            permit.settle(&ModelAnswer::text("more", usage)).await?;
+        }
+        Admission::Answered(_) => {}
+        Admission::NeedsApproval(reason) => return Err(AgentError::new(reason)),
+        Admission::Denied(error) => {
+            return Err(AgentError::with_code(error.code(), error.message()).fatal());
+        }
+    }
+    Ok(())
+}
+
+/// How the attempt ends: well, badly, late, never, or by waiting.
+async fn end(ctx: &StepContext, draw: &mut Draw, input: Value) -> Result<StepOutcome, AgentError> {
+    match draw.below(16) {
+        0 => Err(AgentError::new("as drawn")),
+        1 => Err(AgentError::new("for good").fatal()),
+        2 => {
+            // Ignores that it is to stop, and answers too late.
+            ctx.sleep(Duration::from_secs(90)).await;
+            Ok(json!({"late": true}).into())
+        }
+        3 => {
+            ctx.cancelled().await;
+            Err(AgentError::new("told to stop"))
+        }
+        4 if ctx.resumed().is_none() => Ok(StepOutcome::Suspend {
+            checkpoint: json!({"at": 1}),
+            waiting_for: signal()?,
+        }),
+        5 => std::panic::resume_unwind(Box::new("as drawn".to_owned())),
+        _ => {
+            ctx.sleep(Duration::from_millis(draw.below(3_000))).await;
+            Ok(json!({"list": [1, 2, 3], "input": input.is_object()}).into())
+        }
+    }
+}
+
+fn signal() -> Result<WaitingFor, AgentError> {
+    let name = Opaque::new("go").map_err(|fault| AgentError::new(fault.to_string()))?;
+    Ok(WaitingFor::Signal { name })
+}
+
+/// A workflow of a seed, as YAML.
+pub(super) fn workflow(name: &str, draw: &mut Draw) -> String {
+    let count = 1 + draw.below(6);
+    let mut text = format!("workflow: {name}\n");
+    if draw.one_in(2) {
+        let on_exceed = if draw.one_in(2) { "abort" } else { "pause" };
+        text += &format!(
+            "budget: {{ usd: \"0.0{}\", on_exceed: {on_exceed} }}\n",
+            1 + draw.below(9)
+        );
+    }
+    text += "steps:\n";
+    for index in 0..count {
+        text += &step(index, draw);
+    }
+    text
+}
+
+fn step(index: u64, draw: &mut Draw) -> String {
+    let needs: Vec<String> = (0..index)
+        .filter(|_| draw.one_in(2))
+        .map(|need| format!("s{need}"))
+        .collect();
+    let agent = draw.pick(&AGENTS).copied().unwrap_or("ann");
+    let mut text = format!(
+        "  s{index}: {{ agent: {agent}, needs: [{}]",
+        needs.join(", ")
+    );
+    if draw.one_in(3) {
+        text += ", timeout: 30s";
+    }
+    if draw.one_in(3) {
+        text += ", risk: read";
+    }
+    if draw.one_in(3) {
+        text += ", retry: { maximum_attempts: 2, initial_interval: 1s }";
+    }
+    if draw.one_in(3) {
+        let policy = draw.pick(&["pause", "continue"]).copied().unwrap_or("fail");
+        text += &format!(", on_failure: {policy}");
+    }
+    if draw.one_in(4) {
+        text += ", estimate: { model: recorded/GPT_4, input_tokens: 50, max_output_tokens: 50, calls: 2 }";
+    }
+    if draw.one_in(5) {
+        text += ", for_each: \"inputs.list\", max_parallel: 2";
+    }
+    if draw.one_in(6) {
+        text += ", when: \"size(inputs.list) > 1\"";
+    }
+    if needs.len() > 1 && draw.one_in(3) {
+        text += ", join: { at_least: 1 }";
+    }
+    text + " }\n"
+}

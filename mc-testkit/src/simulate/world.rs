@@ -1,0 +1,288 @@
+//! One seed, lived through: opens, works, presses buttons, crashes, opens again, and tidies up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mc_core::budget::{AccountId, Amount, Limit, OnExceed};
+use mc_core::engine::{Engine, MissionControl, Parts, Position, RunHandle, StartOptions};
+use mc_core::error::Result;
+use mc_core::id::{AuthMethod, Digest, StepKey};
+use mc_core::money::NanoUsd;
+use mc_core::ports::Clock;
+use mc_core::sequencer::Settings;
+use mc_core::sim::Simulation;
+use mc_core::time::Timestamp;
+use mc_core::workflow::Workflow;
+use serde_json::json;
+
+use super::checker::Finding;
+use super::disk::{Disk, WatchedLog};
+use super::draw::Draw;
+use super::script::{AGENTS, Scripted, workflow};
+
+/// What a seed came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lived {
+    /// The root of the log's tree: the same seed gives the same.
+    pub root: Digest,
+    /// Events in the log.
+    pub events: usize,
+    /// Runs.
+    pub runs: usize,
+    /// Crashes.
+    pub crashes: u32,
+    /// Everything that must not be.
+    pub findings: Vec<Finding>,
+}
+
+/// The beginning of every world: 2026-01-01.
+const START: Timestamp = Timestamp::from_unix_us(1_767_225_600_000_000);
+
+struct World {
+    simulation: Simulation,
+    log: WatchedLog,
+    draw: Draw,
+    seed: u64,
+    runs: Vec<mc_core::id::RunId>,
+}
+
+/// Lives a seed through.
+pub fn live(seed: u64) -> Lived {
+    let mut world = World {
+        simulation: Simulation::new(seed, START),
+        log: WatchedLog::new(),
+        draw: Draw::of(seed, "world"),
+        seed,
+        runs: Vec::new(),
+    };
+    let lives = 1 + world.draw.below(3);
+    let mut crashes = 0;
+    for _ in 1..lives {
+        world.one_life();
+        world.simulation.crash();
+        crashes += 1;
+    }
+    world.last_life();
+    world.simulation.crash();
+    world.log.checker(|checker| {
+        let root = checker.verify();
+        Lived {
+            root,
+            events: checker.events(),
+            runs: checker.runs().len(),
+            crashes,
+            findings: checker.findings().to_vec(),
+        }
+    })
+}
+
+impl World {
+    fn find(&self, invariant: &'static str, what: impl Into<String>) {
+        let what = what.into();
+        self.log.checker(|checker| checker.find(invariant, what));
+    }
+
+    /// A process that works for a while and then dies where it stands.
+    fn one_life(&mut self) {
+        let (log, seed) = (self.log.clone(), self.seed);
+        let parts = self.parts();
+        let clock = Arc::clone(self.simulation.clock());
+        let Self {
+            simulation,
+            draw,
+            runs,
+            ..
+        } = self;
+        let lived = simulation.block_on(async {
+            let control = open(parts, &log, seed).await?;
+            for _ in 0..4 + draw.below(12) {
+                press(&control, &log, draw, runs).await;
+                let pause = Duration::from_millis(draw.below(4_000));
+                clock
+                    .sleep_until(clock.monotonic().saturating_add(pause))
+                    .await;
+            }
+            Ok::<_, mc_core::error::Error>(())
+        });
+        self.judge(lived);
+    }
+
+    fn judge(&self, lived: std::result::Result<Result<()>, mc_core::sim::Stalled>) {
+        match lived {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.find("open", format!("{error:?}")),
+            Err(stalled) => self.find("I7", stalled.to_string()),
+        }
+    }
+
+    /// A process in which everything is cleared that a person can clear: every run ends.
+    fn last_life(&mut self) {
+        self.one_life();
+        self.simulation.crash();
+        self.log.set(Disk::Works);
+        let (log, seed) = (self.log.clone(), self.seed);
+        let parts = self.parts();
+        let Self {
+            simulation, runs, ..
+        } = self;
+        let lived = simulation.block_on(async {
+            let control = open(parts, &log, seed).await?;
+            raise_limits(&control).await?;
+            for run in &*runs {
+                bring_to_an_end(&control.run(*run)).await?;
+            }
+            Ok(())
+        });
+        self.judge(lived);
+        self.all_ended();
+    }
+
+    fn all_ended(&self) {
+        let open: Vec<String> = self.log.checker(|checker| {
+            let runs = checker
+                .runs()
+                .values()
+                .filter(|run| !run.status.is_terminal());
+            runs.map(|run| run.run_id.to_string()).collect()
+        });
+        for run in open {
+            self.find("I7", format!("run {run} never ended"));
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            log: Arc::new(self.log.clone()),
+            clock: Arc::clone(self.simulation.clock()) as Arc<dyn Clock>,
+            entropy: Arc::clone(self.simulation.entropy()) as _,
+            spawner: self.simulation.spawner(),
+            settings: Settings {
+                resident_runs: 3,
+                ..Settings::default()
+            },
+            auth_method: AuthMethod::Library,
+        }
+    }
+}
+
+async fn open(parts: Parts, log: &WatchedLog, seed: u64) -> Result<MissionControl> {
+    let control = Engine::open(parts).await?;
+    for agent in AGENTS {
+        control
+            .register_agent(
+                agent,
+                Scripted {
+                    seed,
+                    log: log.clone(),
+                },
+            )
+            .await?;
+    }
+    control.start_dispatch().await?;
+    Ok(control)
+}
+
+/// One button, drawn. What is refused is refused: the invariants judge, not the button.
+async fn press(
+    control: &MissionControl,
+    log: &WatchedLog,
+    draw: &mut Draw,
+    runs: &mut Vec<mc_core::id::RunId>,
+) {
+    let run = draw.pick(runs).copied().map(|run| control.run(run));
+    match (draw.below(12), run) {
+        (0, Some(run)) => drop(run.abort("ann").await),
+        (1, Some(run)) => drop(run.pause("ann").await),
+        (2, Some(run)) => drop(run.resume("ann").await),
+        (3, Some(run)) => drop(run.signal("ann", "go", json!({"n": 1})).await),
+        (4, Some(run)) => reconcile(&run, draw).await,
+        (5, Some(run)) => {
+            let steps = ["s0", "s1", "s2"];
+            let step = draw
+                .pick(&steps)
+                .and_then(|name| name.parse::<StepKey>().ok());
+            if let Some(step) = step {
+                drop(run.unblock("ann", &step).await);
+            }
+        }
+        (6, _) => {
+            let account: AccountId = match draw.pick(&AGENTS).and_then(|name| name.parse().ok()) {
+                Some(agent) if draw.one_in(2) => AccountId::Agent(agent),
+                _ => AccountId::Workspace,
+            };
+            let limit = Limit::usd(NanoUsd::from_nano(
+                i64::try_from(draw.below(60)).unwrap_or(0) * 1_000_000,
+            ));
+            drop(
+                control
+                    .set_limit("ann", account, limit, OnExceed::Pause)
+                    .await,
+            );
+        }
+        (7, _) => log.set(Disk::FailsBefore),
+        (8, _) => log.set(Disk::FailsAfter),
+        (9, _) if draw.one_in(2) => log.set(Disk::Full(2)),
+        _ => start(control, draw, runs).await,
+    }
+}
+
+async fn start(control: &MissionControl, draw: &mut Draw, runs: &mut Vec<mc_core::id::RunId>) {
+    let name = format!("flow{}", draw.below(3));
+    let Ok(definition) = Workflow::from_yaml(workflow(&name, draw)) else {
+        return;
+    };
+    if control.publish(definition).await.is_err() {
+        return;
+    }
+    let input = json!({"list": [1, 2, 3]});
+    if let Ok(run) = control.start(&name, input, StartOptions::by("ann")).await {
+        runs.push(run.id());
+    }
+}
+
+async fn reconcile(run: &RunHandle, draw: &mut Draw) {
+    for (hold, amount) in run.doubts().await.unwrap_or_default() {
+        let actual = if draw.one_in(2) { amount } else { Amount::ZERO };
+        drop(
+            run.reconcile("ann", &hold, actual, "the provider's bill")
+                .await,
+        );
+    }
+}
+
+async fn raise_limits(control: &MissionControl) -> Result<()> {
+    let rich = Limit::usd(NanoUsd::from_nano(1_000_000_000_000));
+    control
+        .set_limit("ann", AccountId::Workspace, rich, OnExceed::Abort)
+        .await?;
+    for agent in AGENTS.iter().filter_map(|name| name.parse().ok()) {
+        control
+            .set_limit("ann", AccountId::Agent(agent), rich, OnExceed::Abort)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Clears what a person can clear; after a while the run is aborted, as a person would.
+async fn bring_to_an_end(run: &RunHandle) -> Result<()> {
+    for _ in 0..8 {
+        match run.settled_or_blocked().await? {
+            Position::Ended(_) => return Ok(()),
+            Position::Blocked { steps, .. } => {
+                for (hold, _) in run.doubts().await? {
+                    drop(
+                        run.reconcile("ann", &hold, Amount::ZERO, "not billed")
+                            .await,
+                    );
+                }
+                for step in steps {
+                    drop(run.unblock("ann", &step.step).await);
+                    drop(run.signal("ann", "go", json!(null)).await);
+                }
+                drop(run.resume("ann").await);
+            }
+        }
+    }
+    drop(run.abort("ann").await);
+    run.outcome().await.map(drop)
+}
