@@ -49,6 +49,8 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Publish a workflow, start it and watch it to its end
     Run(RunArgs),
+    /// Re-enact recorded runs in simulated time, with budgets of your choice
+    Rehearse(RehearseArgs),
     /// Run the bundled example, then show its costs, its replay and its log
     Demo,
     /// List runs, newest first
@@ -103,6 +105,34 @@ pub(crate) struct RunArgs {
     /// How fast recorded agents answer: `max` at once, 1 as recorded, 10 ten times as fast
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub(crate) speed: String,
+}
+
+/// What happens to models without a price.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Unknown {
+    /// Their calls are denied
+    Deny,
+    /// They cost nothing, each listed by its id
+    Free,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control rehearse runs.jsonl.gz --db rehearsal.redb --budget-fraction 0.6"
+)]
+pub(crate) struct RehearseArgs {
+    /// The recorded runs: JSON lines, plain or gzip
+    pub(crate) file: PathBuf,
+    /// Limit each run to this part of its cost at our prices
+    #[arg(long, value_name = "F")]
+    pub(crate) budget_fraction: Option<crate::rehearse::BudgetFraction>,
+    /// What happens to models without a price
+    #[arg(long, value_enum, default_value_t = Unknown::Deny)]
+    pub(crate) unknown_models: Unknown,
+    /// Draw order and jitter from this number, the same again and again
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// `runs`.

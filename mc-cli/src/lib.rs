@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod live;
 mod progress;
+pub mod rehearse;
 mod steps;
 mod store;
 mod table;
@@ -50,6 +51,11 @@ where
         Ok(cli) => cli,
         Err(error) => return refused(&error, console),
     };
+    if let args::Command::Rehearse(options) = &cli.command {
+        // It drives a simulated world of its own, on this thread.
+        let done = commands::rehearse(&cli.common, options, console);
+        return done.unwrap_or_else(|failure| failure.report(console, cli.common.json));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();

@@ -66,7 +66,10 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
     let opened = Opened::open(common, Settings::default()).await?;
     for spec in agents_file::read(AGENTS.as_bytes(), Path::new(""))? {
         let agent = agents_file::recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
-        opened.control.register_agent(spec.name.as_str(), agent).await?;
+        opened
+            .control
+            .register_agent(spec.name.as_str(), agent)
+            .await?;
     }
     let workflow = Workflow::from_yaml(WORKFLOW)?;
     let input =

@@ -6,6 +6,7 @@ mod csv_rows;
 mod demo;
 mod export;
 mod prices;
+mod rehearse;
 mod replay;
 mod run;
 mod runs;
@@ -22,6 +23,8 @@ use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
+pub(crate) use rehearse::execute as rehearse;
+
 /// What a command comes to.
 pub(crate) type Done = Result<Exit, Failure>;
 
@@ -30,6 +33,8 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
     let common = &cli.common;
     match &cli.command {
         Command::Run(args) => run::execute(common, args, console).await,
+        // It needs no runtime: the library does it before there is one.
+        Command::Rehearse(args) => rehearse(common, args, console),
         Command::Demo => demo::execute(common, console).await,
         Command::Runs(args) => runs::execute(common, args, console).await,
         Command::Show(args) => show::execute(common, args, console).await,

@@ -1,12 +1,10 @@
 //! What is refused: with which exit, and what the person is told to do next.
 
-mod support;
-
 use std::process::Command;
 
+use crate::support::Desk;
 use mc_cli::Exit;
 use mc_store::RedbLog;
-use support::Desk;
 
 /// Every command that opens the store.
 const OPENING: &[&[&str]] = &[
@@ -35,8 +33,9 @@ fn while_another_has_the_file_every_command_says_who_and_exits_3() {
             answer.err
         );
     }
-    let answer = desk.run(&[]);
-    assert_eq!(answer.exit, Exit::CannotOpen);
+    let calls = desk.text("calls.jsonl");
+    assert_eq!(desk.ask(&["rehearse", &calls]).exit, Exit::CannotOpen);
+    assert_eq!(desk.run(&[]).exit, Exit::CannotOpen);
     drop(held);
     assert_eq!(desk.ask(&["verify"]).exit, Exit::Done);
 }

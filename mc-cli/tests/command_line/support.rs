@@ -22,26 +22,26 @@ const CALLS: &str = r#"{"id":"a","task":"t","project":"p","model":"GPT_4","start
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Answer {
-    pub exit: Exit,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Answer {
+    pub(crate) exit: Exit,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.out.lines().last().unwrap_or_default()).unwrap()
     }
 }
 
 /// The directory.
 #[derive(Debug)]
-pub struct Desk {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Desk {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let desk = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -52,7 +52,7 @@ impl Desk {
     }
 
     /// A desk with one run that completed.
-    pub fn with_run() -> Self {
+    pub(crate) fn with_run() -> Self {
         let desk = Self::new();
         let answer = desk.run(&[]);
         assert_eq!(answer.exit, Exit::Done, "{answer:?}");
@@ -60,7 +60,7 @@ impl Desk {
     }
 
     /// A desk with a run that is paused because its budget is too small.
-    pub fn with_paused_run() -> Self {
+    pub(crate) fn with_paused_run() -> Self {
         let desk = Self::new();
         let budget = "workflow: brief\nbudget: { usd: \"0.000001\", on_exceed: pause }";
         desk.write(
@@ -72,20 +72,20 @@ impl Desk {
         desk
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
     /// A command over the desk's store.
-    pub fn ask(&self, args: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, args: &[&str]) -> Answer {
         let db = self.text("a.redb");
         let options = ["--db", &db, "--operator", "ann"];
         let all = ["mission-control"].iter().chain(args).chain(&options);
@@ -99,14 +99,14 @@ impl Desk {
     }
 
     /// `run` with the desk's files.
-    pub fn run(&self, more: &[&str]) -> Answer {
+    pub(crate) fn run(&self, more: &[&str]) -> Answer {
         let (workflow, agents) = (self.text("workflow.yaml"), self.text("agents.yaml"));
         let args = ["run", &workflow, "--agents", &agents];
         self.ask(&[&args, more].concat())
     }
 
     /// The id of the newest run.
-    pub fn newest(&self) -> String {
+    pub(crate) fn newest(&self) -> String {
         let runs = self.ask(&["runs", "--json"]).json();
         runs["runs"][0]["run_id"].as_str().unwrap().to_owned()
     }

@@ -1,9 +1,7 @@
 //! `run`, `abort` and `demo`: what they show, and how they end.
 
-mod support;
-
+use crate::support::Desk;
 use mc_cli::Exit;
-use support::Desk;
 
 #[test]
 fn a_run_shows_a_line_for_each_move_and_ends_with_its_output() {
@@ -120,4 +118,22 @@ fn the_demo_works_twice_on_one_store_and_in_a_new_directory() {
         assert!(out.contains("replay equals the stored state"), "{out}");
         assert!(out.contains("agent_failed, again at"), "{out}");
     }
+}
+
+#[test]
+fn rehearse_re_enacts_a_file_and_exits_by_its_runs() {
+    let desk = Desk::new();
+    let calls = desk.text("calls.jsonl");
+    let answer = desk.ask(&["rehearse", &calls, "--json", "--budget-fraction", "2"]);
+    assert_eq!(answer.exit, Exit::Done, "{answer:?}");
+    assert_eq!(
+        (&answer.json()["runs"], &answer.json()["completed"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        desk.ask(&["rehearse", &desk.text("absent")]).exit,
+        Exit::CannotOpen
+    );
+    desk.write("calls.jsonl", "{}");
+    assert_eq!(desk.ask(&["rehearse", &calls]).exit, Exit::Negative);
 }

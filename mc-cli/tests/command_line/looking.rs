@@ -1,9 +1,7 @@
 //! `runs`, `show`, `replay`, `costs` and `prices`: what they answer.
 
-mod support;
-
+use crate::support::Desk;
 use mc_cli::Exit;
-use support::Desk;
 
 #[test]
 fn runs_are_found_by_workflow_agent_status_label_and_time() {
@@ -49,12 +47,12 @@ fn a_run_is_shown_by_the_beginning_of_its_id() {
     insta::assert_snapshot!(tables.join("\n\n"), @r"
     STEP   STATUS     ATTEMPT  AGENT    INPUT  OUTPUT  COST USD  NOTE
     plan   completed        1  planner    100      50     0.006
-    write  completed        2  writer    1000      20   0.00304
+    write  completed        2  writer    1000      20   0.00308
 
     ACCOUNT     LIMIT USD    SPENT  RESERVED  IN DOUBT  CALLS
-    run                 -  0.00904      0.00      0.00      2
+    run                 -  0.00908      0.00      0.00      2
     step:plan           -    0.006      0.00      0.00      1
-    step:write          -  0.00304      0.00      0.00      1
+    step:write          -  0.00308      0.00      0.00      1
     ");
 }
 
@@ -98,8 +96,8 @@ fn costs_by_agent_are_a_table_with_a_total() {
     insta::assert_snapshot!(answer.out, @r"
     AGENT    CALLS  INPUT  OUTPUT  COST USD
     planner      1    100      50     0.006
-    writer       1   1000      20   0.00304
-    total        2   1100      70   0.00904
+    writer       1   1000      20   0.00308
+    total        2   1100      70   0.00908
     ");
 }
 
@@ -108,16 +106,16 @@ fn every_way_to_sum_gives_the_total_of_the_accounts() {
     let desk = Desk::with_run();
     desk.run(&[]);
     let runs = desk.ask(&["runs", "--json"]).json();
-    assert_eq!(runs["runs"][1]["spent_usd"], "0.00904");
+    assert_eq!(runs["runs"][1]["spent_usd"], "0.00908");
     for by in ["agent", "model", "workflow", "day", "step"] {
         let costs = desk.ask(&["costs", "--by", by, "--json"]).json();
-        assert_eq!(costs["total"]["cost_usd"], "0.01808", "{by}");
+        assert_eq!(costs["total"]["cost_usd"], "0.01816", "{by}");
         assert_eq!(costs["total"]["calls"], 4, "{by}");
     }
     let one = desk
         .ask(&["costs", "--run", &desk.newest(), "--json"])
         .json();
-    assert_eq!(one["total"]["cost_usd"], "0.00904");
+    assert_eq!(one["total"]["cost_usd"], "0.00908");
 }
 
 #[test]
@@ -126,7 +124,7 @@ fn costs_are_written_as_csv() {
     insta::assert_snapshot!(answer.out, @r"
     model,calls,input_tokens,output_tokens,cost_usd
     recorded/GPT_4,1,100,50,0.006
-    recorded/GPT_3_5_TURBO,1,1000,20,0.00304
+    recorded/GPT_3_5_TURBO,1,1000,20,0.00308
     ");
 }
 

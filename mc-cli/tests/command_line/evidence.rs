@@ -1,9 +1,7 @@
 //! `verify` and `export`: what they prove, and what they find.
 
-mod support;
-
+use crate::support::Desk;
 use mc_cli::Exit;
-use support::Desk;
 
 #[test]
 fn a_store_verifies_without_a_checkpoint() {

@@ -1,0 +1,79 @@
+//! Files of recorded runs: JSON lines, plain or gzip, read strictly.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+use mc_core::error::{Error, ErrorKind, Result};
+
+use super::form::RunForm;
+use super::run::RecordedRun;
+
+/// The first bytes of a gzip file.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The longest line, in bytes (64 MiB).
+const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Reads a file of recorded runs; what it is packed with is seen from its first bytes.
+///
+/// # Errors
+/// `NotFound` without such a file, `InvalidInput` with the line that is wrong.
+pub fn read_runs(path: impl AsRef<Path>) -> Result<Vec<RecordedRun>> {
+    let path = path.as_ref();
+    let file = File::open(path).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound {
+            Error::not_found("file of recorded runs", path.display()).with_source(e)
+        } else {
+            unreadable(e)
+        }
+    })?;
+    let mut file = BufReader::new(file);
+    let packed = file.fill_buf().map_err(unreadable)?.starts_with(&GZIP);
+    if packed {
+        parse_runs(BufReader::new(MultiGzDecoder::new(file)))
+    } else {
+        parse_runs(file)
+    }
+}
+
+fn unreadable(source: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the recorded runs cannot be read").with_source(source)
+}
+
+/// Reads recorded runs, one a line, in the order of the lines.
+///
+/// # Errors
+/// `InvalidInput` with the line that is wrong: not of the format, longer than 64 MiB, or with the
+/// id of a line before it.
+pub fn parse_runs(mut lines: impl BufRead) -> Result<Vec<RecordedRun>> {
+    let mut runs = Vec::new();
+    let mut ids = BTreeSet::new();
+    let mut text = Vec::new();
+    for number in 1_u64.. {
+        text.clear();
+        let most = MAX_LINE_BYTES + 1;
+        let read = (&mut lines).take(most).read_until(b'\n', &mut text);
+        if read.map_err(unreadable)? == 0 {
+            break;
+        }
+        let run =
+            parse_line(&text).map_err(|rule| Error::invalid(format!("line {number}"), rule))?;
+        if !ids.insert(run.id.clone()) {
+            let rule = format!("the id `{}` stands in an earlier line", run.id);
+            return Err(Error::invalid(format!("line {number}"), rule));
+        }
+        runs.push(run);
+    }
+    Ok(runs)
+}
+
+fn parse_line(text: &[u8]) -> std::result::Result<RecordedRun, String> {
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_LINE_BYTES {
+        return Err("a line is at most 64 MiB".to_owned());
+    }
+    let form: RunForm = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    form.check()
+}
