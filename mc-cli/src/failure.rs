@@ -37,12 +37,12 @@ impl Failure {
             }
             _ => Self::new(Exit::CannotOpen, error),
         };
-        match failure.error.kind() {
-            ErrorKind::NotFound => failure.with_next(
-                "name the store with --db FILE or MISSION_CONTROL_DB; `mission-control run` makes one",
-            ),
-            _ => failure,
+        if failure.error.kind() != ErrorKind::NotFound {
+            return failure;
         }
+        failure.with_next(
+            "name the store with --db FILE or MISSION_CONTROL_DB; `mission-control run` makes one",
+        )
     }
 
     fn taken(pid: Option<u32>, path: &Path) -> Self {
@@ -57,9 +57,11 @@ impl Failure {
     /// A file other than the store that cannot be read or written.
     pub(crate) fn file(error: io::Error, path: &Path) -> Self {
         let message = format!("{}: {error}", path.display());
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            _ => ErrorKind::Unavailable,
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let kind = if missing {
+            ErrorKind::NotFound
+        } else {
+            ErrorKind::Unavailable
         };
         Self::new(
             Exit::CannotOpen,
@@ -182,6 +184,8 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::ApprovalRequired | ErrorKind::ApprovalInvalid => "a person has to approve it",
         ErrorKind::AgentFailed => "see the agent's message",
         ErrorKind::Cancelled => "nothing: it was ended on purpose",
-        _ => "report it with the message",
+        ErrorKind::AlreadyExists => "choose another name, or use what there is",
+        // The enum may grow; what it grows by has advice in its own message.
+        ErrorKind::Internal | _ => "report it with the message",
     }
 }

@@ -69,9 +69,11 @@ where
 /// Help and version are answers; anything else is wrong usage.
 fn refused(error: &clap::Error, console: &mut Console<'_>) -> Exit {
     let text = error.render();
-    let (stream, exit): (&mut dyn Write, Exit) = match error.kind() {
-        ClapKind::DisplayHelp | ClapKind::DisplayVersion => (console.out, Exit::Done),
-        _ => (console.err, Exit::Usage),
+    let answers = [ClapKind::DisplayHelp, ClapKind::DisplayVersion];
+    let (stream, exit): (&mut dyn Write, Exit) = if answers.contains(&error.kind()) {
+        (console.out, Exit::Done)
+    } else {
+        (console.err, Exit::Usage)
     };
     // Nobody is left to tell if this fails.
     drop(write!(stream, "{text}"));

@@ -1,9 +1,5 @@
 //! Appending, durable: one event a commit, and a wave of 256 events with 128 rows.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a benchmark; criterion's macros make functions without docs"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use mc_core::ports::{Batch, EventLog, Lease};
@@ -17,7 +13,7 @@ fn commit(story: &mut Story, events: u64) -> Batch {
         let run = run_id(cohort * 128 + n);
         for kind in ["step.completed", "step.dispatched"]
             .into_iter()
-            .take(events as usize)
+            .take(usize::try_from(events).unwrap())
         {
             story.event(run, kind);
             story.part(&[b'x'; 200]);

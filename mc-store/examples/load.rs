@@ -1,15 +1,15 @@
-//! A load as the engine gives it, and what it costs: `cargo run --release --example load -- 400`.
+//! A load as the engine gives it, and what it costs: `cargo run --release --example load -- 400 128`.
 //!
-//! Chains of ten no-op steps with an output of 200 bytes, 128 runs a wave: every commit has 256
-//! events and 128 rows of about 1 KB. Prints events a second, bytes an event, the bytes by table and
+//! Chains of ten no-op steps with an output of 200 bytes, so many waves of so many runs: with 128
+//! runs, every commit has 256 events and 128 rows of about 1 KB. Prints events a second, bytes an event, the bytes by table and
 //! how long filtered pages take.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
+    clippy::print_stdout,
     reason = "an example that measures, and rates for people to read"
 )]
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,48 +20,61 @@ use mc_core::run::RunStatus;
 use mc_store::RedbLog;
 use mc_testkit::{SeededEntropy, Story, folded_row, run_id};
 
-const WAVE: u64 = 128;
 const STEPS: u64 = 11;
 
+#[derive(Clone, Copy)]
+struct Load {
+    waves: u64,
+    runs: u64,
+}
+
+impl Load {
+    const fn events(self) -> u64 {
+        self.waves * self.runs * 2
+    }
+}
+
 fn main() {
-    let waves: u64 = std::env::args()
-        .nth(1)
-        .map_or(400, |text| text.parse().unwrap());
+    let mut args = std::env::args().skip(1).map(|text| text.parse().unwrap());
+    let load = Load {
+        waves: args.next().unwrap_or(400),
+        runs: args.next().unwrap_or(128),
+    };
     let dir = tempfile::tempdir_in(".").unwrap();
     let path = dir.path().join("load.redb");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let log = RedbLog::open(&path).unwrap();
-    runtime.block_on(append_all(&log, waves));
+    runtime.block_on(append_all(&log, load));
     runtime.block_on(pages(&log));
-    runtime.block_on(sizes(&log, waves));
+    runtime.block_on(sizes(&log, load.events()));
     drop(log);
     let closed = std::fs::metadata(&path).unwrap().len();
     say(&format!(
         "closed: {} bytes an event",
-        closed / (waves * WAVE * 2)
+        closed / load.events()
     ));
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    println!("{line}");
 }
 
-async fn append_all(log: &RedbLog, waves: u64) {
+async fn append_all(log: &RedbLog, load: Load) {
     let lease = log.acquire().await.unwrap().lease;
     let chance = SeededEntropy::new(1);
     let mut story = Story::new();
     let (mut building, start) = (0.0, Instant::now());
-    for wave in 0..waves {
+    for wave in 0..load.waves {
         let begun = Instant::now();
-        tell(&mut story, wave, &chance);
+        tell(&mut story, (wave, load.runs), &chance);
         let batch = story.batch();
         building += begun.elapsed().as_secs_f64();
         log.append(Lease { ..lease }, batch).await.unwrap();
     }
     let spent = start.elapsed().as_secs_f64() - building;
-    let events = waves * WAVE * 2;
+    let (events, waves) = (load.events(), load.waves);
     say(&format!(
         "{events} events in {waves} commits: {:.0} events/s, {:.2} ms a commit",
         events as f64 / spent,
@@ -70,15 +83,19 @@ async fn append_all(log: &RedbLog, waves: u64) {
 }
 
 /// One wave: each run completes a step and has the next dispatched.
-fn tell(story: &mut Story, wave: u64, chance: &SeededEntropy) {
+fn tell(story: &mut Story, (wave, runs): (u64, u64), chance: &SeededEntropy) {
     let (cohort, step) = (wave / STEPS, wave % STEPS);
-    for n in 0..WAVE {
-        let run = run_id(cohort * WAVE + n);
+    for n in 0..runs {
+        let run = run_id(cohort * runs + n);
         let mut command = [0; 16];
         chance.fill(&mut command);
         let agent = AgentName::new("writer").unwrap();
         let done = story.event(run, "step.completed");
         done.actor = Actor::Agent(agent);
+        if n == 0 {
+            // One scattered event a wave, for queries that hit a frame each.
+            done.kind = Arc::from("approval.decided");
+        }
         done.cmd_id = CommandId::from_bytes(command);
         done.facts =
             format!("{{\"step\":\"step_{step}\",\"attempt\":1,\"cost_nano_usd\":0}}").into();
@@ -130,27 +147,17 @@ fn row(run: mc_core::id::RunId, step: u64, chance: &SeededEntropy) -> RunRow {
 }
 
 async fn pages(log: &RedbLog) {
-    let kind = Some(Arc::from("step.completed"));
-    let actor = Some(Actor::Agent(AgentName::new("writer").unwrap()));
-    let query = EventQuery {
-        kind,
-        actor,
+    let kind = |kind: &str| EventQuery {
+        kind: Some(Arc::from(kind)),
         ..EventQuery::default()
     };
-    let mut worst = 0.0_f64;
-    let mut cursor = None;
-    for _ in 0..200 {
-        let begun = Instant::now();
-        let page = log
-            .query_events(EventQuery {
-                cursor,
-                ..query.clone()
-            })
-            .await
-            .unwrap();
-        worst = worst.max(begun.elapsed().as_secs_f64() * 1e3);
-        cursor = page.next;
-    }
+    let writer = Some(Actor::Agent(AgentName::new("writer").unwrap()));
+    let both = EventQuery {
+        actor: writer,
+        ..kind("step.completed")
+    };
+    page_times(log, "dense", &both).await;
+    page_times(log, "scattered", &kind("approval.decided")).await;
     let runs = RunQuery {
         status: Some(RunStatus::Completed),
         ..RunQuery::default()
@@ -158,13 +165,30 @@ async fn pages(log: &RedbLog) {
     let begun = Instant::now();
     let found = log.query_runs(runs).await.unwrap().items.len();
     let spent = begun.elapsed().as_secs_f64() * 1e3;
+    say(&format!("a page of {found} runs: {spent:.2} ms"));
+}
+
+async fn page_times(log: &RedbLog, name: &str, query: &EventQuery) {
+    let mut times = Vec::new();
+    let mut cursor = None;
+    for _ in 0..200 {
+        let begun = Instant::now();
+        let query = EventQuery {
+            cursor,
+            ..query.clone()
+        };
+        let page = log.query_events(query).await.unwrap();
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        cursor = page.next;
+    }
+    times.sort_by(f64::total_cmp);
     say(&format!(
-        "pages of events: at worst {worst:.2} ms; of {found} runs: {spent:.2} ms"
+        "pages of 100 {name} events: p50 {:.2} ms, p99 {:.2} ms",
+        times[100], times[197]
     ));
 }
 
-async fn sizes(log: &RedbLog, waves: u64) {
-    let events = waves * WAVE * 2;
+async fn sizes(log: &RedbLog, events: u64) {
     let bytes = log.bytes().await.unwrap();
     say(&format!("file: {} bytes an event", bytes.file / events));
     for table in bytes.tables.iter().filter(|table| table.rows > 0) {

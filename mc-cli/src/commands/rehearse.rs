@@ -31,12 +31,15 @@ pub(crate) fn execute(common: &Common, args: &RehearseArgs, console: &mut Consol
             error.detail(),
             Some(Detail::AlreadyOpen { .. } | Detail::ForeignFile | Detail::NewerFormat { .. })
         );
-        match error.kind() {
-            _ if of_store => Failure::store(error, &common.db),
-            ErrorKind::InvalidInput => Failure::content(error, &args.file),
-            ErrorKind::NotFound => Failure::store(error, &args.file)
-                .with_next("give a file of recorded runs; see docs/recorded-runs.md"),
-            _ => Failure::from(error),
+        if of_store {
+            Failure::store(error, &common.db)
+        } else if error.kind() == ErrorKind::InvalidInput {
+            Failure::content(error, &args.file)
+        } else if error.kind() == ErrorKind::NotFound {
+            Failure::store(error, &args.file)
+                .with_next("give a file of recorded runs; see docs/recorded-runs.md")
+        } else {
+            Failure::from(error)
         }
     })?;
     let fine = summary.unfinished() == 0 && summary.replay_mismatches == 0;

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use mc_core::audit::{ExportVerifier, Fault, Frontier, Report, Scope, Verifier};
+use mc_core::audit::{ExportVerifier, Fault, Frontier, Reason, Report, Scope, Verifier};
 use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::event::{PartContent, PartRef, Record};
 use mc_core::id::{Digest, RunId};
@@ -129,12 +129,10 @@ async fn check(log: &RedbLog, row: &WorkspaceRow, verifier: &mut Verifier) -> Re
         }
     }
     ends(log, row, verifier).await?;
-    match Frontier::decode(&row.frontier) {
-        Ok(frontier) => verifier.frontier(&frontier),
-        Err(_) => {
-            let fault = Fault::new(verifier.next_seq(), mc_core::audit::Reason::Frontier);
-            verifier.damaged(fault);
-        }
+    if let Ok(frontier) = Frontier::decode(&row.frontier) {
+        verifier.frontier(&frontier);
+    } else {
+        verifier.damaged(Fault::new(verifier.next_seq(), Reason::Frontier));
     }
     Ok(())
 }

@@ -96,6 +96,12 @@ impl Queue {
         }
     }
 
+    /// Judges a request whose turn has come: as [`Self::judge`], but nobody behind it stands in its
+    /// way. Ask with the ticket that [`Self::next_after`] named, once that is removed.
+    pub fn judge_in_turn(&self, world: &dyn Holders, waiter: &Waiter) -> Verdict {
+        check_alone(world, waiter)
+    }
+
     /// Whether a request could never be admitted if it waited, because those it would wait for
     /// would wait for it. Only a request whose step holds something can close a circle.
     ///

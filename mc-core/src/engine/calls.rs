@@ -175,6 +175,7 @@ pub(super) struct Caller {
 pub struct Permit {
     caller: Caller,
     ordinal: u32,
+    model: ModelId,
     since: Duration,
     max_output_tokens: Option<u64>,
     open: bool,
@@ -212,7 +213,11 @@ impl Caller {
             };
             match reply {
                 CallReply::Allowed { max_output_tokens } => {
-                    return Ok(Admission::Allowed(self.permit(ordinal, max_output_tokens)));
+                    return Ok(Admission::Allowed(self.permit(
+                        ordinal,
+                        &request.model,
+                        max_output_tokens,
+                    )));
                 }
                 CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
@@ -227,11 +232,12 @@ impl Caller {
         }
     }
 
-    fn permit(&self, ordinal: u32, max_output_tokens: Option<u64>) -> Permit {
+    fn permit(&self, ordinal: u32, model: &ModelId, max_output_tokens: Option<u64>) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
             caller: self.clone(),
             ordinal,
+            model: model.clone(),
             since,
             max_output_tokens,
             open: true,
@@ -327,6 +333,7 @@ impl Permit {
             .saturating_sub(self.since);
         let settle = SettleCall {
             ordinal: self.ordinal,
+            asked: self.model.clone(),
             model: answer.model.clone(),
             usage: answer.usage,
             answer: answer.output.clone(),

@@ -280,7 +280,8 @@ impl MissionControl {
     /// Changes an account's limit.
     ///
     /// # Errors
-    /// `InvalidInput`; `NotFound` for the account of a run that does not exist.
+    /// `InvalidInput`; `NotFound` for the account of a run that does not exist, `InvalidTransition`
+    /// for that of a run that has ended.
     pub async fn set_limit(
         &self,
         by: &str,
@@ -343,13 +344,11 @@ impl MissionControl {
         let deadline = self.inner.clock.monotonic().saturating_add(grace);
         while !lock(&self.inner.attempts).is_empty() {
             let moved = self.inner.turned.notified();
-            let mut news = self.inner.news.subscribe();
             if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
                 break;
             }
             tokio::select! {
                 biased;
-                _ = news.recv() => {}
                 () = moved => {}
                 () = self.inner.clock.sleep_until(deadline) => break,
             }

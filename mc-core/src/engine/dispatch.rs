@@ -34,6 +34,8 @@ impl Inner {
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
+            // A shutdown waits for the last one.
+            inner.turned.notify_waiters();
         }));
     }
 

@@ -44,6 +44,7 @@ impl Driver {
                 }
             }
             if matches!(lock(&self.inner.live).phase, Phase::Stopped) {
+                leave(&self.inner);
                 return;
             }
             self.wait().await;
@@ -63,7 +64,8 @@ impl Driver {
                     let error = Error::internal("the state and a decision disagree");
                     return Err((error, Promised::default()));
                 }
-                sequencer.page_out();
+                let gone = sequencer.page_out();
+                self.parked_due = self.parked_due.into_iter().chain(gone).min();
                 sequencer
                     .close_batch()
                     .map_err(|error| (error, Promised::default()))?
@@ -234,6 +236,19 @@ impl Driver {
                 .tell(Actor::System, Request::ClockJumped { expected });
         }
     }
+}
+
+/// Whoever still waits for an answer of a stopped engine is told so.
+fn leave(inner: &Inner) {
+    let owed = lock(&inner.live)
+        .sequencer
+        .as_mut()
+        .map(Sequencer::owed)
+        .unwrap_or_default();
+    for pending in owed {
+        pending.refuse(stopped);
+    }
+    inner.wake_all();
 }
 
 /// Refuses everything that still waits.

@@ -75,6 +75,11 @@ impl RunEvents {
                 self.ready.extend(page);
                 continue;
             }
+            if self.next == 0 {
+                // Every run has a first event, once it is durable.
+                self.inner.durable_run(self.run_id).await?;
+            }
+            self.inner.require_open()?;
             if let Some(news) = self.wait().await? {
                 return Ok(Some(news));
             }
@@ -85,7 +90,7 @@ impl RunEvents {
     async fn wait(&mut self) -> Result<Option<RunNews>> {
         loop {
             match self.notices.recv().await {
-                Ok(runs) if runs.contains(&self.run_id) => return Ok(None),
+                Ok(runs) if runs.contains(&self.run_id) || runs.is_empty() => return Ok(None),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     return Ok(Some(RunNews::Lagged(missed)));

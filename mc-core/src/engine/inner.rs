@@ -193,6 +193,25 @@ impl Inner {
         Arc::clone(lock(&self.watchers).entry(run).or_default())
     }
 
+    /// Wakes everybody who waits for a run, because the engine has stopped.
+    pub(super) fn wake_all(&self) {
+        for notify in lock(&self.watchers).values() {
+            notify.notify_waiters();
+        }
+        let _ = self.news.send(Arc::new(BTreeSet::new()));
+    }
+
+    /// Whether the engine was shut down.
+    ///
+    /// # Errors
+    /// `Unavailable` where it was.
+    pub(super) fn require_open(&self) -> Result<()> {
+        match lock(&self.live).phase {
+            Phase::Stopped => Err(stopped()),
+            Phase::Up | Phase::Recovering | Phase::Down(_) => Ok(()),
+        }
+    }
+
     /// Tells everybody who waits that these runs have moved.
     pub(super) fn publish(&self, runs: &[RunId]) {
         let runs: BTreeSet<RunId> = runs.iter().copied().collect();

@@ -101,6 +101,21 @@ pub(super) fn blocked(run: &Run) -> Option<Position> {
 }
 
 impl Inner {
+    /// A run's state, if all of it is on disk; none where a commit is on its way, after which
+    /// whoever watches the run is told.
+    pub(super) async fn settled_state(&self, run_id: RunId) -> Result<Option<Arc<Run>>> {
+        {
+            let live = lock(&self.live);
+            if let Some(sequencer) = &live.sequencer
+                && let Some(resident) = sequencer.workspace().runs.get(&run_id)
+            {
+                let durable = resident.last_seq < sequencer.durable();
+                return Ok(durable.then(|| Arc::clone(&resident.run)));
+            }
+        }
+        self.durable_run(run_id).await.map(Some)
+    }
+
     /// A run's state, as far as it is on disk.
     pub(super) async fn durable_run(&self, run_id: RunId) -> Result<Arc<Run>> {
         {

@@ -14,12 +14,26 @@ impl Inner {
     /// # Errors
     /// `NotFound` where there is no such run, `Corrupt` where its row cannot be read.
     pub(super) async fn page_in(&self, run_id: RunId) -> Result<()> {
-        let resident = self.load(run_id).await?;
-        let mut live = lock(&self.live);
-        if let Some(sequencer) = live.sequencer.as_mut() {
-            sequencer.page_in(resident);
+        loop {
+            let before = self.age();
+            let resident = self.load(run_id).await?;
+            let mut live = lock(&self.live);
+            let Some(sequencer) = live.sequencer.as_mut() else {
+                return Ok(());
+            };
+            // Another may have brought it in, changed it and let it go since the row was read.
+            let now = (sequencer.workspace().epoch, sequencer.evictions());
+            if before == Some(now) || sequencer.workspace().runs.contains_key(&run_id) {
+                sequencer.page_in(resident);
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    fn age(&self) -> Option<(u64, u64)> {
+        let live = lock(&self.live);
+        let sequencer = live.sequencer.as_ref()?;
+        Some((sequencer.workspace().epoch, sequencer.evictions()))
     }
 
     /// A run as its row and the log's content have it.

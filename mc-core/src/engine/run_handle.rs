@@ -38,7 +38,7 @@ impl RunHandle {
     /// Waits until the run has ended.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`.
+    /// `NotFound`, `Corrupt`; `Unavailable` where the engine is shut down before that.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; the run goes on.
@@ -46,11 +46,13 @@ impl RunHandle {
         loop {
             let watcher = self.inner.watcher(self.run_id);
             let moved = watcher.notified();
-            let run = self.inner.durable_run(self.run_id).await?;
-            if let Some(outcome) = self.inner.outcome(&run).await? {
-                return Ok(outcome);
+            if let Some(run) = self.inner.settled_state(self.run_id).await? {
+                if let Some(outcome) = self.inner.outcome(&run).await? {
+                    return Ok(outcome);
+                }
+                self.warn_once(&run);
             }
-            self.warn_once(&run);
+            self.inner.require_open()?;
             moved.await;
         }
     }
@@ -58,7 +60,7 @@ impl RunHandle {
     /// Waits until the run has ended, or until somebody outside has to do something.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`.
+    /// `NotFound`, `Corrupt`; `Unavailable` where the engine is shut down before that.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; the run goes on.
@@ -66,14 +68,16 @@ impl RunHandle {
         loop {
             let watcher = self.inner.watcher(self.run_id);
             let moved = watcher.notified();
-            let run = self.inner.durable_run(self.run_id).await?;
-            if let Some(outcome) = self.inner.outcome(&run).await? {
-                return Ok(Position::Ended(outcome));
+            if let Some(run) = self.inner.settled_state(self.run_id).await? {
+                if let Some(outcome) = self.inner.outcome(&run).await? {
+                    return Ok(Position::Ended(outcome));
+                }
+                self.warn_once(&run);
+                if let Some(position) = blocked(&run) {
+                    return Ok(position);
+                }
             }
-            self.warn_once(&run);
-            if let Some(position) = blocked(&run) {
-                return Ok(position);
-            }
+            self.inner.require_open()?;
             moved.await;
         }
     }

@@ -121,6 +121,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         lock(&self.caller.inner.attempts).remove(&self.caller.cell.key());
+        self.caller.inner.turned.notify_waiters();
         self.caller.inner.tell(
             self.caller.actor.clone(),
             Request::CloseSession(self.run_id),

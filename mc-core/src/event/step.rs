@@ -97,6 +97,9 @@ pub struct AttemptAbandoned {
     /// When the next attempt starts at the earliest; none if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// When the next attempt may start once this one's handler has ended, where that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_from: Option<Timestamp>,
     /// What the hold gives back.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,

@@ -7,6 +7,7 @@ use super::fold::{RunFold, Spent};
 use crate::budget::Amount;
 use crate::error::Result;
 use crate::event::Record;
+use crate::id::{AgentName, ModelId, WorkflowName};
 
 /// What costs are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,13 +110,13 @@ impl CostBy {
         let text = |name: Option<&str>, none: &str| name.unwrap_or(none).to_owned();
         let workflow = || {
             text(
-                spent.workflow.as_ref().map(|name| name.as_str()),
+                spent.workflow.as_ref().map(WorkflowName::as_str),
                 "(session)",
             )
         };
         match self {
-            Self::Agent => text(spent.agent.as_ref().map(|name| name.as_str()), "(unknown)"),
-            Self::Model => text(spent.model.as_ref().map(|id| id.as_str()), "(unknown)"),
+            Self::Agent => text(spent.agent.as_ref().map(AgentName::as_str), "(unknown)"),
+            Self::Model => text(spent.model.as_ref().map(ModelId::as_str), "(unknown)"),
             Self::Workflow => workflow(),
             Self::Day => {
                 let time = spent.ts.to_string();

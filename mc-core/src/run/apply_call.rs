@@ -1,6 +1,7 @@
 //! How events of calls, and of money in doubt, change their run.
 
 use super::apply::RunEvent;
+use super::apply_step::handler_ended;
 use super::ids::HoldKey;
 use super::state::{Call, CallKind, CallState, Refused, Run};
 use crate::budget::{Amount, Hold, HoldState, LedgerFault};
@@ -12,7 +13,7 @@ use crate::event::call::{
     OnceRecorded, ToolCallDispatched,
 };
 use crate::event::step::ResultLate;
-use crate::id::StepKey;
+use crate::id::{Digest, StepKey};
 
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -96,6 +97,7 @@ fn reserved(run: &mut Run, facts: &ModelCallReserved, event: &RunEvent<'_>) -> R
     let call = Call {
         kind: CallKind::Model,
         request: facts.request,
+        tool: None,
         model: Some(facts.model.clone()),
         risk: None,
         refused: before
@@ -151,9 +153,14 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
     if held != facts.held || released != facts.released {
         return Err(event.refuse("held"));
     }
-    let state = CallState::Answered {
-        seq: event.seq,
-        answer: facts.answer,
+    // A call that was billed and gave nothing is no answer to give again.
+    let state = if facts.answer == Digest::ZERO {
+        CallState::Failed
+    } else {
+        CallState::Answered {
+            seq: event.seq,
+            answer: facts.answer,
+        }
     };
     answer(run, &facts.step, facts.ordinal, state);
     Ok(())
@@ -241,6 +248,7 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
     let call = Call {
         kind: CallKind::Tool,
         request: facts.params_digest,
+        tool: Some(facts.tool.clone()),
         model: None,
         risk: Some(facts.risk),
         refused: None,
@@ -258,6 +266,7 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
     let call = Call {
         kind: CallKind::Once,
         request: facts.request,
+        tool: None,
         model: None,
         risk: None,
         refused: None,
@@ -272,7 +281,12 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
 /// From here on the journal of earlier attempts does not apply.
 fn diverged(run: &mut Run, facts: &JournalDiverged) {
     if let Some(step) = run.steps.get_mut(&facts.step) {
-        step.calls.retain(|ordinal, _| *ordinal < facts.ordinal);
+        let out = CallState::Open {
+            attempt: facts.attempt,
+        };
+        // Calls that this attempt has out at the same time are its own.
+        step.calls
+            .retain(|ordinal, call| *ordinal < facts.ordinal || call.state == out);
     }
 }
 
@@ -284,6 +298,7 @@ fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
     // The attempt itself has ended: it is no longer out.
     if let Some(step) = run.steps.get_mut(&facts.step) {
         step.abandoned.remove(&facts.attempt);
+        handler_ended(step);
     }
     Ok(())
 }

@@ -53,6 +53,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     step.input = Some(event.part(0));
     step.first_at = step.first_at.or(Some(event.ts));
     step.wake_at = None;
+    step.retry_from = None;
     if !facts.hold.is_zero() {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
         let hold = Hold::open(path, facts.hold).map_err(|e| event.refuse("hold").with_source(e))?;
@@ -101,6 +102,7 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
     step.live = None;
     step.abandoned.insert(facts.attempt);
     step.wake_at = facts.retry_at;
+    step.retry_from = facts.retry_from;
     let code = match facts.reason {
         AbandonReason::Timeout => "timeout",
         AbandonReason::NoProgress => "no_progress",
@@ -173,9 +175,18 @@ fn ended(run: &mut Run, facts: &AttemptEnded, event: &RunEvent<'_>) -> Result<()
         .get_mut(&facts.step)
         .ok_or_else(|| event.refuse("step"))?;
     if step.abandoned.remove(&facts.attempt) {
+        handler_ended(step);
         Ok(())
     } else {
         Err(event.refuse("attempt"))
+    }
+}
+
+/// A retry that waited for the handlers before it need not wait out their grace.
+pub(super) fn handler_ended(step: &mut Step) {
+    if let (true, Some(from), Some(at)) = (step.abandoned.is_empty(), step.retry_from, step.wake_at)
+    {
+        step.wake_at = Some(at.min(from));
     }
 }
 
@@ -190,10 +201,7 @@ fn suspended(run: &mut Run, facts: &StepSuspended, event: &RunEvent<'_>) -> Resu
     step.live = None;
     step.wake_at = wake_at;
     if trigger == StepTrigger::Block {
-        step.block = Some(Block {
-            reason: BlockReason::Signal,
-            code: String::new(),
-        });
+        step.block = Some(Block::new(BlockReason::Signal, String::new()));
     }
     // An attempt that waits of its own will has not failed: it does not count against the retries.
     step.forgiven = step.attempt;
@@ -215,8 +223,8 @@ fn blocked(run: &mut Run, facts: &StepBlocked, event: &RunEvent<'_>) -> Result<(
         step.live = None;
     }
     step.block = Some(Block {
-        reason: facts.reason,
-        code: facts.code.clone(),
+        failing: facts.failing.clone(),
+        ..Block::new(facts.reason, facts.code.clone())
     });
     Ok(())
 }
@@ -303,6 +311,7 @@ fn cancelled(run: &mut Run, facts: &StepCancelled, event: &RunEvent<'_>) -> Resu
 fn end_step(step: &mut Step) {
     step.live = None;
     step.wake_at = None;
+    step.retry_from = None;
     step.suspension = None;
     step.calls.clear();
 }

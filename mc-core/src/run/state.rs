@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Account, AccountId, Amount, Hold, Path};
-use crate::error::{Error, Result};
+use crate::error::{Error, FailingAccount, Result};
 use crate::event::run::{AbortReason, PauseReason, RunCreated, Subject};
 use crate::event::step::WaitingFor;
 use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
@@ -34,6 +34,20 @@ pub struct Block {
     /// More precisely, by code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
+    /// What had no room, in which accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingAccount>,
+}
+
+impl Block {
+    /// A block that a code alone tells.
+    pub const fn new(reason: BlockReason, code: String) -> Self {
+        Self {
+            reason,
+            code,
+            failing: Vec::new(),
+        }
+    }
 }
 
 /// What a step suspended with.
@@ -97,6 +111,9 @@ pub struct Call {
     /// The model, of a model call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
+    /// The tool, of a tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<Opaque>,
     /// The tier, of a tool call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskTier>,
@@ -173,6 +190,9 @@ pub struct Step {
     /// When it goes on by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Timestamp>,
+    /// When it may go on once no abandoned attempt is out, where that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_from: Option<Timestamp>,
     /// The code of the last failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
 use super::core::Sequencer;
+use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::resident::Resident;
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;
 use crate::event::run::Subject;
-use crate::id::RunId;
+use crate::id::{RunId, StepKey, StepName};
 use crate::ports::RunNeeds;
 use crate::run::{BlockReason, Step};
 use crate::time::Timestamp;
@@ -91,11 +92,13 @@ impl Sequencer {
                 .values()
                 .any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
         };
-        let queued = self
-            .workspace
-            .waiting
-            .values()
-            .any(|w| w.run_id() == run.run_id);
+        let queued = self.waiting_of.contains_key(&run.run_id);
+        let capped = |step: &Step| {
+            step.block
+                .as_ref()
+                .is_some_and(|block| block.code == ABANDONED_HANDLERS)
+        };
+        let capped = open && run.steps.values().any(capped);
         let out = run
             .steps
             .values()
@@ -112,8 +115,8 @@ impl Sequencer {
             Vec::new()
         };
         RunNeeds {
-            attention: out || queued || ready || (open && waits_for(BlockReason::Budget)),
-            due: resident.next_wake(),
+            attention: out || queued || ready || capped || (open && waits_for(BlockReason::Budget)),
+            due: run.next_wake(),
             agents,
         }
     }
@@ -124,8 +127,13 @@ impl Sequencer {
         if self.workspace.dispatch == Dispatch::On {
             return !resident.ready.is_empty();
         }
-        let waits = |step: &Step| step.status.0 == StepStatus::Waiting && step.wake_at.is_none();
-        run.steps.is_empty() || run.steps.values().any(waits) || !resident.ready.is_empty()
+        let waits = |(key, step): (&StepKey, &Step)| {
+            step.status.0 == StepStatus::Waiting && !resident.wakes.contains_key(key)
+        };
+        let untouched = |name: &StepName| !run.steps.contains_key(&StepKey::of(name));
+        resident.open.iter().any(untouched)
+            || run.steps.iter().any(waits)
+            || !resident.ready.is_empty()
     }
 
     /// A batch is durable: everything up to `next_seq` is on disk.
@@ -154,15 +162,22 @@ impl Sequencer {
             }
         }
         self.workspace.runs.entry(run).or_insert(resident);
+        self.evicted.retain(|gone| *gone != run);
         self.note_wake(run);
     }
 
-    /// Takes runs out of memory that only wait, where more are there than there may be.
-    pub fn page_out(&mut self) {
+    /// How often runs have left memory: a row that was read before the last time may be old.
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Takes runs out of memory that only wait, where more are there than there may be; tells when
+    /// the first of them is due.
+    pub fn page_out(&mut self) -> Option<Timestamp> {
         let most = self.workspace.settings.resident_runs;
         let excess = self.workspace.runs.len().saturating_sub(most);
         if excess == 0 {
-            return;
+            return None;
         }
         let idle: Vec<RunId> = self
             .workspace
@@ -172,11 +187,16 @@ impl Sequencer {
             .map(|resident| resident.run.run_id)
             .take(excess)
             .collect();
+        let mut due = None;
         for run in idle {
-            self.workspace.runs.remove(&run);
+            let gone = self.workspace.runs.remove(&run);
+            let at = gone.and_then(|resident| resident.run.next_wake());
+            due = due.into_iter().chain(at).min();
             self.workspace.wakes.remove(&run);
             self.evicted.push(run);
+            self.evictions += 1;
         }
+        due
     }
 
     pub(super) fn is_idle(&self, resident: &Resident) -> bool {

@@ -267,6 +267,8 @@ impl Default for TokenBound {
 pub struct SettleCall {
     /// Its place in the journal.
     pub ordinal: u32,
+    /// The model that was asked.
+    pub asked: ModelId,
     /// The model that answered; none where that is not known to differ.
     pub model: Option<ModelId>,
     /// What it used; none where the provider did not say.

@@ -16,7 +16,7 @@ use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, CommandId, ModelId, RunId};
+use crate::id::{Actor, AgentName, CommandId, ModelId, RunId};
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -50,6 +50,12 @@ pub struct Sequencer {
     pub(super) last_ts: Timestamp,
     pub(super) slots: BTreeMap<Ticket, (Arc<Command>, Slot)>,
     pub(super) circuit_slots: BTreeMap<ModelId, Vec<(RunId, Slot)>>,
+    /// What waits in the queue, by run.
+    pub(super) waiting_of: BTreeMap<RunId, BTreeSet<Ticket>>,
+    /// Agents of which an abandoned handler has ended.
+    pub(super) handlers_ended: BTreeSet<AgentName>,
+    /// How often runs left memory.
+    pub(super) evictions: u64,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
     pub(super) freed: Path,
     pub(super) wake_all: bool,
@@ -86,6 +92,9 @@ impl Sequencer {
             last_ts,
             slots: BTreeMap::new(),
             circuit_slots: BTreeMap::new(),
+            waiting_of: BTreeMap::new(),
+            handlers_ended: BTreeSet::new(),
+            evictions: 0,
             deadlines: BTreeSet::new(),
             freed: Path::default(),
             wake_all: false,
@@ -124,7 +133,7 @@ impl Sequencer {
     }
 
     /// Changes settings that are no part of the log: which agents are here.
-    pub fn register(&mut self, agent: crate::id::AgentName) {
+    pub fn register(&mut self, agent: AgentName) {
         self.workspace.agents.insert(agent);
     }
 
@@ -235,6 +244,7 @@ impl Sequencer {
             now: self.group.instant.now,
             random: self.group.instant.random,
             durable: self.durable,
+            turn: None,
         }
     }
 

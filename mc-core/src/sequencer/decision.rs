@@ -228,6 +228,8 @@ pub enum Wait {
         path: crate::budget::Path,
         /// What it asks for.
         amount: crate::budget::Amount,
+        /// Its whole worst case: more than `amount` where its step holds a part already.
+        whole: crate::budget::Amount,
     },
     /// The outcome of the one call that a half-open breaker let through.
     Circuit,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::command::{Request, Start};
 use super::core::{Instant, Sequencer};
-use super::decide::{self, dispatch::Dispatched};
+use super::decide::{self, View, dispatch::Dispatched};
 use super::decision::Wait;
 use super::resident::Resident;
 use super::workspace::{Dispatch, Waiting};
-use crate::budget::Waiter;
+use crate::budget::{Waiter, Wake};
 use crate::error::{Error, Result};
-use crate::id::{RunId, StepKey};
+use crate::id::{AgentName, RunId, StepKey};
 
 impl Sequencer {
     /// Everything that follows from a command, until nothing does.
@@ -117,6 +117,8 @@ impl Sequencer {
             if let Some(resident) = self.workspace.runs.get_mut(&run) {
                 let due = resident.wakes.iter().filter(|(_, at)| **at <= now);
                 let due: Vec<StepKey> = due.map(|(key, _)| key.clone()).collect();
+                // Its time has come once: what still stands in its way is no matter of time.
+                resident.wakes.retain(|_, at| *at > now);
                 resident.ready.extend(due);
                 touched.insert(run);
             }
@@ -131,35 +133,81 @@ impl Sequencer {
                 self.settle_run(run)?;
             }
             runs.extend(self.wake_queue()?);
+            runs.extend(self.handlers_ended()?);
             self.wake_circuits();
-            if runs.is_empty() {
+            if runs.is_empty() && self.freed.is_empty() {
                 return Ok(());
             }
         }
     }
 
+    /// Steps that a cap on abandoned handlers held up ask again.
+    fn handlers_ended(&mut self) -> Result<BTreeSet<RunId>> {
+        let ended = std::mem::take(&mut self.handlers_ended);
+        let most = self.workspace.settings.max_abandoned_per_agent;
+        let freed = |agent: &&AgentName| self.workspace.abandoned_of(agent) < most;
+        let freed: BTreeSet<AgentName> = ended.iter().filter(freed).cloned().collect();
+        let mut touched = BTreeSet::new();
+        if freed.is_empty() {
+            return Ok(touched);
+        }
+        let capped = |resident: &Resident| decide::agents::freed(resident, &freed);
+        let found: Vec<(RunId, Vec<_>)> = self
+            .workspace
+            .runs
+            .iter()
+            .map(|(run, resident)| (*run, capped(resident)))
+            .collect();
+        for (run, events) in found.into_iter().filter(|(_, events)| !events.is_empty()) {
+            self.commit(events)?;
+            touched.insert(run);
+        }
+        Ok(touched)
+    }
+
     pub(super) fn settle_run(&mut self, run: RunId) -> Result<()> {
+        let most = self.workspace.settings.max_live_per_run;
         loop {
             let Some(resident) = self.workspace.runs.get_mut(&run) else {
                 return Ok(());
             };
+            if resident.live.len() < most {
+                let held_up = std::mem::take(&mut resident.held_up);
+                resident.ready.extend(held_up);
+            }
             let Some(key) = resident.ready.pop_first() else {
                 break;
             };
-            self.step_forward(run, &key)?;
+            self.step_forward(run, &key, None)?;
         }
         self.end_run(run)?;
+        self.prune(run);
         self.note_wake(run);
         Ok(())
     }
 
-    pub(super) fn step_forward(&mut self, run: RunId, key: &StepKey) -> Result<()> {
-        let resident = self.workspace.resident(run)?;
+    /// Does what follows for one step; `turn` where its wait for money is over.
+    pub(super) fn step_forward(
+        &mut self,
+        run: RunId,
+        key: &StepKey,
+        turn: Option<&Wake>,
+    ) -> Result<()> {
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
         if self.is_waiting(run, key) {
             return Ok(());
         }
-        match decide::advance::next_step(&self.view(), resident, key)? {
-            Dispatched::NotNow => Ok(()),
+        let view = View {
+            turn,
+            ..self.view()
+        };
+        match decide::advance::next_step(&view, resident, key)? {
+            Dispatched::NotNow => {
+                self.hold_up(run, key);
+                Ok(())
+            }
             Dispatched::Decided(decision) => {
                 self.commit(decision.events)?;
                 self.batch.effects.extend(decision.effects);
@@ -167,17 +215,18 @@ impl Sequencer {
                 let events = decide::advance::superfluous(resident, key);
                 self.commit(events)
             }
-            Dispatched::Queued(Wait::Budget { path, amount }) => {
-                let ticket = self.take_ticket();
+            Dispatched::Queued(Wait::Budget { path, amount, .. }) => {
+                let ticket = match turn {
+                    Some(wake) => wake.ticket,
+                    None => self.take_ticket(),
+                };
                 let waiter = Waiter {
                     ticket,
                     path,
                     amount,
                     owner: None,
                 };
-                self.workspace
-                    .waiting
-                    .insert(ticket, Waiting::Step(run, key.clone()));
+                self.put_waiting(ticket, Waiting::Step(run, key.clone()));
                 self.push(waiter);
                 Ok(())
             }
@@ -187,9 +236,22 @@ impl Sequencer {
         }
     }
 
+    /// A step that finds its run full is looked at again once an attempt has ended.
+    fn hold_up(&mut self, run: RunId, key: &StepKey) {
+        let most = self.workspace.settings.max_live_per_run;
+        if let Some(resident) = self.workspace.runs.get_mut(&run)
+            && resident.live.len() >= most
+        {
+            resident.held_up.insert(key.clone());
+        }
+    }
+
     pub(super) fn is_waiting(&self, run: RunId, key: &StepKey) -> bool {
-        let mut waiting = self.workspace.waiting.values();
-        waiting.any(|w| matches!(w, Waiting::Step(id, step) if *id == run && step == key))
+        let mut tickets = self.waiting_of.get(&run).into_iter().flatten();
+        tickets.any(|ticket| {
+            let waiting = self.workspace.waiting.get(ticket);
+            matches!(waiting, Some(Waiting::Step(_, step)) if step == key)
+        })
     }
 
     pub(super) fn end_run(&mut self, run: RunId) -> Result<()> {

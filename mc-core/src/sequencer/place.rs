@@ -198,6 +198,7 @@ impl Sequencer {
         }
         self.note_step(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
+        self.note_call(run_id, &event.kind);
         Ok(run_seq)
     }
 
@@ -218,6 +219,22 @@ impl Sequencer {
         if !ended_itself {
             self.batch.effects.push(Effect::Cancel(token.clone()));
         }
+    }
+
+    /// The end of a call changes what others of its step and its model wait for.
+    fn note_call(&mut self, run_id: RunId, kind: &EventKind) {
+        let (step, model) = match kind {
+            EventKind::ModelCallSettled(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallThrottled(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallReleased(facts) => (&facts.step, &facts.model),
+            EventKind::ModelCallDoubted(facts) => (&facts.step, &facts.model),
+            _ => return,
+        };
+        // A probe that was given back is another's.
+        if self.circuit_slots.contains_key(model) {
+            self.circuits_changed.insert(model.clone());
+        }
+        self.refresh(run_id, step);
     }
 
     /// What the workspace keeps of the state of steps.
@@ -241,12 +258,16 @@ impl Sequencer {
         }
         if let Some(agent) = &step.agent {
             let all = self.workspace.abandoned.entry(agent.clone()).or_default();
+            let before = all.len();
             all.retain(|(run, step_key, _)| *run != run_id || step_key != key);
             all.extend(
                 step.abandoned
                     .iter()
                     .map(|attempt| (run_id, key.clone(), *attempt)),
             );
+            if all.len() < before {
+                self.handlers_ended.insert(agent.clone());
+            }
         }
         if let EventKind::StepDispatched(facts) = kind {
             self.set_deadline(run_id, facts);

@@ -34,6 +34,8 @@ pub struct Resident {
     pub item_outputs: BTreeMap<StepName, BTreeMap<u32, Arc<Value>>>,
     /// Steps and items to look at next.
     pub ready: BTreeSet<StepKey>,
+    /// Steps and items that the run's cap on attempts holds up.
+    pub held_up: BTreeSet<StepKey>,
     /// Steps of the definition that have not ended.
     pub open: BTreeSet<StepName>,
     /// Steps and items with an attempt out.
@@ -141,6 +143,7 @@ impl Resident {
             .collect();
         Self {
             open,
+            held_up: BTreeSet::new(),
             live: BTreeSet::new(),
             wakes: BTreeMap::new(),
             failed: None,
@@ -188,7 +191,8 @@ impl Resident {
         }
         this.fill_absent();
         this.derive();
-        this.look_at_all();
+        // It was at rest when it left memory; what recovers it looks at all of it.
+        this.ready.clear();
         Ok(this)
     }
 
@@ -295,6 +299,7 @@ impl Resident {
             EventKind::AttemptAbandoned(f) => self.look_at(&f.step),
             EventKind::AttemptInterrupted(f) => self.look_at(&f.step),
             EventKind::AttemptEnded(f) => self.look_at(&f.step),
+            EventKind::ResultLate(f) if f.ordinal.is_none() => self.look_at(&f.step),
             EventKind::StepUnblocked(f) => self.look_at(&f.step),
             EventKind::StepSuspended(f) => self.look_at(&f.step),
             EventKind::RunResumed(_) => self.look_at_all(),

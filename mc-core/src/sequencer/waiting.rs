@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::batch::{Pending, Slot};
 use super::command::{AttemptRequest, Command, Request, ReserveCall};
 use super::core::{Sequencer, Submitted};
-use super::decide;
+use super::decide::{self, View};
 use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
 use super::workspace::{ResidentBooks, Waiting};
 use crate::budget::{Owner, Ticket, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::RunId;
+use crate::event::StepStatus;
+use crate::id::{RunId, StepKey};
+use crate::run::HoldKey;
 
 impl Sequencer {
     pub(super) fn take_ticket(&mut self) -> Ticket {
@@ -28,8 +30,22 @@ impl Sequencer {
         self.workspace.queue = queue;
     }
 
+    /// Notes what a ticket stands for.
+    pub(super) fn put_waiting(&mut self, ticket: Ticket, waiting: Waiting) {
+        let run = waiting.run_id();
+        self.workspace.waiting.insert(ticket, waiting);
+        self.waiting_of.entry(run).or_default().insert(ticket);
+    }
+
     pub(super) fn remove(&mut self, ticket: Ticket) {
-        self.workspace.waiting.remove(&ticket);
+        if let Some(waiting) = self.workspace.waiting.remove(&ticket) {
+            let run = waiting.run_id();
+            let rest = self.waiting_of.entry(run).or_default();
+            rest.remove(&ticket);
+            if rest.is_empty() {
+                self.waiting_of.remove(&run);
+            }
+        }
         if let Some(waiter) = self.workspace.queue.remove(ticket) {
             self.freed = self.freed.union(&waiter.path);
         }
@@ -37,12 +53,7 @@ impl Sequencer {
 
     /// A run that has ended waits for nothing.
     pub(super) fn leave_queues(&mut self, run: RunId) {
-        let mine = self
-            .workspace
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.run_id() == run);
-        let tickets: Vec<Ticket> = mine.map(|(ticket, _)| *ticket).collect();
+        let tickets = self.waiting_of.get(&run).cloned().unwrap_or_default();
         for ticket in tickets {
             self.remove(ticket);
             if let Some((command, slot)) = self.slots.remove(&ticket) {
@@ -58,6 +69,70 @@ impl Sequencer {
             for (_, slot) in gone {
                 let _ = slot.send(Err(run_ended(run)));
             }
+        }
+    }
+
+    /// What can no longer be admitted leaves the queue: a call whose token was revoked, a step that
+    /// is no longer waiting or whose run is paused.
+    pub(super) fn prune(&mut self, run: RunId) {
+        let Some(tickets) = self.waiting_of.get(&run).cloned() else {
+            return;
+        };
+        for ticket in tickets {
+            let alive = match self.workspace.waiting.get(&ticket) {
+                None => continue,
+                Some(Waiting::Call(token, ..)) => self.view().live(token).is_some(),
+                Some(Waiting::Step(_, key)) => self.may_wait(run, key),
+            };
+            if alive {
+                continue;
+            }
+            self.remove(ticket);
+            if let Some((command, slot)) = self.slots.remove(&ticket) {
+                let error = Error::new(ErrorKind::Cancelled, "this attempt's token was revoked");
+                self.promise(&command, slot, Err(error));
+            }
+        }
+    }
+
+    fn may_wait(&self, run: RunId, key: &StepKey) -> bool {
+        let resident = self.workspace.runs.get(&run);
+        resident.is_some_and(|resident| {
+            let run = &resident.run;
+            run.paused.is_none() && run.step_status(key) == StepStatus::Waiting
+        })
+    }
+
+    /// Calls of one step share its hold: what one of them leaves, the others need no more.
+    pub(super) fn refresh(&mut self, run: RunId, key: &StepKey) {
+        let Some(tickets) = self.waiting_of.get(&run) else {
+            return;
+        };
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return;
+        };
+        let mut changed = Vec::new();
+        for ticket in tickets {
+            let (Some(Waiting::Call(token, call, whole)), Some(waiter)) = (
+                self.workspace.waiting.get(ticket),
+                self.workspace.queue.waiter(*ticket),
+            ) else {
+                continue;
+            };
+            let own = resident.run.step(key).and_then(|step| step.agent.as_ref());
+            if token.step != *key || call.agent.as_ref().is_some_and(|agent| Some(agent) != own) {
+                continue;
+            }
+            let escrow = HoldKey::escrow(key.clone(), token.attempt);
+            let hold = resident.run.holds.get(&escrow);
+            let amount = hold.map_or(*whole, |hold| hold.shortfall(whole));
+            if amount != waiter.amount {
+                let waiter = waiter.clone();
+                changed.push(Waiter { amount, ..waiter });
+            }
+        }
+        for waiter in changed {
+            self.push(waiter);
         }
     }
 
@@ -87,7 +162,11 @@ impl Sequencer {
                 let waiting = self.circuit_slots.entry(call.model.clone()).or_default();
                 waiting.push((token.run_id, slot));
             }
-            Wait::Budget { path, amount } => {
+            Wait::Budget {
+                path,
+                amount,
+                whole,
+            } => {
                 let ticket = self.take_ticket();
                 let owner = Owner {
                     run: token.run_id,
@@ -99,8 +178,8 @@ impl Sequencer {
                     amount,
                     owner: Some(owner),
                 };
-                let waiting = Waiting::Call(token.clone(), Arc::clone(call), command.id);
-                self.workspace.waiting.insert(ticket, waiting);
+                let waiting = Waiting::Call(token.clone(), Arc::clone(call), whole);
+                self.put_waiting(ticket, waiting);
                 self.slots.insert(ticket, (Arc::clone(command), slot));
                 self.push(waiter);
                 if let Err(error) = self.settle_down(BTreeSet::new()) {
@@ -128,45 +207,47 @@ impl Sequencer {
             queue.next_after(&books, &freed)
         };
         self.workspace.queue = queue;
-        if let Some(Wake { ticket, .. }) = wake {
+        if let Some(wake) = wake {
             // The paths that moved are asked again, until nobody is woken.
-            self.freed = freed;
-            touched.extend(self.wake(ticket)?);
+            self.freed = self.freed.union(&freed);
+            touched.extend(self.wake(&wake)?);
         }
         Ok(touched)
     }
 
-    pub(super) fn wake(&mut self, ticket: Ticket) -> Result<BTreeSet<RunId>> {
-        let waiting = self.workspace.waiting.get(&ticket).cloned();
-        self.remove(ticket);
+    pub(super) fn wake(&mut self, wake: &Wake) -> Result<BTreeSet<RunId>> {
+        let waiting = self.workspace.waiting.get(&wake.ticket).cloned();
+        self.remove(wake.ticket);
         match waiting {
             None => Ok(BTreeSet::new()),
             Some(Waiting::Step(run, key)) => {
-                if let Some(resident) = self.workspace.runs.get_mut(&run) {
-                    resident.ready.insert(key);
-                }
+                self.step_forward(run, &key, Some(wake))?;
                 Ok(BTreeSet::from([run]))
             }
             Some(Waiting::Call(token, call, _)) => {
-                let Some((command, slot)) = self.slots.remove(&ticket) else {
+                let Some((command, slot)) = self.slots.remove(&wake.ticket) else {
                     return Ok(BTreeSet::new());
                 };
-                self.call_again(&command, &token, &call, slot)
+                let call = (token, call);
+                self.call_again((command, slot), &call, wake)
             }
         }
     }
 
     pub(super) fn call_again(
         &mut self,
-        command: &Arc<Command>,
-        token: &Token,
-        call: &Arc<ReserveCall>,
-        slot: Slot,
+        (command, slot): (Arc<Command>, Slot),
+        (token, call): &(Token, Arc<ReserveCall>),
+        wake: &Wake,
     ) -> Result<BTreeSet<RunId>> {
-        let decision = match decide::call_reserve::reserve(&self.view(), token, call) {
+        let view = View {
+            turn: Some(wake),
+            ..self.view()
+        };
+        let decision = match decide::call_reserve::reserve(&view, token, call) {
             Ok(decision) => decision,
             Err(error) => {
-                self.promise(command, slot, Err(error));
+                self.promise(&command, slot, Err(error));
                 return Ok(BTreeSet::new());
             }
         };
@@ -174,10 +255,31 @@ impl Sequencer {
         self.commit(decision.events)?;
         self.group.command = caused;
         match decision.answer {
-            Answer::Now(reply) | Answer::Durable(reply) => self.promise(command, slot, Ok(reply)),
-            // It was woken and has to wait once more: it asks again, as any other.
-            Answer::Queued(Wait::Budget { .. } | Wait::Circuit) => {
-                self.promise(command, slot, Ok(Reply::Call(CallReply::Again)));
+            Answer::Now(reply) | Answer::Durable(reply) => self.promise(&command, slot, Ok(reply)),
+            // The breaker opened meanwhile: it asks again, and is told to wait there.
+            Answer::Queued(Wait::Circuit) => {
+                self.promise(&command, slot, Ok(Reply::Call(CallReply::Again)));
+            }
+            // The room that it was woken for is gone again: it keeps its place.
+            Answer::Queued(Wait::Budget {
+                path,
+                amount,
+                whole,
+            }) => {
+                let owner = Some(Owner {
+                    run: token.run_id,
+                    step: token.step.clone(),
+                });
+                let ticket = wake.ticket;
+                let waiting = Waiting::Call(token.clone(), Arc::clone(call), whole);
+                self.put_waiting(ticket, waiting);
+                self.slots.insert(ticket, (command, slot));
+                self.push(Waiter {
+                    ticket,
+                    path,
+                    amount,
+                    owner,
+                });
             }
         }
         Ok(BTreeSet::from([token.run_id]))

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::circuits::Circuits;
 use super::resident::Resident;
-use crate::budget::{Account, AccountId, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket};
+use crate::budget::{
+    Account, AccountId, Amount, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket,
+};
 use crate::event::run::RunPolicy;
-use crate::id::{AgentName, CommandId, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
+use crate::id::{AgentName, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::Mode;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
@@ -85,8 +87,8 @@ pub enum Dispatch {
 pub enum Waiting {
     /// A step that is to be dispatched.
     Step(RunId, StepKey),
-    /// A model call of a live attempt, with its command.
-    Call(Token, Arc<ReserveCall>, CommandId),
+    /// A model call of a live attempt, with its whole worst case.
+    Call(Token, Arc<ReserveCall>, Amount),
 }
 
 impl Waiting {
@@ -270,15 +272,14 @@ impl Holders for ResidentBooks<'_> {
         let Some(resident) = self.0.runs.get(&owner.run) else {
             return Vec::new();
         };
-        let own = resident
-            .run
-            .holds
-            .iter()
-            .filter(|(key, hold)| key.step == owner.step && !hold.is_in_doubt());
+        // What a call has drawn is let go when that call ends, which waits for nobody.
+        let own = resident.run.holds.iter().filter(|(key, hold)| {
+            key.step == owner.step && key.ordinal.is_none() && !hold.is_in_doubt()
+        });
         own.map(|(_, hold)| Kept {
             owner: owner.clone(),
             path: hold.path().clone(),
-            amount: *hold.amount(),
+            amount: hold.free(),
         })
         .collect()
     }

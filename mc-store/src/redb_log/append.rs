@@ -11,7 +11,7 @@ use redb::{Database, ReadableTable, Table, WriteTransaction};
 use super::fault::Outcome;
 use super::frames::{self, MetaHead, chunk_number};
 use super::open::begin;
-use super::pack::{Packer, slices};
+use super::pack::{KEPT, Packer, REWRITTEN, slices};
 use super::postings::{self, Tail};
 use super::tables::{
     ACCOUNTS, BLOB_CHUNKS, BLOBS, FRAMES, KEYS, META, RUN_AGENTS, RUN_ATTENTION, RUN_DUE,
@@ -29,6 +29,8 @@ pub(super) struct Writer {
     pub(super) tail: Option<Tail>,
     /// A write failed: nothing more is written before the database was reopened.
     pub(super) failed: bool,
+    /// The last write that failed met a full disk.
+    pub(super) met_full_disk: bool,
 }
 
 /// Writes a batch; it is on disk when this returns.
@@ -120,7 +122,7 @@ fn write_blob(
     value[8..].copy_from_slice(&len);
     blobs.insert(&key, &value)?;
     if known.is_none() {
-        let bytes = packer.pack(&blob.bytes);
+        let bytes = packer.pack(&blob.bytes, KEPT);
         for (number, slice) in slices(&bytes, 50).into_iter().enumerate() {
             chunks.insert(&blob_chunk_key(&key, chunk_number(number)?), slice)?;
         }
@@ -145,7 +147,7 @@ fn write_runs(tx: &WriteTransaction, rows: &[RunRow], packer: &mut Packer) -> Ou
             if let Some(before) = before {
                 lists.change(run, &before, &head);
             }
-            let state = packer.pack(&row.state);
+            let state = packer.pack(&row.state, REWRITTEN);
             let value = rows::encode_run(row, &encoded, &state);
             runs.insert(run.as_bytes(), value.as_slice())?;
         }
@@ -238,7 +240,7 @@ fn write_shared(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Ou
     if !batch.accounts.is_empty() {
         let mut accounts = tx.open_table(ACCOUNTS)?;
         for row in &batch.accounts {
-            accounts.insert(&*row.account, packer.pack(&row.state).as_slice())?;
+            accounts.insert(&*row.account, packer.pack(&row.state, REWRITTEN).as_slice())?;
         }
     }
     if !batch.workflows.is_empty() {

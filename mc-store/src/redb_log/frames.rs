@@ -8,14 +8,14 @@ use mc_core::time::Timestamp;
 use redb::{ReadableTable, Table};
 
 use super::fault::Outcome;
-use super::pack::{Packer, slices, unpack};
+use super::pack::{KEPT, Packer, Unpacker, slices};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::contract::End;
 use mc_core::audit::frame;
 
 /// The most events in one frame: a page of scattered hits unpacks a frame a hit.
-const FRAME_EVENTS: usize = 64;
+const FRAME_EVENTS: usize = 32;
 
 /// The end of the log, as the row `head` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) fn write(
         let Some(first) = chunk.first() else {
             continue;
         };
-        let value = packer.pack(&frame::encode(chunk));
+        let value = packer.pack(&frame::encode(chunk), KEPT);
         for (number, slice) in slices(&value, 10).into_iter().enumerate() {
             let number = chunk_number(number)?;
             frames.insert(&frame_key(first.seq, number), slice)?;
@@ -125,13 +125,17 @@ pub(super) fn first_seq_of(frames: &impl FrameTable, seq: u64) -> Outcome<Option
 }
 
 /// The events of a frame.
-pub(super) fn load(frames: &impl FrameTable, first_seq: u64) -> Outcome<Vec<Record>> {
+pub(super) fn load(
+    frames: &impl FrameTable,
+    first_seq: u64,
+    unpacker: &mut Unpacker,
+) -> Outcome<Vec<Record>> {
     let (from, to) = (frame_key(first_seq, 0), frame_key(first_seq, u16::MAX));
     let mut packed = Vec::new();
     for slice in frames.range::<&[u8; 10]>(&from..=&to)? {
         packed.extend_from_slice(slice?.1.value());
     }
-    Ok(frame::decode(first_seq, &unpack(&packed)?)?)
+    Ok(frame::decode(first_seq, &unpacker.unpack(&packed)?)?)
 }
 
 /// Reads events one after another, with the last frame at hand.
@@ -139,13 +143,15 @@ pub(super) fn load(frames: &impl FrameTable, first_seq: u64) -> Outcome<Vec<Reco
 pub(super) struct Frames<T> {
     table: T,
     last: Vec<Record>,
+    unpacker: Unpacker,
 }
 
 impl<T: FrameTable> Frames<T> {
-    pub(super) const fn new(table: T) -> Self {
+    pub(super) fn new(table: T) -> Self {
         Self {
             table,
             last: Vec::new(),
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -153,7 +159,7 @@ impl<T: FrameTable> Frames<T> {
     pub(super) fn from(&mut self, seq: u64) -> Outcome<&[Record]> {
         if position(&self.last, seq).is_none() {
             self.last = match first_seq_of(&self.table, seq)? {
-                Some(first) => load(&self.table, first)?,
+                Some(first) => load(&self.table, first, &mut self.unpacker)?,
                 None => Vec::new(),
             };
         }

@@ -16,6 +16,7 @@ use super::fault::{self, Fault, Outcome, contained};
 use super::frames::{self, MetaHead};
 use super::gate::Gate;
 use super::overlay::{Overlay, Sharing};
+use super::pack::Unpacker;
 use super::place::{self, Place, beside};
 use super::tables::{self, FORMAT, FORMAT_MARK, FRAMES, META};
 
@@ -173,7 +174,7 @@ fn check_end(tx: &redb::ReadTransaction) -> Outcome<()> {
     };
     let frames = tx.open_table(FRAMES)?;
     let end = frames::first_seq_of(&frames, u64::MAX)?
-        .map(|first| frames::load(&frames, first))
+        .map(|first| frames::load(&frames, first, &mut Unpacker::default()))
         .transpose()?
         .and_then(|records| records.last().map(|record| record.seq));
     if end == Some(last) {

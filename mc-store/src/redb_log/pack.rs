@@ -8,8 +8,10 @@ use mc_core::error::Error;
 
 use super::fault::Outcome;
 
-/// From this length on, compressing is tried.
-const WORTH_PACKING: usize = 1_024;
+/// Compressing is tried from this length on, for what is written once and kept: frames and blobs.
+pub(super) const KEPT: usize = 256;
+/// Compressing is tried from this length on, for what is written over and over: states.
+pub(super) const REWRITTEN: usize = 1_024;
 /// The largest value that is unpacked: a frame or blob of a commit.
 const MAX_UNPACKED: usize = 256 * 1024 * 1024;
 const LEVEL: i32 = 1;
@@ -37,9 +39,9 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Packs a value.
-    pub(super) fn pack(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.smaller(bytes).unwrap_or_else(|| {
+    /// Packs a value, compressed if it has `from` bytes and gets smaller.
+    pub(super) fn pack(&mut self, bytes: &[u8], from: usize) -> Vec<u8> {
+        self.smaller(bytes, from).unwrap_or_else(|| {
             let mut plain = Vec::with_capacity(bytes.len() + 1);
             plain.push(PLAIN);
             plain.extend_from_slice(bytes);
@@ -47,8 +49,8 @@ impl Packer {
         })
     }
 
-    fn smaller(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if bytes.len() < WORTH_PACKING {
+    fn smaller(&mut self, bytes: &[u8], from: usize) -> Option<Vec<u8>> {
+        if bytes.len() < from {
             return None;
         }
         let len = u32::try_from(bytes.len()).ok()?;
@@ -64,23 +66,46 @@ impl Packer {
     }
 }
 
-/// Unpacks a value.
-pub(super) fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {
-    match packed.split_first() {
-        Some((&PLAIN, bytes)) => Ok(bytes.to_vec()),
-        Some((&ZSTD, rest)) => unzip(rest).ok_or_else(|| Error::corrupt("packing", None).into()),
-        _ => Err(Error::corrupt("packing", None).into()),
+/// Unpacks values, with a decompressor that is made at the first one that needs it.
+#[derive(Default)]
+pub(super) struct Unpacker {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl std::fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
     }
 }
 
-fn unzip(rest: &[u8]) -> Option<Vec<u8>> {
-    let (len, squeezed) = rest.split_first_chunk()?;
-    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-    if len > MAX_UNPACKED {
-        return None;
+impl Unpacker {
+    /// Unpacks a value.
+    pub(super) fn unpack(&mut self, packed: &[u8]) -> Outcome<Vec<u8>> {
+        let bytes = match packed.split_first() {
+            Some((&PLAIN, bytes)) => Some(bytes.to_vec()),
+            Some((&ZSTD, rest)) => self.unzip(rest),
+            _ => None,
+        };
+        bytes.ok_or_else(|| Error::corrupt("packing", None).into())
     }
-    let bytes = zstd::bulk::decompress(squeezed, len).ok()?;
-    (bytes.len() == len).then_some(bytes)
+
+    fn unzip(&mut self, rest: &[u8]) -> Option<Vec<u8>> {
+        let (len, squeezed) = rest.split_first_chunk()?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+        if len > MAX_UNPACKED {
+            return None;
+        }
+        if self.zstd.is_none() {
+            self.zstd = zstd::bulk::Decompressor::new().ok();
+        }
+        let bytes = self.zstd.as_mut()?.decompress(squeezed, len).ok()?;
+        (bytes.len() == len).then_some(bytes)
+    }
+}
+
+/// Unpacks one value.
+pub(super) fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {
+    Unpacker::default().unpack(packed)
 }
 
 /// A leaf page's own bytes, beside the key and the value of its one entry.
@@ -126,7 +151,7 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(bytes: Vec<u8>, times in 0_usize..200) {
             let value = bytes.repeat(times);
-            let packed = Packer::default().pack(&value);
+            let packed = Packer::default().pack(&value, KEPT);
             prop_assert!(packed.len() <= value.len() + 1);
             prop_assert_eq!(unpack(&packed).unwrap(), value);
         }
@@ -151,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_forged_length_is_refused() {
-        let mut packed = Packer::default().pack(&vec![0; 5_000]);
+        let mut packed = Packer::default().pack(&vec![0; 5_000], KEPT);
         packed[1] = 0xff;
         assert!(unpack(&packed).is_err());
     }

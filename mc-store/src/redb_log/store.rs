@@ -5,6 +5,7 @@
 //! [`Store::acquire`] reopens the database and raises the epoch. Reads go on all the time: if the
 //! disk does not even take what an open writes, through a view that changes nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use mc_core::error::{Detail, Error, ErrorKind, Result};
@@ -37,6 +38,8 @@ pub(super) struct Store {
     cache_bytes: usize,
     slot: RwLock<Slot>,
     writer: Mutex<Writer>,
+    /// What `writer` says, for those who may not wait for it.
+    failed: AtomicBool,
     place: Option<Place>,
     /// Last, so that the file's lock goes after everything else.
     gate: Gate,
@@ -96,6 +99,7 @@ impl Store {
                 writable: access == Access::Full,
             }),
             writer: Mutex::new(Writer::default()),
+            failed: AtomicBool::new(false),
             place,
             gate,
         })
@@ -148,19 +152,27 @@ impl Store {
             ));
         }
         let written = self.with(|db| append::commit(db, &mut writer, (lease, batch)));
-        Self::settle(&mut writer, written)
+        self.settle(&mut writer, written)
     }
 
     /// Notes a failed write. What was refused left no trace and changes nothing.
-    fn settle(writer: &mut Writer, written: Outcome<()>) -> Result<()> {
-        match &written {
-            Ok(()) | Err(Fault::Refused(_)) => {}
-            Err(Fault::Database(_) | Fault::Panicked) => {
-                writer.failed = true;
+    fn settle(&self, writer: &mut Writer, written: Outcome<()>) -> Result<()> {
+        match written {
+            Ok(()) => Ok(()),
+            Err(Fault::Refused(error)) => Err(error),
+            Err(fault @ (Fault::Database(_) | Fault::Panicked)) => {
+                let error = Error::from(fault);
+                self.set_failed(writer, true);
+                writer.met_full_disk = fault::is_full(&error);
                 writer.tail = None;
+                Err(error)
             }
         }
-        written.map_err(Error::from)
+    }
+
+    fn set_failed(&self, writer: &mut Writer, failed: bool) {
+        writer.failed = failed;
+        self.failed.store(failed, Ordering::Relaxed);
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -172,22 +184,27 @@ impl Store {
     }
 
     /// Becomes the owner: reopens the database if a write failed, raises the epoch and reads what
-    /// the log holds. On a full disk the reserve is given back, once.
+    /// the log holds.
+    ///
+    /// After a full disk the reserve is given back, so that the last events fit. Where it was given
+    /// back before, its room is taken again, if the disk has it.
     pub(super) fn acquire(&self) -> Result<Recovered> {
         self.check_writable()?;
         let mut writer = lock(&self.writer);
-        match self.acquire_once(&mut writer) {
-            Err(error) if fault::is_full(&error) && self.release_reserve() => {
-                self.acquire_once(&mut writer).map_err(for_good)
-            }
-            Err(error) => Err(for_good(error)),
-            Ok(recovered) => {
-                if let Some(place) = &self.place {
-                    place.keep_reserve();
-                }
-                Ok(recovered)
-            }
+        let mut released = writer.met_full_disk && self.release_reserve();
+        let mut acquired = self.acquire_once(&mut writer);
+        let is_full = acquired.as_ref().is_err_and(fault::is_full);
+        if is_full && !released && self.release_reserve() {
+            released = true;
+            acquired = self.acquire_once(&mut writer);
         }
+        if acquired.is_ok() {
+            writer.met_full_disk = false;
+        }
+        if let (Ok(_), Some(place), false) = (&acquired, &self.place, released) {
+            place.keep_reserve();
+        }
+        acquired.map_err(for_good)
     }
 
     fn acquire_once(&self, writer: &mut Writer) -> Result<Recovered> {
@@ -195,12 +212,12 @@ impl Store {
         let must_reopen = writer.failed || !slot.writable;
         drop(slot);
         if must_reopen {
-            writer.failed = true;
+            self.set_failed(writer, true);
             self.reopen()?;
-            writer.failed = false;
+            self.set_failed(writer, false);
         }
         let raised = self.with(append::raise);
-        Self::settle(writer, raised)?;
+        self.settle(writer, raised)?;
         self.read(reads::recovered)
     }
 
@@ -229,7 +246,7 @@ impl Store {
     pub(super) fn health(&self) -> StoreHealth {
         let writes = if self.access == Access::Inspect {
             WriteState::ReadOnly
-        } else if lock(&self.writer).failed {
+        } else if self.failed.load(Ordering::Relaxed) {
             WriteState::Failed
         } else {
             WriteState::Accepting

@@ -1,30 +1,9 @@
-//! What lies in the file: every table, its key and its value.
+//! What lies in the file: every table, its key -> its value.
 //!
-//! Keys are fixed-width bytes where they can be, big-endian, so that they sort as numbers do.
-//!
-//! | table | key | value |
-//! |---|---|---|
-//! | `meta` | `format` | `mission-control\0`, then the format's version, u32 |
-//! | | `head` | `next_seq` u64, `epoch` u64, timestamp of the last event i64 |
-//! | | `workspace` | the workspace's row |
-//! | `frames` | `first_seq` u64, chunk u16 | a slice of the packed frame |
-//! | `run_index` | run, `run_seq` of its first event in the frame u64 | `first_seq` of the frame |
-//! | `runs` | run | head, summary, packed state (`rows`) |
-//! | `run_terms` | hashed term u64, inverted run | - |
-//! | `run_due` | due time as biased u64, run | - |
-//! | `run_attention` | run | - |
-//! | `run_agents` | agent, 0, run | - |
-//! | `accounts` | the account's id | its state, packed |
-//! | `workflows` | name, 0, version u32 | hash, time, active, definition |
-//! | `keys` | workflow, 0, caller's key | run, digest of the request |
-//! | `blobs` | SHA-256, family | references u64, length u64 |
-//! | `blob_chunks` | SHA-256, family, chunk u16 | a slice of the packed bytes |
-//! | `tiles` | tile u64 | root of its 256 leaves |
-//! | `tile_marks` | tile u64 | timestamp of its first event |
-//! | `postings` | hashed term u64, tile u64 | a bit for each event of the tile that has the term |
-//!
-//! Postings exist for complete tiles only; the events behind the last one are scanned.
-//! A frame or blob is packed (`pack`) and cut into slices that fill pages (`chunk`).
+//! Keys are fixed-width bytes where they can be, big-endian, so that they sort as numbers do. A frame
+//! or blob is packed and cut into slices that fill pages (`pack`). Postings exist for complete
+//! tiles only; the events behind the last one are scanned. Rows are spelled in `rows`.
+//! Read `append` next.
 
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::time::Timestamp;
@@ -37,23 +16,40 @@ pub(super) const FORMAT_MARK: &[u8] = b"mission-control\0";
 /// Events in a tile.
 pub(super) const TILE: u64 = 256;
 
+/// `format`, `head`, `workspace` -> the mark and the format u32; `next_seq` u64, `epoch` u64 and the
+/// last event's timestamp i64; the workspace's row.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// `first_seq` u64, chunk u16 -> a slice of the packed frame.
 pub(super) const FRAMES: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("frames");
+/// Run, `run_seq` u64 of its first event in a frame -> `first_seq` of the frame.
 pub(super) const RUN_INDEX: TableDefinition<'_, &[u8; 24], u64> = TableDefinition::new("run_index");
+/// Run -> head, summary, packed state.
 pub(super) const RUNS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("runs");
+/// Hashed term u64, inverted run -> nothing.
 pub(super) const RUN_TERMS: TableDefinition<'_, &[u8; 24], ()> = TableDefinition::new("run_terms");
+/// Due time as biased u64, run -> nothing.
 pub(super) const RUN_DUE: TableDefinition<'_, &[u8; 24], ()> = TableDefinition::new("run_due");
+/// Run -> nothing.
 pub(super) const RUN_ATTENTION: TableDefinition<'_, &[u8; 16], ()> =
     TableDefinition::new("run_attention");
+/// Agent, 0, run -> nothing.
 pub(super) const RUN_AGENTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("run_agents");
+/// The account's id -> its state, packed.
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
+/// Name, 0, version u32 -> hash, time, active, definition.
 pub(super) const WORKFLOWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("workflows");
+/// Workflow, 0, the caller's key -> run, digest of the request.
 pub(super) const KEYS: TableDefinition<'_, &[u8], &[u8; 48]> = TableDefinition::new("keys");
+/// SHA-256, family -> references u64, length u64.
 pub(super) const BLOBS: TableDefinition<'_, &[u8; 48], &[u8; 16]> = TableDefinition::new("blobs");
+/// SHA-256, family, chunk u16 -> a slice of the packed bytes.
 pub(super) const BLOB_CHUNKS: TableDefinition<'_, &[u8; 50], &[u8]> =
     TableDefinition::new("blob_chunks");
+/// Tile -> the root of its 256 leaves.
 pub(super) const TILES: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("tiles");
+/// Tile -> the timestamp of its first event.
 pub(super) const TILE_MARKS: TableDefinition<'_, u64, i64> = TableDefinition::new("tile_marks");
+/// Hashed term u64, tile u64 -> a bit for each event of the tile that has the term.
 pub(super) const POSTINGS: TableDefinition<'_, &[u8; 16], &[u8; 32]> =
     TableDefinition::new("postings");
 

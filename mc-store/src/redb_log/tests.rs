@@ -1,6 +1,7 @@
-//! Unit tests of the file adapter that need its insides: a forked process, counted references.
+//! Unit tests of the file adapter that need its insides: a forked process, counted references, the reserve.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mc_core::error::{Detail, ErrorKind};
 use mc_core::event::{MediaType, Part, PartContent, Record};
@@ -10,7 +11,9 @@ use mc_core::time::Timestamp;
 use redb::StorageBackend as _;
 use redb::backends::InMemoryBackend;
 
+use super::health::ReserveState;
 use super::open;
+use super::place::Place;
 use super::reads;
 use super::store::{Access, Store};
 
@@ -94,7 +97,7 @@ fn a_blob_counts_each_time_that_its_family_names_it() {
 
 #[test]
 fn a_handle_inherited_over_a_fork_refuses_every_call_and_leaves_the_file_alone() {
-    let disk = Arc::new(InMemoryBackend::new());
+    let disk = Arc::new(Disk::default());
     let opened = open::backend(Box::new(Shared(Arc::clone(&disk)))).unwrap();
     let store = Store::new(opened, Access::Full, CACHE).unwrap();
     let lease = store.acquire().unwrap().lease;
@@ -115,30 +118,71 @@ fn a_handle_inherited_over_a_fork_refuses_every_call_and_leaves_the_file_alone()
     assert_eq!(image(&disk), before);
 }
 
-/// One memory under several backends.
-#[derive(Debug)]
-struct Shared(Arc<InMemoryBackend>);
+#[test]
+fn a_full_disk_gets_the_reserve_and_heals_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let file = std::fs::File::create(&path).unwrap();
+    let disk = Arc::new(Disk::default());
+    let mut opened = open::backend(Box::new(Shared(Arc::clone(&disk)))).unwrap();
+    opened.place = Some(Place::of(&path, &file).unwrap());
+    let store = Store::new(opened, Access::Full, CACHE).unwrap();
+    let lease = store.acquire().unwrap().lease;
+    assert_eq!(store.health().reserve, ReserveState::Kept);
+    disk.full.store(true, Ordering::Relaxed);
+    let full = store.append(lease, &batch(0, vec![blob(1)])).unwrap_err();
+    assert_eq!(full.detail(), Some(&Detail::StorageFull));
+    assert!(store.acquire().is_err());
+    assert_eq!(store.health().reserve, ReserveState::Missing);
+    disk.full.store(false, Ordering::Relaxed);
+    let lease = store.acquire().unwrap().lease;
+    store.append(lease, &batch(0, vec![blob(1)])).unwrap();
+    assert_eq!(store.health().reserve, ReserveState::Kept);
+}
 
-impl redb::StorageBackend for Shared {
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write(offset, data)
+/// A memory that can be full.
+#[derive(Debug, Default)]
+struct Disk {
+    memory: InMemoryBackend,
+    full: AtomicBool,
+}
+
+impl Disk {
+    fn room(&self) -> std::io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            Err(std::io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
-fn image(disk: &InMemoryBackend) -> Vec<u8> {
-    let mut out = vec![0; usize::try_from(disk.len().unwrap()).unwrap()];
-    disk.read(0, &mut out).unwrap();
+/// One disk under several backends.
+#[derive(Debug)]
+struct Shared(Arc<Disk>);
+
+impl redb::StorageBackend for Shared {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.memory.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.memory.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.room()?;
+        self.0.memory.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.memory.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.room()?;
+        self.0.memory.write(offset, data)
+    }
+}
+
+fn image(disk: &Disk) -> Vec<u8> {
+    let mut out = vec![0; usize::try_from(disk.memory.len().unwrap()).unwrap()];
+    disk.memory.read(0, &mut out).unwrap();
     out
 }

@@ -30,15 +30,22 @@ fn header(source: &Source) -> Option<Finding> {
         .text
         .lines()
         .skip_while(|line| line.trim().is_empty());
-    let length = lines.take_while(|line| line.starts_with("//!")).count();
+    let head: Vec<_> = lines.take_while(|line| line.starts_with("//!")).collect();
+    let length = head.iter().filter(|line| !is_table_row(line)).count();
     let advice = match length {
-        0 => "begin with `//!`: what it is, what it is not, what to read next".to_owned(),
+        0 if head.is_empty() => {
+            "begin with `//!`: what it is, what it is not, what to read next".to_owned()
+        }
         _ if length > MAX_HEADER_LINES && source.name() != "lib.rs" => {
             format!("{length} lines of header, at most {MAX_HEADER_LINES}: move prose to docs")
         }
         _ => return None,
     };
     Some(Finding::new(&source.path, 1, "header", advice))
+}
+
+fn is_table_row(line: &str) -> bool {
+    line.trim_start_matches("//!").trim_start().starts_with('|')
 }
 
 /// Files that should list their parts and hold logic instead.
@@ -118,6 +125,14 @@ mod tests {
             findings,
             ["src/a.rs:1: header: 16 lines of header, at most 15: move prose to docs"]
         );
+    }
+
+    #[test]
+    fn rows_of_a_table_do_not_lengthen_a_header() {
+        let table = format!("//! A.\n{}", "//! | a | b |\n".repeat(40));
+        assert!(found(headers, &[("a.rs", &table)]).is_empty());
+        let prose = format!("{table}{}", "//! B.\n".repeat(15));
+        assert_eq!(found(headers, &[("a.rs", &prose)]).len(), 1);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Retries: the delays of a policy, their ends, and what its constructor refuses.
+
 use proptest::prelude::*;
 
 use super::*;

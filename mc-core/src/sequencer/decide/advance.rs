@@ -69,12 +69,12 @@ fn first_look(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched> 
             Needs::Open => return Ok(Dispatched::NotNow),
             Needs::Met => {}
             Needs::Skipped => return Ok(skip(run, key.clone(), SkipReason::Needs)),
-            Needs::Unreachable => return Ok(fail(run, key.clone(), "join_unreachable", "")),
+            Needs::Unreachable => return Ok(fail(resident, key.clone(), "join_unreachable", "")),
         }
         match condition(resident, step) {
             Ok(true) => {}
             Ok(false) => return Ok(skip(run, key.clone(), SkipReason::When)),
-            Err(message) => return Ok(fail(run, key.clone(), "expression", &message)),
+            Err(message) => return Ok(fail(resident, key.clone(), "expression", &message)),
         }
     }
     if step.for_each.is_some() {
@@ -89,11 +89,17 @@ fn skip(run: &Run, step: StepKey, reason: SkipReason) -> Dispatched {
 }
 
 /// A step that fails before it ever went out.
-pub fn fail(run: &Run, step: StepKey, code: &str, message: &str) -> Dispatched {
+pub fn fail(resident: &Resident, step: StepKey, code: &str, message: &str) -> Dispatched {
+    let run = &resident.run;
+    let on_failure = after_failure(resident, &step);
+    if on_failure == Some(OnFailure::Pause) {
+        let events = vec![pause_after_failure(run, step)];
+        return Dispatched::Decided(Decision::events(events));
+    }
     let facts = StepFailed {
         step,
         code: code.to_owned(),
-        tolerated: false,
+        tolerated: on_failure == Some(OnFailure::Continue),
     };
     let event = NewEvent::new(run.run_id, facts).with(NewPart::text(message));
     Dispatched::Decided(Decision::events(vec![event]))

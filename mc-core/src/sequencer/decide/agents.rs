@@ -27,3 +27,24 @@ pub fn available(resident: &Resident, agents: &BTreeSet<AgentName>) -> Vec<NewEv
         .map(|(key, _)| unblocked(run, key, BlockReason::AgentUnavailable))
         .collect()
 }
+
+/// The code of a step that waits because too many abandoned handlers of its agent are out.
+pub const ABANDONED_HANDLERS: &str = "abandoned_handlers";
+
+/// Lets the steps of a run go that a cap on abandoned handlers of these agents held up.
+pub fn freed(resident: &Resident, agents: &BTreeSet<AgentName>) -> Vec<NewEvent> {
+    let run = &resident.run;
+    let Some(workflow) = &resident.workflow else {
+        return Vec::new();
+    };
+    let held_up = run.steps.iter().filter(|(key, step)| {
+        let agent = workflow.definition().step(key.name());
+        let capped = step.block.as_ref().is_some_and(|block| {
+            block.reason == BlockReason::AgentUnavailable && block.code == ABANDONED_HANDLERS
+        });
+        capped && agent.is_some_and(|step| agents.contains(&step.agent))
+    });
+    held_up
+        .map(|(key, _)| unblocked(run, key, BlockReason::AgentUnavailable))
+        .collect()
+}

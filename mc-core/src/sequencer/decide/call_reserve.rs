@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::journal::{self, Found};
 use super::{View, refusal};
 use crate::budget::OnExceed;
-use crate::budget::{Amount, Owner, Verdict, Waiter};
+use crate::budget::{Amount, Books, Limit, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{ModelCallDenied, ModelCallReserved};
@@ -17,6 +17,7 @@ use crate::event::run::{AbortReason, PauseReason, RunPaused};
 use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked, StepUnblocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
+use crate::money::NanoUsd;
 use crate::pricing::{CallBound, reserve_bound};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
@@ -30,6 +31,8 @@ use crate::sequencer::workspace::ResidentBooks;
 const BLOCK_PERCENT: i64 = 1;
 /// The most money that a session takes at a time: 0.25 USD.
 const BLOCK_MAX_NANO: i64 = 250_000_000;
+/// The most calls that a block covers.
+const BLOCK_MAX_CALLS: u64 = 1_000;
 
 /// A call under way through the checks.
 struct Asking<'a> {
@@ -204,27 +207,27 @@ impl Asking<'_> {
             run: run.run_id,
             step: self.token.step.clone(),
         };
-        let ticket = self.view.workspace.next_ticket;
+        let ticket = self.view.ticket();
         let mut waiter = Waiter {
             ticket,
             path,
             amount: short,
             owner: Some(owner),
         };
-        let books = ResidentBooks(self.view.workspace);
         if other.is_none()
             && run.workflow().is_none()
+            && self.view.turn.is_none()
             && let Some(block) = self.block(&waiter.path, short)
         {
             let wanted = Waiter {
                 amount: block,
                 ..waiter.clone()
             };
-            if self.view.workspace.queue.judge(&books, &wanted) == Verdict::Fits {
+            if self.view.judge(&wanted) == Verdict::Fits {
                 waiter.amount = block;
             }
         }
-        match self.view.workspace.queue.judge(&books, &waiter) {
+        match self.view.judge(&waiter) {
             Verdict::Fits => self.allow(amount, waiter.amount, max_output),
             Verdict::Contended {
                 only_doubt,
@@ -239,25 +242,42 @@ impl Asking<'_> {
                 } else {
                     Vec::new()
                 };
-                queued(waiter, events)
+                queued(waiter, amount, events)
             }
-            Verdict::Frozen { .. } => queued(waiter, Vec::new()),
+            Verdict::Frozen { .. } => queued(waiter, amount, Vec::new()),
             Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
         }
     }
 
-    /// What a session takes at a time, so that its next calls lie inside it.
+    /// What a session takes at a time, so that its next calls lie inside it: as many such calls as
+    /// a small share of the tightest limit pays for, in every dimension.
     fn block(&self, path: &crate::budget::Path, short: Amount) -> Option<Amount> {
         let books = ResidentBooks(self.view.workspace);
-        let tightest = path
+        let limits: Vec<Limit> = path
             .iter()
-            .filter_map(|id| crate::budget::Books::account(&books, id)?.limit().money)
-            .min()?;
-        let share = tightest.as_nano().saturating_mul(BLOCK_PERCENT) / 100;
-        let block = crate::money::NanoUsd::from_nano(share.min(BLOCK_MAX_NANO));
-        (block > short.money).then_some(Amount {
-            money: block,
-            ..short
+            .filter_map(|id| Some(*Books::account(&books, id)?.limit()))
+            .collect();
+        let tightest = limits.iter().filter_map(|limit| limit.money).min();
+        let share = tightest.map_or(BLOCK_MAX_NANO, |limit| {
+            limit.as_nano().saturating_mul(BLOCK_PERCENT) / 100
+        });
+        let block = share.min(BLOCK_MAX_NANO);
+        let price = short.money.as_nano().max(1);
+        let share_of = |pick: fn(&Limit) -> Option<u64>, one: u64| {
+            let tightest = limits.iter().filter_map(pick).min();
+            tightest.map_or(u64::MAX, |limit| limit / 100 / one.max(1))
+        };
+        let calls = u64::try_from(block / price)
+            .unwrap_or(0)
+            .min(BLOCK_MAX_CALLS)
+            .min(share_of(|limit| limit.calls, short.calls))
+            .min(share_of(|limit| limit.input_tokens, short.input_tokens))
+            .min(share_of(|limit| limit.output_tokens, short.output_tokens));
+        (calls > 1).then(|| Amount {
+            money: NanoUsd::from_nano(block.max(short.money.as_nano())),
+            input_tokens: short.input_tokens.saturating_mul(calls),
+            output_tokens: short.output_tokens.saturating_mul(calls),
+            calls: short.calls.saturating_mul(calls),
         })
     }
 
@@ -382,6 +402,7 @@ impl Asking<'_> {
             attempt: self.token.attempt,
             reason: AbandonReason::Budget,
             retry_at: None,
+            retry_from: None,
             released,
         };
         events.push(NewEvent::new(run.run_id, facts));
@@ -398,10 +419,11 @@ impl Asking<'_> {
 
 /// The call waits for its turn. What was found on the way (a diverged journal, a breaker that is
 /// due) is not written: it is found again when the call is let through.
-fn queued(waiter: Waiter, events: Vec<NewEvent>) -> Decision {
+fn queued(waiter: Waiter, whole: Amount, events: Vec<NewEvent>) -> Decision {
     let wait = Wait::Budget {
         path: waiter.path,
         amount: waiter.amount,
+        whole,
     };
     Decision {
         events,

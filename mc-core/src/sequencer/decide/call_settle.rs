@@ -15,7 +15,7 @@ use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
 use crate::pricing::{Charged, Missing, Terms, charge};
-use crate::resilience::NoProgress;
+use crate::resilience::{NoProgress, REPEATS};
 use crate::run::{Call, CallKind, CallState, HoldKey, Run};
 use crate::sequencer::command::SettleCall;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
@@ -61,11 +61,12 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         events.extend(halt(
             view,
             resident,
-            (token, answer.ordinal),
+            (token, (answer.ordinal, cost.actual)),
             (&account, on_exceed),
         ));
-    } else if same >= 3 && run.workflow().is_some() {
-        events.extend(no_progress(view, resident, token, answer));
+    } else if same > 0 && same.is_multiple_of(REPEATS) && run.workflow().is_some() {
+        let ended = (answer.ordinal, cost.actual);
+        events.extend(no_progress(view, resident, (token, ended), digest(answer)));
     }
     let answer = crate::sequencer::decision::Answer::Now(Reply::Done);
     Ok(Decision {
@@ -222,7 +223,7 @@ fn settled(
     answer: &SettleCall,
     (source, billed): (&Holding, &Billed),
 ) -> NewEvent {
-    let (taken, released) = source.settle(answer.ordinal, billed.actual);
+    let (out, released) = source.settle(answer.ordinal, billed.actual);
     let facts = ModelCallSettled {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -230,7 +231,7 @@ fn settled(
         model: answer.model.clone().unwrap_or_else(|| model.clone()),
         answer: digest(answer),
         usage: billed.usage,
-        held: taken,
+        held: out,
         actual: billed.actual,
         released,
         price_version: view.workspace.settings.prices.version(),
@@ -246,8 +247,14 @@ fn settled(
 
 /// How often this answer to this request was seen in the step, this time included.
 fn repeats<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer: Digest) -> u32 {
+    let calls = calls.filter(|call| call.kind == CallKind::Model);
+    times(calls, request, answer)
+}
+
+/// How often the request of these calls had this answer, this time included.
+pub fn times<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer: Digest) -> u32 {
     let mut seen = NoProgress::default();
-    for call in calls.filter(|call| call.kind == CallKind::Model) {
+    for call in calls {
         if let CallState::Answered { answer, .. } = call.state {
             seen.observe(call.request, answer);
         }
@@ -256,11 +263,13 @@ fn repeats<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer: D
         .map_or(0, |repeats| repeats.times)
 }
 
-fn no_progress(
+/// What follows where a call was answered in the same way again and again: the rule is asked at
+/// every third time, so that a step that was let go on has as many tries again.
+pub fn no_progress(
     view: &View<'_>,
     resident: &Resident,
-    token: &Token,
-    answer: &SettleCall,
+    (token, ended): (&Token, (u32, Amount)),
+    inputs_hash: Digest,
 ) -> Vec<NewEvent> {
     let run = &resident.run;
     let mode = run.created.policy.no_progress;
@@ -270,7 +279,7 @@ fn no_progress(
         rule: "no_progress".to_owned(),
         mode,
         verdict: "deny".to_owned(),
-        inputs_hash: digest(answer),
+        inputs_hash,
     };
     let judged = NewEvent::new(run.run_id, judged);
     match mode {
@@ -278,15 +287,11 @@ fn no_progress(
         Mode::Observe => vec![judged],
         Mode::Enforce => {
             let mut events = vec![judged];
-            events.extend(stop(run, token, answer.ordinal, AbandonReason::NoProgress));
+            events.extend(stop(run, token, ended, AbandonReason::NoProgress));
             events.push(fail::guardrail(run, &token.step, "no_progress"));
             if run.created.policy.unattended {
-                events.extend(abort::by_policy(
-                    view,
-                    resident,
-                    "no_progress",
-                    Some(&token.step),
-                ));
+                let (step, code) = (Some(&token.step), "no_progress");
+                events.extend(abort::by_policy(view, resident, code, step));
             }
             events
         }
@@ -294,7 +299,7 @@ fn no_progress(
 }
 
 /// Ends the attempt whose call `settled` has just been settled by the same decision.
-fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<NewEvent> {
+fn stop(run: &Run, token: &Token, settled: (u32, Amount), reason: AbandonReason) -> Vec<NewEvent> {
     let after = after_settling(run, token, settled);
     let (mut events, released) = end_calls(&after, &token.step, "abandoned");
     let facts = AttemptAbandoned {
@@ -302,6 +307,7 @@ fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<Ne
         attempt: token.attempt,
         reason,
         retry_at: None,
+        retry_from: None,
         released,
     };
     events.push(NewEvent::new(run.run_id, facts));
@@ -309,13 +315,21 @@ fn stop(run: &Run, token: &Token, settled: u32, reason: AbandonReason) -> Vec<Ne
 }
 
 /// The run as the settlement leaves it, as far as holds and calls go.
-fn after_settling(run: &Run, token: &Token, settled: u32) -> Run {
+fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, Amount)) -> Run {
     let mut after = run.clone();
-    after
-        .holds
-        .remove(&HoldKey::call(token.step.clone(), token.attempt, settled));
+    let key = |ordinal| HoldKey {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        ordinal,
+    };
+    if after.holds.remove(&key(Some(ordinal))).is_none()
+        && let Some(hold) = after.holds.get_mut(&key(None))
+    {
+        // A call that drew nothing leaves the hold as it is.
+        let _ = hold.settle(ordinal, actual);
+    }
     if let Some(step) = after.steps.get_mut(&token.step) {
-        step.calls.remove(&settled);
+        step.calls.remove(&ordinal);
     }
     after
 }
@@ -369,7 +383,7 @@ fn breaches(
 fn halt(
     view: &View<'_>,
     resident: &Resident,
-    (token, settled): (&Token, u32),
+    (token, settled): (&Token, (u32, Amount)),
     (account, on_exceed): (&AccountId, OnExceed),
 ) -> Vec<NewEvent> {
     let run = &resident.run;
@@ -402,11 +416,9 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let held = doubt.map(|one| *one.amount()).unwrap_or_default();
-    let model = answer.model.clone();
-    let actual = match (&model, doubt) {
-        (_, None) => Amount::ZERO,
-        (Some(model), Some(_)) => price_of(view, model, answer, held)?.actual,
-        (None, Some(_)) => held,
+    let actual = match doubt {
+        None => Amount::ZERO,
+        Some(_) => price_of(view, &answer.asked, answer, held)?.actual,
     };
     let facts = ResultLate {
         step: token.step.clone(),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::refusal::{self, Asker};
-use super::{View, is_waiting};
+use super::{View, advance, is_waiting};
 use crate::budget::{Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
-use crate::event::step::{StepBlocked, StepDispatched, StepFailed};
+use crate::event::step::{StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::policy::RiskTier;
@@ -21,7 +21,7 @@ use crate::run::Run;
 use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPart, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
-use crate::sequencer::workspace::{Dispatch, ResidentBooks};
+use crate::sequencer::workspace::Dispatch;
 use crate::workflow::{Scope, Step, chain};
 
 /// One step, or one item of a `for_each`, that is to go out.
@@ -77,7 +77,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
-        let code = "abandoned_handlers";
+        let code = super::agents::ABANDONED_HANDLERS;
         return Ok(blocked(
             view,
             candidate,
@@ -95,14 +95,8 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     match chain::bind_input(candidate.step, &scope) {
         Ok(input) => Ok(admit(view, candidate, input)),
         Err(fault) => {
-            let facts = StepFailed {
-                step: candidate.key.clone(),
-                code: "binding".to_owned(),
-                tolerated: false,
-            };
-            let message = NewPart::text(&fault.to_string());
-            let event = NewEvent::new(candidate.run().run_id, facts).with(message);
-            Ok(Dispatched::Decided(Decision::events(vec![event])))
+            let key = candidate.key.clone();
+            Ok(advance::fail(resident, key, "binding", &fault.to_string()))
         }
     }
 }
@@ -173,8 +167,9 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
     let wait = Wait::Budget {
         path: path.clone(),
         amount: hold,
+        whole: hold,
     };
-    let ticket = view.workspace.next_ticket;
+    let ticket = view.ticket();
     let waiter = Waiter {
         ticket,
         path,
@@ -185,11 +180,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
         resident: candidate.resident,
         key: candidate.key,
     };
-    match view
-        .workspace
-        .queue
-        .judge(&ResidentBooks(view.workspace), &waiter)
-    {
+    match view.judge(&waiter) {
         Verdict::Fits => send(view, candidate, input, hold),
         Verdict::Contended {
             failing,

@@ -32,7 +32,7 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     };
     let items = match chain::expand(step, &scope) {
         Ok(items) => items.unwrap_or_default(),
-        Err(fault) => return fail(run, key.clone(), "for_each", &fault.to_string()),
+        Err(fault) => return fail(resident, key.clone(), "for_each", &fault.to_string()),
     };
     let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let list = Value::Array(items.iter().map(|item| Value::clone(item)).collect());
@@ -154,7 +154,7 @@ fn join(resident: &Resident, name: &StepName, parent: StepKey, count: u32) -> Di
     let limit = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
     if part.bytes.len() > limit {
         return fail(
-            run,
+            resident,
             parent,
             "joined_input",
             "the joined outputs are larger than 64 MiB",

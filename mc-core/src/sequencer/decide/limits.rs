@@ -1,14 +1,15 @@
 //! Limits: an operator changes what an account may spend.
 
 use super::View;
-use super::{control, dispatch};
-use crate::budget::{AccountId, Staying, Verdict, check};
-use crate::error::{Error, Result};
+use super::control;
+use crate::budget::{AccountId, Amount, Dimension, Staying, Verdict, check};
+use crate::error::{Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{PauseReason, RunResumed};
 use crate::id::{RunId, StepKey};
 use crate::money::NanoUsd;
+use crate::run::{Block, Step};
 use crate::sequencer::command::SetLimit;
 use crate::sequencer::decision::{Decision, NewEvent};
 use crate::sequencer::resident::Resident;
@@ -16,7 +17,8 @@ use crate::sequencer::resident::Resident;
 /// Changes a limit; it may fall below what is spent, and then nothing more is admitted.
 ///
 /// # Errors
-/// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist.
+/// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist;
+/// `InvalidTransition` for that of a run that has ended.
 pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     if request
         .limit
@@ -27,7 +29,14 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     }
     let run_id = request.account.run().unwrap_or(RunId::ZERO);
     if run_id != RunId::ZERO {
-        view.resident(run_id)?;
+        let status = view.resident(run_id)?.run.status;
+        // Its evidence ends with its seal, and it admits nothing that a limit could stop.
+        if status.is_terminal() {
+            let message = format!("the run is {status}; its limits stay as they are");
+            return Err(
+                Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id)
+            );
+        }
     }
     let facts = BudgetLimitSet {
         account: request.account.clone(),
@@ -48,39 +57,74 @@ pub fn room(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
         Some(PauseReason::Budget { account }) => Some(account),
         Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => return Vec::new(),
     };
-    if paused_for.is_some_and(|account| !has_room(view, resident, account)) {
-        return Vec::new();
-    }
-    if paused_for.is_some() {
-        let mut events: Vec<NewEvent> = control::budget_blocked(run).collect();
+    let blocked: Vec<(&StepKey, &Block)> = run.steps.iter().filter_map(blocked).collect();
+    let fits = blocked
+        .iter()
+        .filter(|(_, block)| may_ask_again(view, resident, block, paused_for));
+    let mut events: Vec<NewEvent> = fits
+        .map(|(key, _)| control::unblocked(run, key, BlockReason::Budget))
+        .collect();
+    let unheld = blocked.is_empty() && paused_for.is_some_and(|id| has_room(view, resident, id));
+    if paused_for.is_some() && (unheld || !events.is_empty()) {
         events.push(NewEvent::new(run.run_id, RunResumed {}));
-        return events;
     }
-    let blocked = run.steps.iter().filter(|(_, step)| {
-        let budget = step
-            .block
-            .as_ref()
-            .is_some_and(|b| b.reason == BlockReason::Budget);
-        // A call that waits while its attempt is out has its own place in the queue.
-        budget && step.live.is_none()
-    });
-    let fits = blocked.filter(|(key, _)| may_ask_again(view, resident, key));
-    fits.map(|(key, _)| control::unblocked(run, key, BlockReason::Budget))
-        .collect()
+    events
 }
 
-/// Whether the step's worst case no longer stands behind money in doubt alone.
-fn may_ask_again(view: &View<'_>, resident: &Resident, key: &StepKey) -> bool {
-    let step = resident
-        .workflow
-        .as_ref()
-        .and_then(|w| w.definition().step(key.name()));
-    let Some(step) = step else { return true };
-    let Ok(amount) = dispatch::worst_case(view, step) else {
-        return false;
-    };
-    let path = resident.run.path(key, &step.agent);
-    match check(&view.books(resident), &path, &amount, &Staying::none()) {
+/// A step that a budget blocks; a call that waits while its attempt is out has its own place in
+/// the queue.
+fn blocked<'a>((key, step): (&'a StepKey, &'a Step)) -> Option<(&'a StepKey, &'a Block)> {
+    let block = step.block.as_ref()?;
+    (block.reason == BlockReason::Budget && step.live.is_none()).then_some((key, block))
+}
+
+/// Whether what the step asked for now fits, or would once others' holds are let go.
+fn may_ask_again(
+    view: &View<'_>,
+    resident: &Resident,
+    block: &Block,
+    paused_for: Option<&AccountId>,
+) -> bool {
+    if block.failing.is_empty() {
+        return paused_for.is_some_and(|account| has_room(view, resident, account));
+    }
+    block.failing.iter().all(|failing| {
+        let id = failing.account.parse::<AccountId>();
+        let known = id.ok().zip(wanted(failing));
+        known.is_none_or(|(id, amount)| could_fit(view, resident, &id, &amount))
+    })
+}
+
+/// What was asked for in the one dimension that had no room.
+fn wanted(failing: &FailingAccount) -> Option<Amount> {
+    let dimension = Dimension::ALL
+        .iter()
+        .find(|dimension| dimension.name() == failing.dimension)?;
+    let count = u64::try_from(failing.requested).unwrap_or(0);
+    let none = Amount::ZERO;
+    Some(match dimension {
+        Dimension::Money => Amount {
+            money: NanoUsd::from_nano(failing.requested),
+            ..none
+        },
+        Dimension::InputTokens => Amount {
+            input_tokens: count,
+            ..none
+        },
+        Dimension::OutputTokens => Amount {
+            output_tokens: count,
+            ..none
+        },
+        Dimension::Calls => Amount {
+            calls: count,
+            ..none
+        },
+    })
+}
+
+fn could_fit(view: &View<'_>, resident: &Resident, id: &AccountId, amount: &Amount) -> bool {
+    let path = [id.clone()].into_iter().collect();
+    match check(&view.books(resident), &path, amount, &Staying::none()) {
         Verdict::Fits
         | Verdict::Contended {
             only_doubt: false, ..
@@ -89,11 +133,13 @@ fn may_ask_again(view: &View<'_>, resident: &Resident, key: &StepKey) -> bool {
     }
 }
 
+/// Whether the account has any room at all, in every dimension.
 fn has_room(view: &View<'_>, resident: &Resident, account: &AccountId) -> bool {
-    let path = [account.clone()].into_iter().collect();
-    let one = crate::budget::Amount {
+    let least = Amount {
         money: NanoUsd::from_nano(1),
-        ..crate::budget::Amount::ZERO
+        input_tokens: 1,
+        output_tokens: 1,
+        calls: 1,
     };
-    check(&view.books(resident), &path, &one, &Staying::none()) == Verdict::Fits
+    could_fit(view, resident, account, &least)
 }

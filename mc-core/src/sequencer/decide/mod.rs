@@ -33,7 +33,8 @@ pub mod tool;
 
 use super::resident::Resident;
 use super::token::Token;
-use super::workspace::{AllBooks, Workspace};
+use super::workspace::{AllBooks, ResidentBooks, Workspace};
+use crate::budget::{Ticket, Verdict, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StepStatus;
 use crate::id::RunId;
@@ -51,6 +52,8 @@ pub struct View<'a> {
     pub random: u64,
     /// Events below this number are durable.
     pub durable: u64,
+    /// The wait of who asks is over: its place in the queue, and why.
+    pub turn: Option<&'a Wake>,
 }
 
 impl<'a> View<'a> {
@@ -67,6 +70,22 @@ impl<'a> View<'a> {
         AllBooks {
             shared: &self.workspace.accounts,
             run: &resident.run,
+        }
+    }
+
+    /// The place in the queue of who asks: that of its turn, or the next one.
+    pub fn ticket(&self) -> Ticket {
+        self.turn
+            .map_or(self.workspace.next_ticket, |wake| wake.ticket)
+    }
+
+    /// Judges a request; one whose turn has come does not stand behind others again.
+    pub fn judge(&self, waiter: &Waiter) -> Verdict {
+        let (queue, books) = (&self.workspace.queue, ResidentBooks(self.workspace));
+        match self.turn {
+            None => queue.judge(&books, waiter),
+            Some(wake) if wake.verdict.is_exceeded() => wake.verdict.clone(),
+            Some(_) => queue.judge_in_turn(&books, waiter),
         }
     }
 

@@ -31,7 +31,8 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
         .map(|key| find(view, request, key))
         .transpose()?;
     if let Some(row) = known.flatten() {
-        return Ok(Decision::now(Reply::Run(row.run_id)));
+        // The run that it found may not be durable yet.
+        return Ok(Decision::durable(Vec::new(), Reply::Run(row.run_id)));
     }
     let row = version(view, request)?;
     let workflow = view.workspace.compiled.get(&row.hash);

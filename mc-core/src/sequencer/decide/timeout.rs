@@ -39,6 +39,7 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
         attempt: token.attempt,
         reason: AbandonReason::Timeout,
         retry_at,
+        retry_from: next.filter(|at| Some(*at) != retry_at),
         released,
     };
     events.push(NewEvent::new(run.run_id, facts));

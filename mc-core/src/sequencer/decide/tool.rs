@@ -1,13 +1,16 @@
 //! Tool calls: written down before they act; an answered one is not made again.
 
 use super::View;
+use super::call_settle::{no_progress, times};
 use super::journal::{self, Found};
+use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::event::call::{ToolCallCompleted, ToolCallDispatched, ToolCallFailed};
 use crate::id::Digest;
 use crate::policy::RiskTier;
-use crate::run::{CallKind, CallState};
+use crate::resilience::REPEATS;
+use crate::run::{Call, CallKind, CallState};
 use crate::sequencer::command::{BeginTool, EndTool};
 use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply, ToolReply};
 use crate::sequencer::token::Token;
@@ -60,7 +63,8 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
 /// # Errors
 /// `Cancelled` where the token was revoked; `InvalidTransition` for a call that is not open.
 pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision> {
-    let (_, step) = view.require_live(token)?;
+    let (resident, step) = view.require_live(token)?;
+    let calls = &step.calls;
     let open = CallState::Open {
         attempt: token.attempt,
     };
@@ -71,11 +75,14 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
             .with_context("token", token)
             .with_detail(Detail::AlreadyCompleted));
     }
+    let begun = calls.get(&request.ordinal);
     let (step, attempt, ordinal) = (token.step.clone(), token.attempt, request.ordinal);
+    let mut same = 0;
     let event = match &request.result {
         Ok(value) => {
             let part = NewPart::json(value);
             let answer = Digest::of(&[&part.bytes]);
+            same = repeats(calls.values(), begun, answer);
             let facts = ToolCallCompleted {
                 step,
                 attempt,
@@ -94,5 +101,18 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
             NewEvent::new(token.run_id, facts).with(NewPart::text(message))
         }
     };
-    Ok(Decision::events(vec![event]))
+    let mut events = vec![event];
+    if same > 0 && same.is_multiple_of(REPEATS) && resident.run.workflow().is_some() {
+        let ended = (request.ordinal, Amount::ZERO);
+        let inputs = begun.map_or(Digest::ZERO, |call| call.request);
+        events.extend(no_progress(view, resident, (token, ended), inputs));
+    }
+    Ok(Decision::events(events))
+}
+
+/// How often the same tool gave this answer to the same parameters, this time included.
+fn repeats<'a>(calls: impl Iterator<Item = &'a Call>, begun: Option<&Call>, answer: Digest) -> u32 {
+    let Some(begun) = begun else { return 0 };
+    let same = |call: &&Call| call.kind == CallKind::Tool && call.tool == begun.tool;
+    times(calls.filter(same), begun.request, answer)
 }

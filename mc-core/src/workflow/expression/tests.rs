@@ -1,3 +1,5 @@
+//! Expressions: what parses, what is refused with its column, and what each operator gives.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

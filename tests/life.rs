@@ -1,0 +1,551 @@
+//! The life of an engine: events, ends, restarts, paging, clocks, versions, keys and limits.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::*;
+use mission_control::core::error::Detail;
+use mission_control::core::ports::Clock;
+use mission_control::{Health, RunId, RunNews};
+
+const ONE: &str = "{ workflow: w, steps: { a: { agent: echo } } }";
+const TWO: &str = "{ workflow: w, steps: { a: { agent: echo }, b: { agent: echo, needs: [a] } } }";
+const WAITS: &str = "{ workflow: w, steps: { a: { agent: it } } }";
+
+async fn open_echo(world: &World) -> MissionControl {
+    let control = world.open().await;
+    control.register_agent("echo", echo()).await.unwrap();
+    control
+}
+
+/// Suspends until its input's `until` (seconds) or the signal `go`, then gives what it was given.
+fn parked() -> Agent {
+    agent(|ctx, input| async move {
+        if let Some((_, given)) = ctx.resumed() {
+            return Ok(given.cloned().unwrap_or_default().into());
+        }
+        let start = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000);
+        let waiting_for = match input["until"].as_u64() {
+            Some(after) => WaitingFor::Time {
+                until: start.after(secs(after)),
+            },
+            None => WaitingFor::Signal {
+                name: "go".parse().unwrap(),
+            },
+        };
+        Ok(StepOutcome::Suspend {
+            checkpoint: json!(1),
+            waiting_for,
+        })
+    })
+}
+
+#[test]
+fn a_subscriber_gets_every_event_once_and_in_order() {
+    let world = World::seeded(1);
+    world.run(async {
+        let control = open_echo(&world).await;
+        let run = begin(&control, TWO, json!({})).await;
+        let mut stream = run.events();
+        let mut seen = Vec::new();
+        while let Some(news) = stream.next().await.unwrap() {
+            if let RunNews::Event(event) = news {
+                seen.push((event.run_seq, event.kind.to_string()));
+            }
+        }
+        let all = events(&control, &run).await;
+        let all: Vec<_> = all
+            .iter()
+            .map(|event| (event.run_seq, event.kind.to_string()))
+            .collect();
+        assert_eq!(seen, all);
+        assert_eq!(seen.last().unwrap().1, "run.sealed");
+    });
+}
+
+#[test]
+fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
+    let world = World::seeded(2);
+    world.run(async {
+        let control = open_echo(&world).await;
+        control.register_agent("it", parked()).await.unwrap();
+        let run = begin(&control, WAITS, json!({})).await;
+        let mut stream = run.events();
+        let first = stream.next().await.unwrap();
+        assert!(matches!(first, Some(RunNews::Event(_))));
+        for n in 0..1_100 {
+            run.signal("ann", &format!("s{}", n % 900), json!(n))
+                .await
+                .ok();
+            control
+                .set_limit("ann", AccountId::Workspace, limit(n), OnExceed::Pause)
+                .await
+                .unwrap();
+        }
+        run.abort("ann").await.unwrap();
+        let (mut events, mut lagged) = (1, 0);
+        while let Some(news) = stream.next().await.unwrap() {
+            match news {
+                RunNews::Event(_) => events += 1,
+                RunNews::Lagged(_) => lagged += 1,
+            }
+        }
+        assert_eq!(events, common::events(&control, &run).await.len());
+        assert!(lagged > 0 || events > 1_000, "{events} {lagged}");
+    });
+}
+
+#[test]
+fn the_outcome_is_there_after_the_end_from_any_handle_and_after_a_restart() {
+    let world = World::seeded(3);
+    let (id, outcome) = world.run(async {
+        let control = open_echo(&world).await;
+        let run = begin(&control, ONE, json!({"x": 1})).await;
+        let outcome = run.outcome().await.unwrap();
+        assert_eq!(run.outcome().await.unwrap(), outcome);
+        assert_eq!(control.run(run.id()).outcome().await.unwrap(), outcome);
+        (run.id(), outcome)
+    });
+    world.crash();
+    world.run(async {
+        let control = world.open().await;
+        assert_eq!(control.run(id).outcome().await.unwrap(), outcome);
+    });
+}
+
+#[test]
+fn unknown_ids_are_not_found() {
+    let world = World::seeded(4);
+    world.run(async {
+        let control = open_echo(&world).await;
+        let run = control.run(RunId::from_bytes([7; 16]));
+        let not_found = |error: mission_control::Error| error.kind() == ErrorKind::NotFound;
+        assert!(not_found(run.outcome().await.unwrap_err()));
+        assert!(not_found(run.state().await.unwrap_err()));
+        assert!(not_found(run.abort("ann").await.unwrap_err()));
+        assert!(not_found(run.pause("ann").await.unwrap_err()));
+        assert!(not_found(run.resume("ann").await.unwrap_err()));
+        assert!(not_found(
+            run.signal("ann", "s", json!(1)).await.unwrap_err()
+        ));
+        assert!(not_found(run.events().next().await.unwrap_err()));
+        assert!(not_found(run.doubts().await.unwrap_err()));
+        let account = AccountId::Run(run.id());
+        let set = control
+            .set_limit("ann", account, limit(1), OnExceed::Abort)
+            .await;
+        assert!(not_found(set.unwrap_err()));
+        let start = control
+            .start("nowhere", json!({}), StartOptions::by("ann"))
+            .await;
+        assert!(not_found(start.unwrap_err()));
+    });
+}
+
+#[test]
+fn a_shutdown_drains_and_a_restart_goes_on_with_exactly_the_rest() {
+    let world = World::seeded(5);
+    let tried = Notes::default();
+    let slow = || {
+        let tried = tried.clone();
+        agent(move |ctx, _| {
+            tried.add(format!("{}/{}", ctx.run_id(), ctx.step()));
+            async move {
+                ctx.sleep(secs(5)).await;
+                Ok(json!(1).into())
+            }
+        })
+    };
+    let yaml = "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }";
+    let ids = world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", slow()).await.unwrap();
+        let mut ids = vec![begin(&control, yaml, json!({})).await.id()];
+        for _ in 0..9 {
+            ids.push(
+                control
+                    .start("w", json!({}), StartOptions::by("ann"))
+                    .await
+                    .unwrap()
+                    .id(),
+            );
+        }
+        control.shutdown(secs(60)).await.unwrap();
+        assert_eq!(
+            world.elapsed(),
+            secs(5),
+            "it waits no longer than for the last attempt"
+        );
+        assert!(matches!(control.health(), Health::Stopped));
+        ids
+    });
+    assert_eq!(tried.len(), 10);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", slow()).await.unwrap();
+        control.start_dispatch().await.unwrap();
+        for id in ids {
+            assert!(matches!(
+                control.run(id).outcome().await.unwrap(),
+                Outcome::Completed(_)
+            ));
+        }
+    });
+    let mut all = tried.all();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!((tried.len(), all.len()), (20, 20));
+}
+
+#[test]
+fn whoever_waits_is_told_that_the_engine_was_shut_down() {
+    let world = World::seeded(6);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        let run = begin(&control, WAITS, json!({})).await;
+        run.settled_or_blocked().await.unwrap();
+        control.shutdown(secs(1)).await.unwrap();
+        assert_eq!(
+            run.outcome().await.unwrap_err().kind(),
+            ErrorKind::Unavailable
+        );
+        let mut stream = run.events();
+        let refused = loop {
+            if let Err(error) = stream.next().await {
+                break error;
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    });
+}
+
+fn few() -> Settings {
+    Settings {
+        resident_runs: 4,
+        ..settings()
+    }
+}
+
+#[test]
+fn runs_that_sleep_leave_memory_and_wake_once_each_in_order() {
+    let world = World::seeded(7);
+    world.run(async {
+        let control = world.open_with(few()).await;
+        control.register_agent("it", parked()).await.unwrap();
+        let first = begin(&control, WAITS, json!({"until": 10_000})).await;
+        let mut runs = vec![(10_000, first)];
+        for n in 0..200_u64 {
+            let until = 10_000 + (n * 37) % 200 + 1;
+            let run = control
+                .start("w", json!({"until": until}), StartOptions::by("ann"))
+                .await
+                .unwrap();
+            runs.push((until, run));
+        }
+        world.pass(secs(10)).await;
+        assert!(
+            control.metrics().resident_runs <= 4,
+            "{:?}",
+            control.metrics()
+        );
+        for (until, run) in runs {
+            run.outcome().await.unwrap();
+            assert_eq!(count(&control, &run, "step.dispatched").await, 2);
+            let events = events(&control, &run).await;
+            let again = events
+                .iter()
+                .rfind(|event| &*event.kind == "step.dispatched")
+                .unwrap();
+            assert_eq!(
+                again.ts.as_unix_us(),
+                1_767_225_600_000_000 + i64::try_from(until).unwrap() * 1_000_000
+            );
+        }
+    });
+}
+
+#[test]
+fn a_signal_reaches_a_run_that_is_not_in_memory() {
+    let world = World::seeded(8);
+    world.run(async {
+        let control = world.open_with(few()).await;
+        control.register_agent("it", parked()).await.unwrap();
+        let mut runs = vec![begin(&control, WAITS, json!({})).await];
+        for _ in 0..200 {
+            runs.push(
+                control
+                    .start("w", json!({}), StartOptions::by("ann"))
+                    .await
+                    .unwrap(),
+            );
+        }
+        world.pass(secs(1)).await;
+        assert!(control.metrics().resident_runs <= 4);
+        for (n, run) in runs.iter().enumerate() {
+            run.signal("ann", "go", json!(n)).await.unwrap();
+            assert_eq!(output(&run.outcome().await.unwrap()), json!(n));
+        }
+        world.pass(secs(1)).await;
+        assert!(control.metrics().resident_runs <= 4);
+    });
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
+    let world = World::seeded(9);
+    world.run(async {
+        let control = open_echo(&world).await;
+        begin(&control, ONE, json!({}))
+            .await
+            .outcome()
+            .await
+            .unwrap();
+        let clock = world.0.simulation().clock();
+        let back =
+            mission_control::Timestamp::from_unix_us(clock.now().as_unix_us() - 3_600_000_000);
+        clock.set_wall(back);
+        let run = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap();
+        run.outcome().await.unwrap();
+        world.pass(secs(1)).await;
+        let log = control.log().read_workspace(0, 1_000).await.unwrap();
+        assert!(log.windows(2).all(|pair| pair[0].ts <= pair[1].ts));
+        assert_eq!(
+            log.iter()
+                .filter(|event| &*event.kind == "clock.jumped")
+                .count(),
+            1
+        );
+    });
+}
+
+#[test]
+fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
+    let world = World::seeded(10);
+    world.run(async {
+        let control = open_echo(&world).await;
+        let options = StartOptions { idempotency_key: Some("k".into()), ..StartOptions::by("ann") };
+        let first = begin_with(&control, ONE, json!({"x": 1}), options.clone()).await;
+        let again = control.start("w", json!({"x": 1}), options.clone()).await.unwrap();
+        assert_eq!(again.id(), first.id());
+        let error = control.start("w", json!({"x": 2}), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(matches!(error.detail(), Some(Detail::KeyReused { run_id, .. }) if *run_id == first.id().to_string()));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_starts_with_one_key_are_one_run() {
+    let log = std::sync::Arc::new(mission_control::store::MemoryLog::new());
+    let control = mission_control::Builder::new().open_log(log).await.unwrap();
+    control.register_agent("echo", echo()).await.unwrap();
+    control
+        .publish(Workflow::from_yaml(ONE).unwrap())
+        .await
+        .unwrap();
+    let options = StartOptions {
+        idempotency_key: Some("k".into()),
+        ..StartOptions::by("ann")
+    };
+    let starts: Vec<_> = (0..100)
+        .map(|_| {
+            let (control, options) = (control.clone(), options.clone());
+            tokio::spawn(async move { control.start("w", json!({}), options).await.unwrap().id() })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for start in starts {
+        ids.insert(start.await.unwrap());
+    }
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
+    let world = World::seeded(11);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        control.register_agent("echo", echo()).await.unwrap();
+        let old = begin(&control, WAITS, json!({})).await;
+        let two = control
+            .publish(Workflow::from_yaml(TWO).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(two.version, 2);
+        old.settled_or_blocked().await.unwrap();
+        old.signal("ann", "go", json!("v1")).await.unwrap();
+        assert_eq!(output(&old.outcome().await.unwrap()), json!("v1"));
+        let new = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap();
+        assert_eq!(new.state().await.unwrap().workflow().unwrap().1, 2);
+        control.activate("ann", "w", 1).await.unwrap();
+        let back = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap();
+        assert_eq!(back.state().await.unwrap().workflow().unwrap().1, 1);
+    });
+}
+
+#[test]
+fn a_start_without_its_agents_is_refused_by_name() {
+    let world = World::seeded(12);
+    world.run(async {
+        let control = world.open().await;
+        control
+            .publish(Workflow::from_yaml(ONE).unwrap())
+            .await
+            .unwrap();
+        let error = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidWorkflow);
+        assert!(error.message().contains("echo"), "{error}");
+    });
+}
+
+#[test]
+fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
+    let world = World::seeded(13);
+    let id = world.run(async {
+        let control = open_echo(&world).await;
+        control
+            .publish(Workflow::from_yaml(ONE).unwrap())
+            .await
+            .unwrap();
+        control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap()
+            .id()
+    });
+    world.crash();
+    world.run(async {
+        let control = world.open().await;
+        control.start_dispatch().await.unwrap();
+        let run = control.run(id);
+        let position = run.settled_or_blocked().await.unwrap();
+        assert_eq!(blocks(&position)[0].1, BlockReason::AgentUnavailable);
+        control.register_agent("echo", echo()).await.unwrap();
+        assert!(matches!(
+            run.outcome().await.unwrap(),
+            Outcome::Completed(_)
+        ));
+    });
+}
+
+#[test]
+fn an_open_engine_that_does_not_dispatch_yet_stands_still() {
+    let world = World::seeded(14);
+    let id = world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        let run = begin(&control, WAITS, json!({"until": 100})).await;
+        world.pass(secs(10)).await;
+        run.id()
+    });
+    world.crash();
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        world.pass(secs(1_000)).await;
+        assert_eq!(status(&control.run(id), "a").await, StepStatus::Waiting);
+        control.start_dispatch().await.unwrap();
+        control.run(id).outcome().await.unwrap();
+    });
+}
+
+#[test]
+fn limits_of_a_start_are_named() {
+    let world = World::seeded(15);
+    world.run(async {
+        let control = open_echo(&world).await;
+        control
+            .publish(Workflow::from_yaml(ONE).unwrap())
+            .await
+            .unwrap();
+        let labels = |count: usize, len: usize| -> BTreeMap<String, String> {
+            (0..count)
+                .map(|n| (format!("k{n}"), "v".repeat(len)))
+                .collect()
+        };
+        for (labels, name) in [
+            (labels(33, 1), "labels"),
+            (labels(1, 257), "bytes in a label's value"),
+        ] {
+            let options = StartOptions {
+                labels,
+                ..StartOptions::by("ann")
+            };
+            let error = control.start("w", json!({}), options).await.unwrap_err();
+            assert!(
+                matches!(error.detail(), Some(Detail::Limit { name: named, .. }) if *named == name),
+                "{error:?}"
+            );
+        }
+        let options = StartOptions {
+            labels: labels(32, 256),
+            ..StartOptions::by("ann")
+        };
+        control.start("w", json!({}), options).await.unwrap();
+        let long = StartOptions {
+            correlation_id: Some("x".repeat(129)),
+            ..StartOptions::by("ann")
+        };
+        assert_eq!(
+            control
+                .start("w", json!({}), long)
+                .await
+                .unwrap_err()
+                .kind(),
+            ErrorKind::InvalidInput
+        );
+    });
+}
+
+#[test]
+fn a_run_keeps_a_thousand_signals_and_names_the_limit() {
+    let world = World::seeded(16);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        let run = begin(&control, WAITS, json!({})).await;
+        for n in 0..1_000 {
+            run.signal("ann", "other", json!(n)).await.unwrap();
+        }
+        let error = run.signal("ann", "other", json!(0)).await.unwrap_err();
+        assert!(matches!(
+            error.detail(),
+            Some(Detail::Limit { max: 1_000, .. })
+        ));
+    });
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let world = World::seeded(17);
+    world.run(async {
+        let control = open_echo(&world).await;
+        begin(&control, TWO, json!({}))
+            .await
+            .outcome()
+            .await
+            .unwrap();
+        world.pass(secs(1)).await;
+        let metrics = control.metrics();
+        assert_eq!(
+            (metrics.attempts, metrics.live_attempts, metrics.waiting),
+            (2, 0, 0)
+        );
+        assert_eq!(metrics.durable_seq, metrics.events);
+        assert!(matches!(control.health(), Health::Up));
+    });
+}
