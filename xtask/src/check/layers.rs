@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_of_one_row_do_not_use_each_other() {
+    fn insight_uses_run_and_never_the_other_way_round() {
         assert!(check("insight/mod.rs", "use crate::run::Run;\n").is_empty());
         assert_eq!(
             check("run/mod.rs", "use crate::insight::Report;\n").len(),
