@@ -2,7 +2,7 @@
 # Each step of `make test` is a target of its own; `make help` lists them.
 
 # What `make run` shows.
-RUN := cargo run --release --quiet --package mc-cli -- demo
+RUN := cargo run --release --quiet --package mc-cli -- demo --db target/demo/demo.redb
 # The steps of `make test`, cheap ones first; the first that fails ends it.
 STEPS := setup fmt tidy clippy test-code doctest examples doc deny score optional
 # The crates that are checked. Every step takes the same, so that dependencies are built once.

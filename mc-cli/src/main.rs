@@ -1,2 +1,21 @@
-//! Placeholder while the base is laid.
-fn main() {}
+//! The binary `mission-control`: arguments in, exit code out; everything else is in the library.
+
+use std::io::{IsTerminal as _, stderr, stdout};
+use std::process::ExitCode;
+
+use mc_cli::{Console, Screen};
+
+fn main() -> ExitCode {
+    let (mut out, mut err) = (stdout(), stderr());
+    let screen = if out.is_terminal() && err.is_terminal() {
+        Screen::Terminal
+    } else {
+        Screen::Plain
+    };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        screen,
+    };
+    mc_cli::run_on(std::env::args_os(), &mut console).into()
+}

@@ -20,6 +20,7 @@ pub mod workflow;
 
 pub mod event;
 pub mod run;
+pub mod insight;
 pub mod audit;
 pub mod ports;
 pub mod sequencer;

@@ -219,6 +219,9 @@ impl AgentExecutor for RecordedAgent {
         }
         for (ordinal, call) in (0..).zip(&calls) {
             self.make(&ctx, ordinal, call).await?;
+            if let (1, Some(message)) = (ctx.attempt(), &call.fail) {
+                return Err(AgentError::new(message));
+            }
         }
         let last = calls.last().map_or("", |call| &call.completion);
         Ok(self.output(last).into())

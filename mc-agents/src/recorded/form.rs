@@ -44,6 +44,8 @@ struct CallForm {
     prompt_tokens: u64,
     completion_tokens: u64,
     reported_cost_usd: Option<Number>,
+    #[serde(default)]
+    fail: Option<String>,
 }
 
 impl RunForm {
@@ -95,6 +97,7 @@ impl CallForm {
             completion_tokens: self.completion_tokens,
             max_output_tokens: max_output_tokens.ok_or("`completion_tokens` is out of range")?,
             reported_cost_micro_usd: reported,
+            fail: self.fail,
         })
     }
 }

@@ -67,6 +67,9 @@ pub struct RecordedCall {
     pub max_output_tokens: u64,
     /// What the original system computed, in micro-USD.
     pub reported_cost_micro_usd: Option<u64>,
+    /// With what the step's first attempt fails once this call was answered; later attempts get the
+    /// answer from the log and go on.
+    pub fail: Option<String>,
 }
 
 impl RecordedCall {

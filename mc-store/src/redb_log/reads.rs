@@ -6,7 +6,9 @@ use std::sync::Arc;
 use mc_core::error::Error;
 use mc_core::event::{PartContent, PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
-use mc_core::ports::{AccountRow, Head, KeyRow, Lease, Recovered, RunRow, WorkflowRow};
+use mc_core::ports::{
+    AccountRow, Head, KeyRow, Lease, Recovered, RunRow, WorkflowRow, WorkspaceRow,
+};
 use mc_core::time::Timestamp;
 use redb::{ReadTransaction, ReadableTable as _};
 
@@ -32,11 +34,7 @@ pub(super) fn head(tx: &ReadTransaction) -> Outcome<Head> {
 /// Everything that an owner starts from.
 pub(super) fn recovered(tx: &ReadTransaction) -> Outcome<Recovered> {
     let end = meta_head(tx)?.end();
-    let workspace = tx
-        .open_table(META)?
-        .get("workspace")?
-        .map(|row| rows::decode_workspace(row.value()))
-        .transpose()?;
+    let workspace = workspace_row(tx)?;
     Ok(Recovered {
         lease: Lease {
             epoch: end.head.epoch,
@@ -48,6 +46,13 @@ pub(super) fn recovered(tx: &ReadTransaction) -> Outcome<Recovered> {
         workflows: workflows(tx)?,
         last_ts: end.last_ts,
     })
+}
+
+/// The workspace's row.
+pub(super) fn workspace_row(tx: &ReadTransaction) -> Outcome<Option<WorkspaceRow>> {
+    let row = tx.open_table(META)?.get("workspace")?;
+    let row = row.map(|row| rows::decode_workspace(row.value()));
+    Ok(row.transpose()?)
 }
 
 fn accounts(tx: &ReadTransaction) -> Outcome<Vec<AccountRow>> {

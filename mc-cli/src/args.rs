@@ -1,0 +1,239 @@
+//! What may be asked: every command and option, with its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  mission-control demo --db demo.redb
+  mission-control run pipeline.yaml --agents agents.yaml --input '{\"topic\":\"tea\"}' --budget 1.50
+  mission-control runs --status failed --since 24h
+  mission-control costs --by model --json
+  mission-control verify --db agents.redb
+
+Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage.";
+
+/// Run agents under budgets, and see, replay, verify and export what they did.
+#[derive(Debug, Parser)]
+#[command(name = "mission-control", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The store
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MISSION_CONTROL_DB",
+        default_value = "mission-control.redb"
+    )]
+    pub(crate) db: PathBuf,
+    /// Who acts; the login name unless given
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) operator: Option<String>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish a workflow, start it and watch it to its end
+    Run(RunArgs),
+    /// Re-enact recorded runs in simulated time, with budgets of your choice
+    Rehearse(RehearseArgs),
+    /// Run the bundled example, then show its costs, its replay and its log
+    Demo,
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Show one run: its steps, accounts and what it waits for
+    Show(RunArg),
+    /// Rebuild a run's state from the log and compare it with the stored one
+    Replay(ReplayArgs),
+    /// Sum what was spent
+    Costs(CostsArgs),
+    /// End a run now
+    Abort(RunArg),
+    /// Prices of models
+    #[command(subcommand)]
+    Prices(PricesCommand),
+    /// Check the log: headers, facts, chains, tree and parts
+    Verify(VerifyArgs),
+    /// Write the log out for auditors (jsonl) or spreadsheets (csv)
+    Export(ExportArgs),
+}
+
+/// A run.
+#[derive(Debug, Args)]
+pub(crate) struct RunArg {
+    /// The run's id, or as much of its beginning as is unique
+    pub(crate) run: String,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control run pipeline.yaml --agents agents.yaml --input @input.json --budget 2.00"
+)]
+pub(crate) struct RunArgs {
+    /// The workflow, in YAML
+    pub(crate) workflow: PathBuf,
+    /// The agents, in YAML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agents: PathBuf,
+    /// The input: JSON, or @FILE
+    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
+    pub(crate) input: String,
+    /// The run's limit in USD, instead of the workflow's own
+    #[arg(long, value_name = "USD")]
+    pub(crate) budget: Option<String>,
+    /// A label, searchable later; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// The same key finds the same run instead of starting another
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key: Option<String>,
+    /// How fast recorded agents answer: `max` at once, 1 as recorded, 10 ten times as fast
+    #[arg(long, value_name = "N|max", default_value = "max")]
+    pub(crate) speed: String,
+}
+
+/// What happens to models without a price.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Unknown {
+    /// Their calls are denied
+    Deny,
+    /// They cost nothing, each listed by its id
+    Free,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control rehearse runs.jsonl.gz --db rehearsal.redb --budget-fraction 0.6"
+)]
+pub(crate) struct RehearseArgs {
+    /// The recorded runs: JSON lines, plain or gzip
+    pub(crate) file: PathBuf,
+    /// Limit each run to this part of its cost at our prices
+    #[arg(long, value_name = "F")]
+    pub(crate) budget_fraction: Option<crate::rehearse::BudgetFraction>,
+    /// What happens to models without a price
+    #[arg(long, value_enum, default_value_t = Unknown::Deny)]
+    pub(crate) unknown_models: Unknown,
+    /// Draw order and jitter from this number, the same again and again
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// `runs`.
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Runs of this workflow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    /// Runs with a step of this agent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// Runs in this status: pending, running, completed, failed, aborted
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Runs with this label
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Option<String>,
+    /// Runs started since: a span (24h, 7d), a day or a time in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: usize,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The run's id, or as much of its beginning as is unique
+    pub(crate) run: String,
+    /// Up to and with this `run_seq`
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) at: Option<u64>,
+}
+
+/// What costs are summed by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum By {
+    /// The agent in whose name it was spent
+    Agent,
+    /// The model that answered
+    Model,
+    /// The workflow
+    Workflow,
+    /// The day in UTC
+    Day,
+    /// The step of a workflow
+    Step,
+}
+
+/// `costs`.
+#[derive(Debug, Args)]
+pub(crate) struct CostsArgs {
+    /// What to sum by
+    #[arg(long, value_enum, default_value_t = By::Workflow)]
+    pub(crate) by: By,
+    /// Of this run alone
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Answer in CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+/// `prices`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PricesCommand {
+    /// List the prices in force, in USD per million tokens
+    List {
+        /// Models whose id contains this
+        model: Option<String>,
+    },
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Check an export instead of the store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
+}
+
+/// The forms of an export.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Everything, verifiable, one event a line
+    Jsonl,
+    /// The main columns of every event
+    Csv,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// This run alone
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// The form
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    pub(crate) format: Format,
+    /// Write to this file instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}

@@ -1,0 +1,32 @@
+//! `abort`: ends a run by an operator's word, without dispatching anything.
+
+use std::time::Duration;
+
+use mission_control::Settings;
+use serde_json::json;
+
+use super::{Done, operator};
+use crate::args::{Common, RunArg};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::store::{self, Opened};
+
+pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
+    // A store that is not there is not made, and a run that is not there changes nothing.
+    let run_id = {
+        let log = store::look(common)?;
+        let run_id = store::find_run(&log, &args.run).await?;
+        store::run_row(&log, run_id).await?;
+        run_id
+    };
+    let opened = Opened::open(common, Settings::default()).await?;
+    let aborted = opened.control.run(run_id).abort(&operator(common)).await;
+    opened.close(Duration::ZERO).await?;
+    aborted?;
+    if common.json {
+        console.json(&json!({"run_id": run_id, "status": "aborted"}))?;
+    } else {
+        console.line(format_args!("run {run_id} is aborted"))?;
+    }
+    Ok(Exit::Done)
+}

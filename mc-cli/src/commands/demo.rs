@@ -1,0 +1,89 @@
+//! `demo`: the bundled example from start to proof: run, costs, replay, and where the log lies.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mc_agents::recorded::parse_runs;
+use mc_core::error::Error;
+use mc_core::ports::RunQuery;
+use mc_core::workflow::Workflow;
+use mission_control::{Settings, StartOptions};
+use serde_json::json;
+
+use super::run::start_and_watch;
+use super::{Done, costs, operator, replay};
+use crate::agents_file::{self, Speed};
+use crate::args::{By, Common};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::store::{self, Opened};
+
+const WORKFLOW: &str = include_str!("../../../examples/bundled/workflow.yaml");
+const AGENTS: &str = include_str!("../../../examples/bundled/agents.yaml");
+const CALLS: &str = include_str!("../../../examples/bundled/calls.jsonl");
+
+pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done {
+    make_directory(&common.db)?;
+    let exit = act(common, console).await?;
+    if common.json {
+        return Ok(exit);
+    }
+    let log = store::look(common)?;
+    let page = mc_core::ports::EventLog::query_runs(
+        &log,
+        RunQuery {
+            limit: 1,
+            ..RunQuery::default()
+        },
+    );
+    let newest = page.await?.items.pop();
+    let run = newest.ok_or_else(|| Error::internal("the demo left no run"))?;
+    let id = run.run_id.to_string();
+    for by in [By::Agent, By::Step] {
+        let table = costs::fold(&log, by, Some(&id)).await?;
+        console.line(format_args!("\n{}", costs::text(by, &table)))?;
+    }
+    let row = store::run_row(&log, run.run_id).await?;
+    let progress = replay::fold(&log, run.run_id, None).await?;
+    let state = progress.run().map(mc_core::run::Run::encode).transpose()?;
+    let equal = state.as_deref() == Some(&*row.state);
+    let word = if equal { "equals" } else { "differs from" };
+    console.line(format_args!(
+        "\nreplay {word} the stored state ({} events)",
+        progress.next_run_seq()
+    ))?;
+    let db = common.db.display();
+    console.line(format_args!("the log is {db}; look at it with:"))?;
+    for command in ["show", "replay"] {
+        console.line(format_args!("  mission-control {command} {id} --db {db}"))?;
+    }
+    console.line(format_args!("  mission-control verify --db {db}"))?;
+    Ok(if equal { exit } else { Exit::Negative })
+}
+
+async fn act(common: &Common, console: &mut Console<'_>) -> Done {
+    let opened = Opened::open(common, Settings::default()).await?;
+    for spec in agents_file::read(AGENTS.as_bytes(), Path::new(""))? {
+        let agent = agents_file::recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
+        opened
+            .control
+            .register_agent(spec.name.as_str(), agent)
+            .await?;
+    }
+    let workflow = Workflow::from_yaml(WORKFLOW)?;
+    let input =
+        json!({"product": "a kettle that pours at the right temperature", "market": "home"});
+    let start = (workflow, input, StartOptions::by(operator(common)));
+    let done = start_and_watch(&opened.control, start, (console, common.json)).await;
+    opened.close(Duration::from_secs(5)).await?;
+    done
+}
+
+/// Makes the directory of the store, as nobody else would for a demo.
+fn make_directory(db: &Path) -> Result<(), Failure> {
+    match db.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) => std::fs::create_dir_all(dir).map_err(|error| Failure::file(error, dir)),
+        None => Ok(()),
+    }
+}

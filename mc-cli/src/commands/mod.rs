@@ -1,0 +1,89 @@
+//! One file a command; each gets its arguments and a console and answers with an exit.
+
+mod abort;
+mod costs;
+mod csv_rows;
+mod demo;
+mod export;
+mod prices;
+mod rehearse;
+mod replay;
+mod run;
+mod runs;
+mod show;
+mod verify;
+mod watch;
+
+use std::path::Path;
+
+use mc_core::error::Error;
+
+use crate::args::{Cli, Command, Common, PricesCommand};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+pub(crate) use rehearse::execute as rehearse;
+
+/// What a command comes to.
+pub(crate) type Done = Result<Exit, Failure>;
+
+/// Does what was asked.
+pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Run(args) => run::execute(common, args, console).await,
+        // It needs no runtime: the library does it before there is one.
+        Command::Rehearse(args) => rehearse(common, args, console),
+        Command::Demo => demo::execute(common, console).await,
+        Command::Runs(args) => runs::execute(common, args, console).await,
+        Command::Show(args) => show::execute(common, args, console).await,
+        Command::Replay(args) => replay::execute(common, args, console).await,
+        Command::Costs(args) => costs::execute(common, args, console).await,
+        Command::Abort(args) => abort::execute(common, args, console).await,
+        Command::Prices(PricesCommand::List { model }) => {
+            prices::execute(common, model.as_deref(), console)
+        }
+        Command::Verify(args) => verify::execute(common, args, console).await,
+        Command::Export(args) => export::execute(common, args, console).await,
+    }
+}
+
+/// Who acts: as given, or by the login name.
+fn operator(common: &Common) -> String {
+    let login = || {
+        ["USER", "LOGNAME"]
+            .into_iter()
+            .find_map(|name| std::env::var(name).ok())
+    };
+    let named = common.operator.clone().or_else(login);
+    named.filter(|name| !name.is_empty()).unwrap_or_else(uid)
+}
+
+#[cfg(unix)]
+fn uid() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let process = std::fs::metadata("/proc/self");
+    process.map_or_else(|_| "unknown".to_owned(), |me| format!("uid-{}", me.uid()))
+}
+
+#[cfg(not(unix))]
+fn uid() -> String {
+    "unknown".to_owned()
+}
+
+/// `key=value`.
+fn pair(text: &str, option: &'static str) -> Result<(String, String), Failure> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Failure::usage(Error::invalid(
+            option,
+            "of the form KEY=VALUE",
+        ))),
+    }
+}
+
+/// The bytes of a file.
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::file(error, path))
+}

@@ -1,0 +1,185 @@
+//! `runs`: a list of runs, newest first.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate};
+use mc_core::error::{Error, Result};
+use mc_core::event::RunStatus;
+use mc_core::id::{AgentName, LabelKey, NameFault, WorkflowName};
+use mc_core::ports::{Clock as _, EventLog as _, MAX_PAGE, RunQuery, RunSummary};
+use mc_core::time::{Timestamp, parse_duration};
+use mission_control::SystemClock;
+use serde_json::{Value, json};
+
+use super::{Done, pair};
+use crate::args::{Common, RunsArgs};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::store;
+use crate::table::{Align, Table};
+
+pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Console<'_>) -> Done {
+    let mut query = query(args)?;
+    let log = store::look(common)?;
+    let mut found = Vec::new();
+    while found.len() < args.limit {
+        query.limit = (args.limit - found.len()).min(MAX_PAGE);
+        let page = log.query_runs(query.clone()).await?;
+        found.extend(page.items);
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => break,
+        }
+    }
+    if common.json {
+        let rows: Vec<Value> = found.iter().map(as_json).collect();
+        console.json(&json!({ "runs": rows }))?;
+    } else {
+        console.line(text(&found))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn query(args: &RunsArgs) -> std::result::Result<RunQuery, Failure> {
+    let label = args
+        .label
+        .as_deref()
+        .map(|text| pair(text, "--label"))
+        .transpose()?;
+    let label = label.map(|(key, value)| {
+        let key = LabelKey::new(&key).map_err(|fault| wrong("--label", fault))?;
+        Ok::<_, Failure>((key, value.as_str().into()))
+    });
+    let status = args.status.as_deref().map(|word| {
+        RunStatus::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = RunStatus::ALL
+                .iter()
+                .map(|status| status.as_str())
+                .collect();
+            Failure::usage(Error::invalid(
+                "--status",
+                format!("one of {}", words.join(", ")),
+            ))
+        })
+    });
+    Ok(RunQuery {
+        workflow: name(args.workflow.as_deref(), "--workflow", WorkflowName::new)?,
+        agent: name(args.agent.as_deref(), "--agent", AgentName::new)?,
+        status: status.transpose()?,
+        label: label.transpose()?,
+        started_from: args
+            .since
+            .as_deref()
+            .map(since)
+            .transpose()
+            .map_err(Failure::usage)?,
+        ..RunQuery::default()
+    })
+}
+
+fn wrong(option: &'static str, fault: NameFault) -> Failure {
+    Failure::usage(Error::invalid(option, fault))
+}
+
+fn name<T>(
+    text: Option<&str>,
+    option: &'static str,
+    read: fn(&str) -> std::result::Result<T, NameFault>,
+) -> std::result::Result<Option<T>, Failure> {
+    text.map(read)
+        .transpose()
+        .map_err(|fault| wrong(option, fault))
+}
+
+/// A span before now, a day, or a time.
+fn since(text: &str) -> Result<Timestamp> {
+    let at = |us| Ok(Timestamp::from_unix_us(us));
+    if let Ok(span) = parse_duration(text) {
+        return Ok(before_now(span));
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return at(day
+            .and_time(chrono::NaiveTime::MIN)
+            .and_utc()
+            .timestamp_micros());
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return at(time.timestamp_micros());
+    }
+    let rule = "a span (24h, 7d), a day (2026-11-20) or a time (2026-11-20T08:00:00Z)";
+    Err(Error::invalid("--since", rule))
+}
+
+fn before_now(span: Duration) -> Timestamp {
+    let us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_us(SystemClock::new().now().as_unix_us().saturating_sub(us))
+}
+
+/// `running`, `running, paused`, `aborted (budget)`.
+fn status(run: &RunSummary) -> String {
+    let paused = if run.paused { ", paused" } else { "" };
+    let note = if run.note.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", run.note)
+    };
+    format!("{}{paused}{note}", run.status)
+}
+
+fn text(runs: &[RunSummary]) -> String {
+    let mut table = Table::new(&[
+        ("run", Align::Left),
+        ("workflow", Align::Left),
+        ("status", Align::Left),
+        ("started", Align::Left),
+        ("spent usd", Align::Right),
+        ("limit usd", Align::Right),
+        ("labels", Align::Left),
+    ]);
+    for run in runs {
+        let labels: Vec<String> = run.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let started = run.started_at.to_string();
+        table.row([
+            run.run_id.to_string(),
+            workflow(run),
+            status(run),
+            started
+                .get(..19)
+                .map_or(started.clone(), |text| format!("{text}Z")),
+            run.spent.to_string(),
+            run.limit
+                .money
+                .map_or("-".to_owned(), |usd| usd.to_string()),
+            labels.join(" "),
+        ]);
+    }
+    if table.is_empty() {
+        "no runs".to_owned()
+    } else {
+        table.render()
+    }
+}
+
+fn workflow(run: &RunSummary) -> String {
+    match &run.workflow {
+        Some(name) => format!("{name}@{}", run.version),
+        None => "(session)".to_owned(),
+    }
+}
+
+fn as_json(run: &RunSummary) -> Value {
+    let labels: serde_json::Map<String, Value> = run
+        .labels
+        .iter()
+        .map(|(key, value)| (key.to_string(), Value::from(&**value)))
+        .collect();
+    json!({
+        "run_id": run.run_id, "workflow": run.workflow, "version": run.version,
+        "agents": run.agents, "status": run.status, "paused": run.paused, "sealed": run.sealed,
+        "labels": labels, "started_at": run.started_at.to_string(),
+        "ended_at": run.ended_at.map(|at| at.to_string()), "spent_usd": run.spent.to_string(),
+        "held_usd": run.held.to_string(),
+        "limit_usd": run.limit.money.map(|usd| usd.to_string()), "note": &*run.note,
+    })
+}

@@ -1,0 +1,45 @@
+//! Where a command writes: results, errors, and whether a person watches.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+/// What is behind the streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// A file, a pipe or a caller: one line after the other.
+    Plain,
+    /// A terminal: progress may be redrawn.
+    Terminal,
+}
+
+/// The streams of a command.
+pub struct Console<'a> {
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Errors.
+    pub err: &'a mut dyn Write,
+    /// What is behind them.
+    pub screen: Screen,
+}
+
+impl fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console")
+            .field("screen", &self.screen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Console<'_> {
+    /// Writes a line of results.
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    /// Writes a value on one line.
+    pub(crate) fn json(&mut self, value: &Value) -> io::Result<()> {
+        writeln!(self.out, "{value}")
+    }
+}

@@ -1,0 +1,166 @@
+//! Opening the store: to look at it without the engine, or with the engine to change it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mc_core::error::{Error, Result};
+use mc_core::event::Record;
+use mc_core::id::{AuthMethod, Digest, RunId};
+use mc_core::ports::{EventLog, EventQuery, MAX_PAGE, RunQuery, RunRow};
+use mc_core::workflow::Definition;
+use mc_store::RedbLog;
+use mission_control::{Builder, MissionControl, Settings};
+use serde_json::Value;
+
+use crate::args::Common;
+use crate::failure::Failure;
+
+/// How long the engine's threads may take to let go of the log, in milliseconds.
+const MAX_CLOSE_MS: u32 = 5_000;
+
+/// Events that are read at a time.
+pub(crate) const PAGE: usize = 1_000;
+
+/// Opens the log to read; nothing in the file changes.
+pub(crate) fn look(common: &Common) -> std::result::Result<RedbLog, Failure> {
+    RedbLog::open_read_only(&common.db).map_err(|error| Failure::store(error, &common.db))
+}
+
+/// The engine over the store.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What drives it.
+    pub(crate) control: MissionControl,
+    log: Arc<RedbLog>,
+}
+
+impl Opened {
+    /// Opens the engine; nothing is dispatched yet.
+    pub(crate) async fn open(
+        common: &Common,
+        settings: Settings,
+    ) -> std::result::Result<Self, Failure> {
+        let failure = |error| Failure::store(error, &common.db);
+        let log = Arc::new(RedbLog::open(&common.db).map_err(failure)?);
+        let builder = Builder::new()
+            .with_settings(settings)
+            .with_auth_method(AuthMethod::Cli);
+        let shared: Arc<dyn EventLog> = Arc::<RedbLog>::clone(&log);
+        let control = builder.open_log(shared).await.map_err(failure)?;
+        Ok(Self { control, log })
+    }
+
+    /// Ends the engine and frees the file. What is out when `grace` has passed is in doubt then.
+    pub(crate) async fn close(self, grace: Duration) -> Result<()> {
+        let stopped = self.control.shutdown(grace).await;
+        drop(self.control);
+        // The engine's threads let go of the log on their own; whoever is last frees the file, and
+        // that has to be here, so that the next command can open it.
+        for _ in 0..MAX_CLOSE_MS {
+            if Arc::strong_count(&self.log) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stopped
+    }
+}
+
+/// The run of an id, or of the beginning of one.
+pub(crate) async fn find_run(log: &dyn EventLog, text: &str) -> Result<RunId> {
+    if let Ok(run_id) = text.parse::<RunId>() {
+        return Ok(run_id);
+    }
+    let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    if text.is_empty() || !text.chars().all(hex) {
+        return Err(Error::invalid(
+            "run",
+            "a run is named by its id or the beginning of it",
+        ));
+    }
+    let wanted = text.to_ascii_lowercase();
+    let mut found = Vec::new();
+    let mut query = RunQuery {
+        limit: MAX_PAGE,
+        ..RunQuery::default()
+    };
+    loop {
+        let page = log.query_runs(query.clone()).await?;
+        let ids = page.items.iter().map(|summary| summary.run_id);
+        found.extend(ids.filter(|id| id.to_string().starts_with(&wanted)));
+        if found.len() > 1 {
+            let rule = format!("several runs begin with `{wanted}`; give more of the id");
+            return Err(Error::invalid("run", rule));
+        }
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => break,
+        }
+    }
+    found.pop().ok_or_else(|| Error::not_found("run", text))
+}
+
+/// A run's row.
+pub(crate) async fn run_row(log: &dyn EventLog, run_id: RunId) -> Result<RunRow> {
+    let row = log.run_row(run_id).await?;
+    row.ok_or_else(|| Error::not_found("run", run_id))
+}
+
+/// Reads events page by page: of one run, or of the whole workspace.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    log: &'a dyn EventLog,
+    run: Option<RunId>,
+    next: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// From the first event on.
+    pub(crate) const fn new(log: &'a dyn EventLog, run: Option<RunId>) -> Self {
+        Self { log, run, next: 0 }
+    }
+
+    /// The next events; none at the end.
+    pub(crate) async fn page(&mut self) -> Result<Vec<Record>> {
+        let page = match self.run {
+            Some(run) => self.log.read_run(run, self.next, PAGE).await?,
+            None => self.log.read_workspace(self.next, PAGE).await?,
+        };
+        if let Some(last) = page.last() {
+            let place = if self.run.is_some() {
+                last.run_seq
+            } else {
+                last.seq
+            };
+            self.next = place.saturating_add(1);
+        }
+        Ok(page)
+    }
+}
+
+/// The definition of a hash, from the event that published it; none for a session.
+pub(crate) async fn definition(log: &dyn EventLog, hash: Digest) -> Result<Option<Definition>> {
+    let mut query = EventQuery {
+        kind: Some("workflow.published".into()),
+        limit: MAX_PAGE,
+        ..EventQuery::default()
+    };
+    loop {
+        let page = log.query_events(query.clone()).await?;
+        for record in &page.items {
+            let facts: Value = serde_json::from_str(&record.facts).unwrap_or_default();
+            if facts["definition_hash"] == hash.to_string() {
+                let part = mc_core::event::PartRef {
+                    seq: record.seq,
+                    part: 0,
+                };
+                let bytes = log.read_part(part).await?;
+                return Definition::from_canonical(&bytes).map(Some);
+            }
+        }
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return Ok(None),
+        }
+    }
+}

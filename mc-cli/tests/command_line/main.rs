@@ -1,0 +1,11 @@
+//! The command line, command by command, through the library's entry and through the binary.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail as a test does"
+)]
+
+mod evidence;
+mod looking;
+mod refusals;
+mod running;
+mod support;
