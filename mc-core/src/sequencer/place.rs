@@ -222,6 +222,10 @@ impl Sequencer {
     }
 
     /// The end of a call changes what others of its step and its model wait for.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only the ends of model calls matter here"
+    )]
     fn note_call(&mut self, run_id: RunId, kind: &EventKind) {
         let (step, model) = match kind {
             EventKind::ModelCallSettled(facts) => (&facts.step, &facts.model),
