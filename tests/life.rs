@@ -1,4 +1,11 @@
 //! The life of an engine: events, ends, restarts, paging, clocks, versions, keys and limits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 

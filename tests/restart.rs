@@ -1,4 +1,11 @@
 //! A commit that fails: the state is read back, and what is out goes on as if nothing had happened.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 

@@ -192,15 +192,15 @@ mod tests {
 
     fn order_of(seed: u64) -> Vec<u32> {
         let world = Simulation::new(seed, Timestamp::EPOCH);
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let drawn = Arc::new(Mutex::new(Vec::new()));
         for number in 0..8 {
-            let seen = Arc::clone(&seen);
+            let drawn = Arc::clone(&drawn);
             world.spawner().spawn_handler(Box::pin(async move {
-                seen.lock().unwrap().push(number);
+                drawn.lock().unwrap().push(number);
             }));
         }
         world.settle();
-        seen.lock().unwrap().clone()
+        drawn.lock().unwrap().clone()
     }
 
     #[test]
