@@ -81,7 +81,7 @@ fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
         run.settled_or_blocked().await.unwrap();
         let mut stream = run.events();
         let mut seen = 0;
-        while seen < common::events(&control, &run).await.len() {
+        while seen < events(&control, &run).await.len() {
             seen += usize::from(matches!(
                 stream.next().await.unwrap(),
                 Some(RunNews::Event(_))
@@ -100,7 +100,7 @@ fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
         while let Some(news) = stream.next().await.unwrap() {
             seen += usize::from(matches!(news, RunNews::Event(_)));
         }
-        assert_eq!(seen, common::events(&control, &run).await.len());
+        assert_eq!(seen, events(&control, &run).await.len());
     });
 }
 
