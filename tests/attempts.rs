@@ -1,4 +1,11 @@
 //! Attempts: retries, time-outs, panics, aborts, and steps that wait for a signal or a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 

@@ -1,4 +1,11 @@
 //! Model and tool calls: the journal, throttling, breakers, loops, and every way a call can end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 

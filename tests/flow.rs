@@ -1,4 +1,11 @@
 //! How steps follow each other: chaining, fan-out, joins, skips, failures.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 
@@ -316,7 +323,17 @@ fn a_chain_of_n_steps_is_n_plus_one_commits() {
         agents(&control).await;
         let mut yaml = "workflow: w\nsteps:\n  s0: { agent: echo }\n".to_owned();
         for step in 1..10 {
-            yaml += &format!("  s{step}: {{ agent: echo, needs: [s{}] }}\n", step - 1);
+            let before = step - 1;
+            yaml.push_str(
+                &[
+                    "  s",
+                    &step.to_string(),
+                    ": { agent: echo, needs: [s",
+                    &before.to_string(),
+                    "] }\n",
+                ]
+                .concat(),
+            );
         }
         control
             .publish(Workflow::from_yaml(&yaml).unwrap())

@@ -1,4 +1,11 @@
 //! Budgets: who pays, who waits, who is refused, and what is left in doubt.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "tests and their helpers may fail loudly"
+)]
 
 mod common;
 

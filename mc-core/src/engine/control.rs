@@ -107,6 +107,7 @@ impl Engine {
             clocks,
         };
         driver.take_up(&found).await?;
+        inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));
         Ok(MissionControl { inner })
     }

@@ -29,6 +29,8 @@ struct Owed {
     /// Commands behind it.
     behind: Vec<Pending>,
     dispatch: Dispatch,
+    /// When attempts that were out time out.
+    deadlines: Vec<(Duration, Token)>,
 }
 
 impl Driver {
@@ -52,15 +54,18 @@ impl Driver {
     fn set_aside(&self, failed: Promised) -> Owed {
         let mut live = lock(&self.inner.live);
         live.phase = Phase::Recovering;
-        let (behind, dispatch) = match live.sequencer.take() {
-            Some(mut sequencer) => (sequencer.owed(), sequencer.workspace().dispatch),
-            None => (Vec::new(), Dispatch::Held),
-        };
-        Owed {
+        let mut owed = Owed {
             failed,
-            behind,
-            dispatch,
+            behind: Vec::new(),
+            dispatch: Dispatch::Held,
+            deadlines: Vec::new(),
+        };
+        if let Some(mut sequencer) = live.sequencer.take() {
+            owed.behind = sequencer.owed();
+            owed.dispatch = sequencer.workspace().dispatch;
+            owed.deadlines = sequencer.deadlines();
         }
+        owed
     }
 
     /// The store refuses: hosts are told so, attempts wait. True where the engine was stopped.
@@ -102,8 +107,12 @@ impl Driver {
         }
         pending.append(&mut owed.behind);
         for one in pending {
-            self.inner.decide_again(one, epoch);
+            self.inner.decide_again(one, epoch).await;
         }
+        if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
+            sequencer.keep_deadlines(std::mem::take(&mut owed.deadlines));
+        }
+        self.inner.go_up();
         if owed.dispatch == Dispatch::On {
             self.inner.tell(Actor::System, Request::StartDispatch);
         }
@@ -128,7 +137,6 @@ impl Driver {
         {
             let mut live = lock(&inner.live);
             live.sequencer = Some(sequencer);
-            live.phase = Phase::Up;
         }
         let mut after = None;
         loop {
@@ -169,6 +177,15 @@ impl Driver {
 }
 
 impl Inner {
+    /// The state is back: commands are taken again.
+    pub(super) fn go_up(&self) {
+        let mut live = lock(&self.live);
+        // A shutdown that came meanwhile stays one.
+        if !matches!(live.phase, Phase::Stopped) {
+            live.phase = Phase::Up;
+        }
+    }
+
     /// Takes a run up: what is still alive here is adopted, the rest is in doubt.
     fn recover_run(&self, run: RunId, epoch: u64) {
         let cells: Vec<_> = lock(&self.attempts)
@@ -203,8 +220,13 @@ impl Inner {
     }
 
     /// Decides a command again whose events did not reach the log.
-    fn decide_again(&self, pending: Pending, epoch: u64) {
+    async fn decide_again(&self, pending: Pending, epoch: u64) {
         let command = retoken(&pending.command, epoch);
+        if let Some(run) = command.request.run_id()
+            && let Err(error) = self.page_in(run).await
+        {
+            tracing::debug!(%run, %error, "a run that a command is for could not be read");
+        }
         let instant = self.instant();
         let mut live = lock(&self.live);
         let Some(sequencer) = live.sequencer.as_mut() else {

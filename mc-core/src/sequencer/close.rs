@@ -8,6 +8,7 @@ use super::core::Sequencer;
 use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::resident::Resident;
+use super::token::Token;
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;
@@ -208,6 +209,22 @@ impl Sequencer {
     pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         (self.workspace.next_wake(), deadline)
+    }
+
+    /// When attempts that are out time out.
+    pub fn deadlines(&self) -> Vec<(Duration, Token)> {
+        self.deadlines.iter().cloned().collect()
+    }
+
+    /// Takes the time-outs of attempts over that this epoch adopted.
+    pub fn keep_deadlines(&mut self, deadlines: Vec<(Duration, Token)>) {
+        let epoch = self.workspace.epoch;
+        for (at, token) in deadlines {
+            let token = Token { epoch, ..token };
+            if self.view().live(&token).is_some() {
+                self.deadlines.insert((at, token));
+            }
+        }
     }
 
     /// Every command whose reply is still owed, in order: to be decided again after a soft restart.

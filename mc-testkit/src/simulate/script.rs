@@ -28,6 +28,17 @@ pub(super) struct Scripted {
     pub(super) seed: u64,
     /// The world's log: I8 is looked up in it.
     pub(super) log: WatchedLog,
+    /// Whether it may hang for ever.
+    pub(super) hangs: Hangs,
+}
+
+/// Whether agents may hang for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangs {
+    /// Until they are told to stop, which may be never.
+    Yes,
+    /// They give up: every run can be brought to an end.
+    No,
 }
 
 #[async_trait]
@@ -39,7 +50,7 @@ impl AgentExecutor for Scripted {
         for _ in 0..draw.below(4) {
             self.act(&ctx, &mut draw).await?;
         }
-        end(&ctx, &mut draw, input).await
+        end(&ctx, &mut draw, input, self.hangs).await
     }
 }
 
@@ -141,7 +152,12 @@ async fn lie(ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
 }
 
 /// How the attempt ends: well, badly, late, never, or by waiting.
-async fn end(ctx: &StepContext, draw: &mut Draw, input: Value) -> Result<StepOutcome, AgentError> {
+async fn end(
+    ctx: &StepContext,
+    draw: &mut Draw,
+    input: Value,
+    hangs: Hangs,
+) -> Result<StepOutcome, AgentError> {
     match draw.below(16) {
         0 => Err(AgentError::new("as drawn")),
         1 => Err(AgentError::new("for good").fatal()),
@@ -150,7 +166,7 @@ async fn end(ctx: &StepContext, draw: &mut Draw, input: Value) -> Result<StepOut
             ctx.sleep(Duration::from_secs(90)).await;
             Ok(json!({"late": true}).into())
         }
-        3 => {
+        3 if hangs == Hangs::Yes => {
             ctx.cancelled().await;
             Err(AgentError::new("told to stop"))
         }

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::checker::Finding;
 use super::disk::{Disk, WatchedLog};
 use super::draw::Draw;
-use super::script::{AGENTS, Scripted, workflow};
+use super::script::{AGENTS, Hangs, Scripted, workflow};
 
 /// What a seed came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl World {
 
     /// A process that works for a while and then dies where it stands.
     fn one_life(&mut self) {
+        self.log.set(Disk::Works);
         let (log, seed) = (self.log.clone(), self.seed);
         let parts = self.parts();
         let clock = Arc::clone(self.simulation.clock());
@@ -94,7 +95,7 @@ impl World {
             ..
         } = self;
         let lived = simulation.block_on(async {
-            let control = open(parts, &log, seed).await?;
+            let control = open(parts, &log, (seed, Hangs::Yes)).await?;
             for _ in 0..4 + draw.below(12) {
                 press(&control, &log, draw, runs).await;
                 let pause = Duration::from_millis(draw.below(4_000));
@@ -126,7 +127,7 @@ impl World {
             simulation, runs, ..
         } = self;
         let lived = simulation.block_on(async {
-            let control = open(parts, &log, seed).await?;
+            let control = open(parts, &log, (seed, Hangs::No)).await?;
             raise_limits(&control).await?;
             for run in &*runs {
                 bring_to_an_end(&control.run(*run)).await?;
@@ -165,7 +166,11 @@ impl World {
     }
 }
 
-async fn open(parts: Parts, log: &WatchedLog, seed: u64) -> Result<MissionControl> {
+async fn open(
+    parts: Parts,
+    log: &WatchedLog,
+    (seed, hangs): (u64, Hangs),
+) -> Result<MissionControl> {
     let control = Engine::open(parts).await?;
     for agent in AGENTS {
         control
@@ -174,6 +179,7 @@ async fn open(parts: Parts, log: &WatchedLog, seed: u64) -> Result<MissionContro
                 Scripted {
                     seed,
                     log: log.clone(),
+                    hangs,
                 },
             )
             .await?;
