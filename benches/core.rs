@@ -6,7 +6,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::wildcard_enum_match_arm,
-    missing_docs,
     reason = "a benchmark that cannot be set up is to stop, with its place"
 )]
 
@@ -41,7 +40,7 @@ impl AgentExecutor for Noop {
 fn baseline(c: &mut Criterion) {
     let block = [7_u8; 55];
     c.bench_function("baseline/sha256/64_bytes", |b| {
-        b.iter(|| Digest::of(&[black_box(&block)]))
+        b.iter(|| Digest::of(&[black_box(&block)]));
     });
 }
 
@@ -171,7 +170,7 @@ fn log(c: &mut Criterion) {
         });
     });
     c.bench_function("audit/frame/256_events", |b| {
-        b.iter(|| frame::encode(black_box(&inline)))
+        b.iter(|| frame::encode(black_box(&inline)));
     });
 }
 

@@ -3,6 +3,12 @@
 //!
 //! `cargo run --release --example throughput -- --runs 50 --steps 10 --concurrency 16 --db FILE`
 
+#![expect(clippy::print_stdout, reason = "the figures are the output")]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "rates are shown to a few digits"
+)]
+
 use std::sync::Arc;
 use std::time::Instant;
 

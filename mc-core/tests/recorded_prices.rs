@@ -3,6 +3,11 @@
 //! The file is taken from `MC_RECORDED_RUNS`, else from `../shared/data/recorded_runs.jsonl.gz`
 //! beside the workspace; without it the tests say so and pass.
 #![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the test reads a file"
+)]
+#![expect(
     clippy::unwrap_used,
     reason = "the helpers of a test fail as a test does"
 )]

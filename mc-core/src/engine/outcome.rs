@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::event::run::{AbortReason, PauseReason};
 use crate::event::{BlockReason, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
-use crate::run::{End, HoldKey, Run};
+use crate::run::{End, HoldKey, Run, Step};
 use crate::workflow::Workflow;
 
 /// How a run ended.
@@ -89,10 +89,11 @@ pub(super) fn blocked(run: &Run) -> Option<Position> {
             })
         })
         .collect();
+    let wakes = |step: &Step| run.paused.is_none() && step.wake_at.is_some();
     let moving = run
         .steps
         .values()
-        .any(|step| step.live.is_some() && step.block.is_none() || step.wake_at.is_some());
+        .any(|s| s.live.is_some() && s.block.is_none() || wakes(s));
     let stuck = (run.paused.is_some() || !steps.is_empty()) && !moving;
     stuck.then(|| Position::Blocked {
         paused: run.paused.clone(),

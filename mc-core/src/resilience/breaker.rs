@@ -346,6 +346,18 @@ impl Breakers {
         self.keep(model, breaker);
     }
 
+    /// Folds a new owner: probes that were out with the old one are given back.
+    pub fn give_back_probes(&mut self) {
+        for breaker in self.0.values_mut() {
+            if let Breaker::HalfOpen {
+                sent, succeeded, ..
+            } = breaker
+            {
+                *sent = *succeeded;
+            }
+        }
+    }
+
     /// Folds a change of state of a model.
     pub fn apply(&mut self, model: &ModelId, change: &Change) {
         let mut breaker = self.of(model);

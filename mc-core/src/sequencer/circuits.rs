@@ -82,6 +82,9 @@ impl Circuits {
                 budget.forget_before(at);
                 budget.on_retry(f.retry_at);
             }
+            // A probe whose process died tells nothing any more; without this its breaker would stay
+            // half open for good.
+            EventKind::EpochStarted(_) => self.breakers.give_back_probes(),
             EventKind::CircuitOpened(f) => {
                 let change = Change::Opened {
                     failures: f.failures,

@@ -193,10 +193,16 @@ pub(super) fn workflow(name: &str, draw: &mut Draw) -> String {
     let mut text = format!("workflow: {name}\n");
     if draw.one_in(2) {
         let on_exceed = if draw.one_in(2) { "abort" } else { "pause" };
-        text += &format!(
-            "budget: {{ usd: \"0.0{}\", on_exceed: {on_exceed} }}\n",
-            1 + draw.below(9)
-        );
+        let cents = (1 + draw.below(9)).to_string();
+        text += &[
+            "budget: { usd: \"0.0",
+            &cents,
+            "\", on_exceed: ",
+            on_exceed,
+            " }
+",
+        ]
+        .concat();
     }
     text += "steps:\n";
     for index in 0..count {
@@ -226,7 +232,8 @@ fn step(index: u64, draw: &mut Draw) -> String {
     }
     if draw.one_in(3) {
         let policy = draw.pick(&["pause", "continue"]).copied().unwrap_or("fail");
-        text += &format!(", on_failure: {policy}");
+        text += ", on_failure: ";
+        text += policy;
     }
     if draw.one_in(4) {
         text += ", estimate: { model: recorded/GPT_4, input_tokens: 50, max_output_tokens: 50, calls: 2 }";
