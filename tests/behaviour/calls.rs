@@ -1,18 +1,9 @@
 //! Model and tool calls: the journal, throttling, breakers, loops, and every way a call can end.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    reason = "tests and their helpers may fail loudly"
-)]
-
-mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::*;
+use crate::common::*;
 use mission_control::core::resilience::{BreakerSettings, OutputBegun};
 use mission_control::{Mode, RiskTier, SessionOptions};
 

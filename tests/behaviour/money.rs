@@ -1,17 +1,8 @@
 //! Budgets: who pays, who waits, who is refused, and what is left in doubt.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    reason = "tests and their helpers may fail loudly"
-)]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::*;
+use crate::common::*;
 use mission_control::{AbortReason, RunBudget, SessionOptions};
 
 /// An agent that makes one call: `bound` and `cost` in thousandths of a dollar, from its input.

@@ -1,12 +1,6 @@
 //! What the facade's tests share: worlds in virtual time, agents from closures, and what a log says.
 //!
 //! Each test binary uses a part of it. What is *not* here: tests.
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "every test binary compiles this file and uses a part of it"
-)]
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,10 +10,10 @@ use std::time::Duration;
 pub use mission_control::core::event::Record;
 pub use mission_control::testing::Scenario;
 pub use mission_control::{
-    Account, AccountId, Admission, AgentError, AgentExecutor, Amount, BlockReason, CallError,
-    CallFailure, ErrorKind, Limit, MissionControl, ModelAnswer, ModelId, ModelRequest, NanoUsd,
-    OnExceed, Outcome, Position, PriceTable, ProviderError, RunHandle, Settings, StartOptions,
-    StepContext, StepOutcome, StepStatus, Usage, WaitingFor, Workflow,
+    AccountId, Admission, AgentError, AgentExecutor, Amount, BlockReason, CallError, CallFailure,
+    ErrorKind, Limit, MissionControl, ModelAnswer, ModelId, ModelRequest, NanoUsd, OnExceed,
+    Outcome, Position, PriceTable, ProviderError, RunHandle, Settings, StartOptions, StepContext,
+    StepOutcome, StepStatus, Usage, WaitingFor, Workflow,
 };
 pub use serde_json::{Value, json};
 

@@ -1,15 +1,6 @@
 //! Attempts: retries, time-outs, panics, aborts, and steps that wait for a signal or a time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    reason = "tests and their helpers may fail loudly"
-)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use mission_control::AbortReason;
 
 fn one(rest: &str) -> String {

@@ -1,18 +1,9 @@
 //! A commit that fails: the state is read back, and what is out goes on as if nothing had happened.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    reason = "tests and their helpers may fail loudly"
-)]
-
-mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::*;
+use crate::common::*;
 use mission_control::core::error::{Error, Result};
 use mission_control::core::event::PartRef;
 use mission_control::core::ports::{

@@ -1,15 +1,6 @@
 //! How steps follow each other: chaining, fan-out, joins, skips, failures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    reason = "tests and their helpers may fail loudly"
-)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 
 fn world_of(yaml: &str, input: Value) -> (World, Outcome, Vec<String>) {
     let world = World::seeded(3);

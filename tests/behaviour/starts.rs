@@ -1,0 +1,124 @@
+//! Starting: keys, versions, and agents that are not there yet.
+
+use crate::common::*;
+use crate::life::*;
+use mission_control::core::error::Detail;
+
+#[test]
+fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
+    let world = World::seeded(10);
+    world.run(async {
+        let control = open_echo(&world).await;
+        let options = StartOptions { idempotency_key: Some("k".into()), ..StartOptions::by("ann") };
+        let first = begin_with(&control, ONE, json!({"x": 1}), options.clone()).await;
+        let again = control.start("w", json!({"x": 1}), options.clone()).await.unwrap();
+        assert_eq!(again.id(), first.id());
+        let error = control.start("w", json!({"x": 2}), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(matches!(error.detail(), Some(Detail::KeyReused { run_id, .. }) if *run_id == first.id().to_string()));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_starts_with_one_key_are_one_run() {
+    let log = std::sync::Arc::new(mission_control::store::MemoryLog::new());
+    let control = mission_control::Builder::new().open_log(log).await.unwrap();
+    control.register_agent("echo", echo()).await.unwrap();
+    control
+        .publish(Workflow::from_yaml(ONE).unwrap())
+        .await
+        .unwrap();
+    let options = StartOptions {
+        idempotency_key: Some("k".into()),
+        ..StartOptions::by("ann")
+    };
+    let starts: Vec<_> = (0..100)
+        .map(|_| {
+            let (control, options) = (control.clone(), options.clone());
+            tokio::spawn(async move { control.start("w", json!({}), options).await.unwrap().id() })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for start in starts {
+        ids.insert(start.await.unwrap());
+    }
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
+    let world = World::seeded(11);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", parked()).await.unwrap();
+        control.register_agent("echo", echo()).await.unwrap();
+        let old = begin(&control, WAITS, json!({})).await;
+        let two = control
+            .publish(Workflow::from_yaml(TWO).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(two.version, 2);
+        old.settled_or_blocked().await.unwrap();
+        old.signal("ann", "go", json!("v1")).await.unwrap();
+        assert_eq!(output(&old.outcome().await.unwrap()), json!("v1"));
+        let new = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap();
+        assert_eq!(new.state().await.unwrap().workflow().unwrap().1, 2);
+        control.activate("ann", "w", 1).await.unwrap();
+        let back = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap();
+        assert_eq!(back.state().await.unwrap().workflow().unwrap().1, 1);
+    });
+}
+
+#[test]
+fn a_start_without_its_agents_is_refused_by_name() {
+    let world = World::seeded(12);
+    world.run(async {
+        let control = world.open().await;
+        control
+            .publish(Workflow::from_yaml(ONE).unwrap())
+            .await
+            .unwrap();
+        let error = control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidWorkflow);
+        assert!(error.message().contains("echo"), "{error}");
+    });
+}
+
+#[test]
+fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
+    let world = World::seeded(13);
+    let id = world.run(async {
+        let control = open_echo(&world).await;
+        control
+            .publish(Workflow::from_yaml(ONE).unwrap())
+            .await
+            .unwrap();
+        control
+            .start("w", json!({}), StartOptions::by("ann"))
+            .await
+            .unwrap()
+            .id()
+    });
+    world.crash();
+    world.run(async {
+        let control = world.open().await;
+        control.start_dispatch().await.unwrap();
+        let run = control.run(id);
+        let position = run.settled_or_blocked().await.unwrap();
+        assert_eq!(blocks(&position)[0].1, BlockReason::AgentUnavailable);
+        control.register_agent("echo", echo()).await.unwrap();
+        assert!(matches!(
+            run.outcome().await.unwrap(),
+            Outcome::Completed(_)
+        ));
+    });
+}
