@@ -114,7 +114,7 @@ impl Inner {
     /// What the command says; `Unavailable` while the store refuses.
     pub(super) async fn submit(&self, actor: Actor, request: Request) -> Result<Reply> {
         let patient = matches!(request, Request::Attempt(..));
-        let command = self.command(actor, request);
+        let mut command = self.command(actor, request);
         loop {
             let turned = self.turned.notified();
             match self.hand_over(&command, patient) {
@@ -123,9 +123,29 @@ impl Inner {
                     return answer.await.unwrap_or_else(|_| Err(stopped()));
                 }
                 Handed::PageIn(run) => self.page_in(run).await?,
-                Handed::NotYet => turned.await,
+                Handed::NotYet => {
+                    turned.await;
+                    command = self.readdress(command);
+                }
             }
         }
+    }
+
+    /// The same command under the epoch that has adopted its attempt meanwhile; under the old one
+    /// it would be a late result, and the step would stay live without a handler.
+    fn readdress(&self, command: Arc<Command>) -> Arc<Command> {
+        let Request::Attempt(token, request) = &command.request else {
+            return command;
+        };
+        let key = (token.run_id, token.step.clone(), token.attempt);
+        let Some(cell) = lock(&self.attempts).get(&key).cloned() else {
+            return command;
+        };
+        let request = Request::Attempt(cell.token(), request.clone());
+        Arc::new(Command {
+            request,
+            ..Command::clone(&command)
+        })
     }
 
     /// As [`Inner::submit`], for an answer that may be there at once; the common case of a call

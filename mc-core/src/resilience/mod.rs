@@ -14,5 +14,8 @@ pub mod retry_budget;
 pub use breaker::{Admits, Breaker, BreakerSettings, Breakers, Change, Trigger};
 pub use classify::{CallFailure, CallOutcome, OutputBegun, SettleFlag};
 pub use no_progress::{NoProgress, REPEATS, Repeats};
-pub use retry::{Backoff, Coefficient, MAX_ATTEMPTS, ModelRetry, RetryFault, RetryPolicy};
+pub use retry::{
+    Backoff, Coefficient, MAX_ATTEMPTS, MAX_INTERVAL, MAX_NON_RETRYABLE, MIN_INTERVAL, ModelRetry,
+    RetryFault, RetryPolicy,
+};
 pub use retry_budget::{RetryBudget, RetryBudgetSettings};

@@ -17,13 +17,13 @@ use crate::id::Opaque;
 use crate::money::{MoneyFault, parse_decimal};
 
 /// The shortest first interval.
-pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(1);
+pub const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval, and the longest time over all attempts: 365 days.
-pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+pub const MAX_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// The most attempts that a policy may allow.
 pub const MAX_ATTEMPTS: u32 = 1_000;
 /// The most error codes in `non_retryable`.
-pub(super) const MAX_NON_RETRYABLE: usize = 64;
+pub const MAX_NON_RETRYABLE: usize = 64;
 
 /// Why a retry policy cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

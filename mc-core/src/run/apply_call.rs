@@ -332,6 +332,9 @@ fn settle_doubt(
             Err(event.refuse("no_such_doubt"))
         };
     };
+    if doubted.is_zero() && !hold.is_in_doubt() {
+        return Ok(());
+    }
     let ended = hold.reconcile(billed).map_err(&fault)?;
     if ended.held != doubted || !matches!(hold.state(), HoldState::Reconciled) {
         return Err(event.refuse("held"));

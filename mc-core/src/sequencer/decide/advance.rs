@@ -225,7 +225,10 @@ pub fn run_end(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
         return fail_run(view, resident, key, code);
     }
     if resident.all_ended() {
-        return vec![NewEvent::new(run.run_id, RunCompleted {})];
+        // A run of which every step was skipped has not begun yet.
+        let mut events = super::dispatch::started(run);
+        events.push(NewEvent::new(run.run_id, RunCompleted {}));
+        return events;
     }
     Vec::new()
 }

@@ -145,7 +145,7 @@ fn blocked(
     Dispatched::Decided(Decision::events(events))
 }
 
-fn started(run: &Run) -> Vec<NewEvent> {
+pub(super) fn started(run: &Run) -> Vec<NewEvent> {
     match run.status {
         RunStatus::Pending => vec![NewEvent::new(run.run_id, RunStarted {})],
         RunStatus::Running | RunStatus::Completed | RunStatus::Failed | RunStatus::Aborted => {
