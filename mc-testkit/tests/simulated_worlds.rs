@@ -20,3 +20,9 @@ fn the_same_seed_gives_the_same_log() {
         assert_eq!(live(seed).root, live(seed).root, "seed {seed}");
     }
 }
+
+#[test]
+fn a_fan_out_that_waits_for_money_keeps_its_turn() {
+    let lived = live(25);
+    assert!(lived.findings.is_empty(), "{:?}", lived.findings);
+}

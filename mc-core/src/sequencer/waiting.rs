@@ -99,7 +99,12 @@ impl Sequencer {
         let resident = self.workspace.runs.get(&run);
         resident.is_some_and(|resident| {
             let run = &resident.run;
-            run.paused.is_none() && run.step_status(key) == StepStatus::Waiting
+            // The next item of a `for_each` waits under the key of its step, which is under way.
+            let expanded = run.step(key).is_some_and(|step| step.expansion.is_some());
+            let status = run.step_status(key);
+            let waits =
+                status == StepStatus::Waiting || (expanded && status == StepStatus::Running);
+            run.paused.is_none() && waits
         })
     }
 
