@@ -53,6 +53,8 @@ struct Step {
     status: Status,
     next_ask: usize,
     held: i64,
+    /// It says that only doubt stands in its way.
+    told: bool,
 }
 
 struct World {
@@ -108,6 +110,10 @@ impl Holders for World {
         }
         kept
     }
+
+    fn is_blocked(&self, of: &Owner) -> bool {
+        self.steps[of.step.as_str()[1..].parse::<usize>().unwrap()].told
+    }
 }
 
 struct Sim {
@@ -132,6 +138,7 @@ impl Sim {
             status: Status::New,
             next_ask: 0,
             held: 0,
+            told: false,
         };
         let steps = plans.into_iter().enumerate().map(step).collect();
         Self {
@@ -215,6 +222,7 @@ impl Sim {
         step.held += waiter.amount.money.as_nano();
         step.next_ask += 1;
         step.status = Status::Running;
+        step.told = false;
         assert!(
             !self.world.accounts.values().any(Account::is_breached),
             "over a limit"
@@ -329,6 +337,13 @@ impl Sim {
             match wake.verdict {
                 Verdict::Fits => self.admit(index, &waiter),
                 Verdict::Exceeded { .. } => self.refuse(index, &waiter),
+                Verdict::Contended {
+                    only_doubt: true, ..
+                } => {
+                    assert!(!self.world.steps[index].told, "it was told before");
+                    self.world.steps[index].told = true;
+                    self.queue.push(&self.world, waiter);
+                }
                 Verdict::Contended { .. } | Verdict::Frozen { .. } => unreachable!("{wake:?}"),
             }
         }
@@ -356,9 +371,18 @@ impl Sim {
         for _ in 0..10 * self.world.steps.len() {
             match self.movable().first() {
                 Some(index) => self.advance(*index),
-                None => self.reconcile(),
+                None => {
+                    self.somebody_was_told();
+                    self.reconcile();
+                }
             }
         }
+    }
+
+    /// Where nobody moves and somebody waits, a person knows what to clear.
+    fn somebody_was_told(&self) {
+        let told = self.world.steps.iter().any(|step| step.told);
+        assert!(told || self.queue.is_empty(), "{:#?}", self.world.steps);
     }
 }
 

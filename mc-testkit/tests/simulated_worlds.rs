@@ -21,8 +21,17 @@ fn the_same_seed_gives_the_same_log() {
     }
 }
 
+fn breaks_nothing(seed: u64) {
+    let lived = live(seed);
+    assert!(lived.findings.is_empty(), "{:?}", lived.findings);
+}
+
 #[test]
 fn a_fan_out_that_waits_for_money_keeps_its_turn() {
-    let lived = live(25);
-    assert!(lived.findings.is_empty(), "{:?}", lived.findings);
+    breaks_nothing(25);
+}
+
+#[test]
+fn a_call_that_waited_for_a_breaker_says_that_only_doubt_stands_in_its_way() {
+    breaks_nothing(36);
 }

@@ -145,6 +145,16 @@ fn unknown_ids_are_not_found() {
 
 #[test]
 fn a_shutdown_drains_and_a_restart_goes_on_with_exactly_the_rest() {
+    for yaml in [
+        "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }",
+        "{ workflow: w, steps: { a: { agent: it, for_each: \"[1, 2]\", max_parallel: 1 } } }",
+    ] {
+        drains_and_goes_on(yaml);
+    }
+}
+
+/// Runs of two attempts, one after the other: the first ends with the process.
+fn drains_and_goes_on(yaml: &str) {
     let world = World::seeded(5);
     let tried = Notes::default();
     let slow = || {
@@ -157,7 +167,6 @@ fn a_shutdown_drains_and_a_restart_goes_on_with_exactly_the_rest() {
             }
         })
     };
-    let yaml = "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }";
     let ids = world.run(async {
         let control = world.open().await;
         control.register_agent("it", slow()).await.unwrap();

@@ -17,3 +17,4 @@ mod life;
 mod money;
 mod restart;
 mod starts;
+mod turns;

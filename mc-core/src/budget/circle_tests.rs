@@ -121,6 +121,10 @@ impl Holders for Case {
             amount: nano(amount),
         }]
     }
+
+    fn is_blocked(&self, _: &Owner) -> bool {
+        true
+    }
 }
 
 fn party() -> impl Strategy<Value = Party> {

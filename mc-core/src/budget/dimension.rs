@@ -37,6 +37,11 @@ impl Dimension {
         }
     }
 
+    /// The dimension of a name on the wire.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     /// The most that can be counted; it stands in for the limit where there is none.
     pub(super) fn most(self) -> i128 {
         match self {
@@ -48,7 +53,7 @@ impl Dimension {
 
 impl Amount {
     /// This amount in one dimension.
-    pub(super) fn of(&self, dimension: Dimension) -> i128 {
+    pub fn of(&self, dimension: Dimension) -> i128 {
         match dimension {
             Dimension::Money => i128::from(self.money.as_nano()),
             Dimension::InputTokens => i128::from(self.input_tokens),

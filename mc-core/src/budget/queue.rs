@@ -33,6 +33,7 @@ pub struct Wake {
     /// Who.
     pub ticket: Ticket,
     /// `Fits`: reserve it now, in the same decision. `Exceeded`: it can never fit any more.
+    /// `Contended`: only doubt is left in its way, and its step does not say so yet.
     pub verdict: Verdict,
 }
 
@@ -182,7 +183,7 @@ impl Queue {
             let barred = self.barred(world, &waiter.path, ticket);
             if barred.is_empty() {
                 let verdict = check_alone(world, waiter);
-                if verdict == Verdict::Fits || verdict.is_exceeded() {
+                if is_news(waiter, &verdict) {
                     return Some(Wake { ticket, verdict });
                 }
             }
@@ -195,6 +196,7 @@ impl Queue {
         }
         self.next_to_pass(world)
             .or_else(|| self.next_of_circle(world))
+            .or_else(|| self.next_to_tell(world))
     }
 
     /// The waiters of these accounts up to the first that is not stalled.
@@ -230,12 +232,7 @@ impl Queue {
         if candidates.is_empty() {
             return None;
         }
-        let applicants: Vec<_> = self
-            .places
-            .values()
-            .map(|place| Applicant::new(world, &place.waiter, &place.waits_on))
-            .collect();
-        let in_turn = finishable(world, &applicants, Order::InTurn);
+        let in_turn = finishable(world, &self.applicants(world), Order::InTurn);
         let passes = |ticket: &&&Ticket| {
             self.places.range(..**ticket).all(|(earlier, place)| {
                 !in_turn.contains(earlier)
@@ -264,6 +261,46 @@ impl Queue {
             verdict @ (Verdict::Fits | Verdict::Exceeded { .. }) => verdict,
         };
         Some(Wake { ticket, verdict })
+    }
+
+    /// The next one that doubt keeps from ever getting its turn, by itself or by what it does to those
+    /// that it waits for, and whose step does not say so yet.
+    fn next_to_tell(&self, world: &dyn Holders) -> Option<Wake> {
+        let in_doubt = |id: &AccountId| {
+            let account = world.account(id);
+            account.is_some_and(|account| !account.in_doubt().is_zero())
+        };
+        let untold = |place: &&Place| {
+            let told = |owner| world.is_blocked(owner);
+            !place.waiter.owner.as_ref().is_some_and(told) && place.waiter.path.iter().any(in_doubt)
+        };
+        let owned = self.owned.iter().filter_map(|id| self.places.get(id));
+        let untold: Vec<&Place> = owned.filter(untold).collect();
+        if untold.is_empty() {
+            return None;
+        }
+        let in_turn = finishable(world, &self.applicants(world), Order::InTurn);
+        let mut stuck = untold
+            .iter()
+            .map(|place| &place.waiter)
+            .filter(|waiter| !in_turn.contains(&waiter.ticket));
+        stuck.find_map(|waiter| match check_alone(world, waiter) {
+            Verdict::Contended { failing, .. } => Some(Wake {
+                ticket: waiter.ticket,
+                verdict: Verdict::Contended {
+                    failing,
+                    only_doubt: true,
+                },
+            }),
+            Verdict::Fits | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => None,
+        })
+    }
+
+    fn applicants(&self, world: &dyn Holders) -> Vec<Applicant<'_>> {
+        self.places
+            .values()
+            .map(|place| Applicant::new(world, &place.waiter, &place.waits_on))
+            .collect()
     }
 
     fn owned(&self, world: &dyn Holders) -> Vec<Applicant<'_>> {
@@ -315,6 +352,15 @@ impl Queue {
 impl Place {
     fn is_stalled(&self, books: &dyn Books) -> bool {
         is_stalled(books, &self.waiter.path, &self.waiter.amount)
+    }
+}
+
+/// Whether this verdict ends the wait: for a step that has not gone out, doubt does too.
+fn is_news(waiter: &Waiter, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Fits | Verdict::Exceeded { .. } => true,
+        Verdict::Contended { only_doubt, .. } => *only_doubt && waiter.owner.is_none(),
+        Verdict::Frozen { .. } => false,
     }
 }
 

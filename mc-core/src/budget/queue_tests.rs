@@ -10,6 +10,8 @@ use crate::money::NanoUsd;
 struct World {
     accounts: BTreeMap<AccountId, Account>,
     holds: BTreeMap<String, (Path, Amount)>,
+    /// Steps that do not say yet what holds them up.
+    untold: Vec<String>,
 }
 
 impl Books for World {
@@ -27,6 +29,11 @@ impl Holders for World {
             amount: *amount,
         };
         hold.map(kept).into_iter().collect()
+    }
+
+    fn is_blocked(&self, owner: &Owner) -> bool {
+        let name = owner.step.as_str();
+        !self.untold.iter().any(|step| step == name)
     }
 }
 
@@ -192,7 +199,8 @@ fn a_waiter_that_can_no_longer_fit_is_refused() {
 fn a_frozen_or_doubtful_waiter_keeps_its_ticket_and_bars_nobody() {
     let doubt = Movement::Doubt(nano(9));
     let world = World::limited("x y", 10).held("a", "x", 9);
-    let mut queue = queue(&world, [waiter(1, "x y", 5), waiter(2, "x", 1)]);
+    let first = held_by("b", waiter(1, "x y", 5));
+    let mut queue = queue(&world, [first, waiter(2, "x", 1)]);
     assert_eq!(woken(&mut queue, &world), None);
     let world = world.after("y", Movement::Freeze);
     assert_eq!(
@@ -212,6 +220,31 @@ fn a_frozen_or_doubtful_waiter_keeps_its_ticket_and_bars_nobody() {
     };
     let world = world.after("x", reconciled);
     assert_eq!(woken(&mut queue, &world), Some((1, true)));
+}
+
+#[test]
+fn who_waits_for_doubt_alone_is_told_once() {
+    let world = World::limited("x", 10).held("a", "x", 9);
+    let call = held_by("b", waiter(1, "x", 5));
+    let mut queue = queue(&world, [call, waiter(2, "x", 5)]);
+    let mut world = world.after("x", Movement::Doubt(nano(9)));
+    let doubt = |wake: Option<Wake>| {
+        let wake = wake?;
+        let only = matches!(
+            wake.verdict,
+            Verdict::Contended {
+                only_doubt: true,
+                ..
+            }
+        );
+        Some((wake.ticket, only))
+    };
+    let step = doubt(queue.next(&world));
+    assert_eq!(step, Some((2, true)), "a step leaves the queue");
+    queue.remove(2);
+    assert_eq!(doubt(queue.next(&world)), None, "its step says so already");
+    world.untold.push("b".to_owned());
+    assert_eq!(doubt(queue.next(&world)), Some((1, true)));
 }
 
 #[test]

@@ -47,4 +47,7 @@ pub trait Holders: Books {
     /// The open holds that cannot end before this step goes on: all of its own, and all of those
     /// of the steps that its run is nested in. Not those in doubt.
     fn kept(&self, owner: &Owner) -> Vec<Kept>;
+
+    /// Whether this step already says that it is held up by something that a person clears.
+    fn is_blocked(&self, owner: &Owner) -> bool;
 }

@@ -129,7 +129,9 @@ impl Sequencer {
             return !resident.ready.is_empty();
         }
         let waits = |(key, step): (&StepKey, &Step)| {
-            step.status.0 == StepStatus::Waiting && !resident.wakes.contains_key(key)
+            // A `for_each` that is under way may have items that never went out.
+            let expanded = step.expansion.is_some() && step.status.0 == StepStatus::Running;
+            expanded || (step.status.0 == StepStatus::Waiting && !resident.wakes.contains_key(key))
         };
         let untouched = |name: &StepName| !run.steps.contains_key(&StepKey::of(name));
         resident.open.iter().any(untouched)

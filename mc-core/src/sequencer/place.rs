@@ -276,6 +276,18 @@ impl Sequencer {
         if let EventKind::StepDispatched(facts) = kind {
             self.set_deadline(run_id, facts);
         }
+        if let EventKind::StepUnblocked(_) = kind {
+            self.ask_queue_again(run_id);
+        }
+    }
+
+    /// A step that said what holds it up says so no more: its other calls may have to be told.
+    fn ask_queue_again(&mut self, run_id: RunId) {
+        for ticket in self.waiting_of.get(&run_id).into_iter().flatten() {
+            if let Some(waiter) = self.workspace.queue.waiter(*ticket) {
+                self.freed = self.freed.union(&waiter.path);
+            }
+        }
     }
 
     fn set_deadline(&mut self, run_id: RunId, facts: &crate::event::step::StepDispatched) {

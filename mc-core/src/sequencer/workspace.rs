@@ -14,6 +14,7 @@ use super::resident::Resident;
 use crate::budget::{
     Account, AccountId, Amount, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket,
 };
+use crate::event::BlockReason;
 use crate::event::run::RunPolicy;
 use crate::id::{AgentName, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::Mode;
@@ -282,5 +283,14 @@ impl Holders for ResidentBooks<'_> {
             amount: hold.free(),
         })
         .collect()
+    }
+
+    fn is_blocked(&self, owner: &Owner) -> bool {
+        let step = |resident: &Resident| {
+            let step = resident.run.step(&owner.step);
+            let block = step.and_then(|step| step.block.as_ref());
+            block.is_some_and(|block| block.reason != BlockReason::Circuit)
+        };
+        self.0.runs.get(&owner.run).is_some_and(step)
     }
 }

@@ -9,6 +9,7 @@ use mc_core::error::Result;
 use mc_core::id::{AuthMethod, Digest, StepKey};
 use mc_core::money::NanoUsd;
 use mc_core::ports::Clock;
+use mc_core::run::{Run, Step};
 use mc_core::sequencer::Settings;
 use mc_core::sim::Simulation;
 use mc_core::time::Timestamp;
@@ -144,10 +145,10 @@ impl World {
                 .runs()
                 .values()
                 .filter(|run| !run.status.is_terminal());
-            runs.map(|run| run.run_id.to_string()).collect()
+            runs.map(|run| stands(run)).collect()
         });
         for run in open {
-            self.find("I7", format!("run {run} never ended"));
+            self.find("I7", format!("{run} never ended"));
         }
     }
 
@@ -164,6 +165,22 @@ impl World {
             auth_method: AuthMethod::Library,
         }
     }
+}
+
+/// Where a run stands, in one line.
+fn stands(run: &Run) -> String {
+    let step = |(key, step): (&StepKey, &Step)| {
+        let block = step.block.as_ref();
+        let block = block.map(|block| format!(" ({}: {})", block.reason, block.code));
+        let live = step.live.map(|epoch| format!(", out since epoch {epoch}"));
+        let (block, live) = (block.unwrap_or_default(), live.unwrap_or_default());
+        format!("{key} {}{block}{live}", step.status.0)
+    };
+    let open = |(_, step): &(&StepKey, &Step)| !step.status.0.is_terminal();
+    let steps: Vec<String> = run.steps.iter().filter(open).map(step).collect();
+    let paused = run.paused.as_ref().map_or("", |_| ", paused");
+    let (id, status) = (run.run_id, run.status);
+    format!("run {id} [{status}{paused}; {}]", steps.join("; "))
 }
 
 async fn open(

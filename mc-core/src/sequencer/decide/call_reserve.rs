@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::journal::{self, Found};
 use super::{View, refusal};
 use crate::budget::OnExceed;
-use crate::budget::{Amount, Books, Limit, Owner, Verdict, Waiter};
+use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{ModelCallDenied, ModelCallReserved};
 use crate::event::run::{AbortReason, PauseReason, RunPaused};
-use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked, StepUnblocked};
+use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
 use crate::money::NanoUsd;
@@ -139,11 +139,11 @@ impl Asking<'_> {
                 model: model.clone(),
             };
             self.events.push(NewEvent::new(RunId::ZERO, facts));
-            self.unblock();
+            self.events.extend(self.circuit_cleared());
             return None;
         }
         let Admits::No { until } = breaker.admits(settings) else {
-            self.unblock();
+            self.events.extend(self.circuit_cleared());
             return None;
         };
         let mut events = std::mem::take(&mut self.events);
@@ -168,15 +168,19 @@ impl Asking<'_> {
     }
 
     /// The step is no longer held up by a breaker.
-    fn unblock(&mut self) {
-        let reason = self.step.block.as_ref().map(|block| block.reason);
-        if reason == Some(BlockReason::Circuit) {
-            let facts = StepUnblocked {
-                step: self.token.step.clone(),
-                reason: BlockReason::Circuit,
-            };
-            self.events.push(NewEvent::new(self.token.run_id, facts));
-        }
+    fn circuit_cleared(&self) -> Option<NewEvent> {
+        self.is_blocked_by(BlockReason::Circuit)
+            .then(|| self.unblocked(BlockReason::Circuit))
+    }
+
+    fn is_blocked_by(&self, reason: BlockReason) -> bool {
+        let block = self.step.block.as_ref();
+        block.is_some_and(|block| block.reason == reason)
+    }
+
+    fn unblocked(&self, reason: BlockReason) -> NewEvent {
+        let run = &self.resident.run;
+        super::control::unblocked(run, &self.token.step, reason)
     }
 
     fn agent(&self) -> Option<&AgentName> {
@@ -233,16 +237,17 @@ impl Asking<'_> {
                 only_doubt,
                 failing,
             } => {
-                let stuck = only_doubt && self.step.block.is_none();
-                if stuck && run.created.policy.unattended {
+                // A breaker clears by itself; doubt takes a person, so that is what the step says.
+                let cleared = self.circuit_cleared();
+                let stuck = only_doubt && (self.step.block.is_none() || cleared.is_some());
+                if !stuck {
+                    return queued(waiter, amount, Vec::new());
+                }
+                if run.created.policy.unattended {
                     return self.exceeded(amount, &failing, OnExceed::Abort);
                 }
-                let events = if stuck {
-                    vec![self.blocked(failing)]
-                } else {
-                    Vec::new()
-                };
-                queued(waiter, amount, events)
+                let events = cleared.into_iter().chain([self.blocked(failing)]);
+                queued(waiter, amount, events.collect())
             }
             Verdict::Frozen { .. } => queued(waiter, amount, Vec::new()),
             Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
@@ -290,13 +295,8 @@ impl Asking<'_> {
     }
 
     fn allow(mut self, amount: Amount, extended: Amount, max_output: Option<u64>) -> Decision {
-        let reason = self.step.block.as_ref().map(|block| block.reason);
-        if reason == Some(BlockReason::Budget) {
-            let facts = StepUnblocked {
-                step: self.token.step.clone(),
-                reason: BlockReason::Budget,
-            };
-            self.events.push(NewEvent::new(self.token.run_id, facts));
+        if self.is_blocked_by(BlockReason::Budget) {
+            self.events.push(self.unblocked(BlockReason::Budget));
         }
         let own = self.agent().cloned();
         let durable = own.is_none() && extended.is_zero() && self.is_durable();
@@ -410,11 +410,33 @@ impl Asking<'_> {
             resident: self.resident,
             key: &self.token.step,
         };
-        events.push(refusal::blocked(&asker, "exceeded", failing.to_vec()));
+        let hold = run.holds.get(&self.escrow());
+        let failing = hold.map_or_else(|| failing.to_vec(), |hold| with_hold(failing, hold));
+        events.push(refusal::blocked(&asker, "exceeded", failing));
         let reason = PauseReason::Budget { account };
         events.push(NewEvent::new(run.run_id, RunPaused { reason }));
         events
     }
+}
+
+/// What the step needs to get as far again: its hold, which it gives back now, and what was
+/// refused beyond it. Less room would only let it out to be refused once more.
+fn with_hold(failing: &[FailingAccount], hold: &Hold) -> Vec<FailingAccount> {
+    let both = |one: &FailingAccount| {
+        let held = hold
+            .path()
+            .iter()
+            .any(|id| id.to_string() == one.account)
+            .then(|| Dimension::named(&one.dimension))
+            .flatten()
+            .map_or(0, |dimension| hold.amount().of(dimension));
+        let requested = i128::from(one.requested).saturating_add(held);
+        FailingAccount {
+            requested: i64::try_from(requested).unwrap_or(i64::MAX),
+            ..one.clone()
+        }
+    };
+    failing.iter().map(both).collect()
 }
 
 /// The call waits for its turn. What was found on the way (a diverged journal, a breaker that is

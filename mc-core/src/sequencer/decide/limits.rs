@@ -97,9 +97,7 @@ fn may_ask_again(
 
 /// What was asked for in the one dimension that had no room.
 fn wanted(failing: &FailingAccount) -> Option<Amount> {
-    let dimension = Dimension::ALL
-        .iter()
-        .find(|dimension| dimension.name() == failing.dimension)?;
+    let dimension = Dimension::named(&failing.dimension)?;
     let count = u64::try_from(failing.requested).unwrap_or(0);
     let none = Amount::ZERO;
     Some(match dimension {

@@ -84,8 +84,8 @@ impl<'a> View<'a> {
         let (queue, books) = (&self.workspace.queue, ResidentBooks(self.workspace));
         match self.turn {
             None => queue.judge(&books, waiter),
-            Some(wake) if wake.verdict.is_exceeded() => wake.verdict.clone(),
-            Some(_) => queue.judge_in_turn(&books, waiter),
+            Some(wake) if wake.verdict == Verdict::Fits => queue.judge_in_turn(&books, waiter),
+            Some(wake) => wake.verdict.clone(),
         }
     }
 
