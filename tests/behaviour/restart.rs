@@ -1,95 +1,87 @@
 //! A commit that fails: the state is read back, and what is out goes on as if nothing had happened.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::common::*;
-use mission_control::core::error::{Error, Result};
-use mission_control::core::event::PartRef;
-use mission_control::core::ports::{
-    Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery, RunRow, RunSummary,
-};
-use mission_control::store::MemoryLog;
-use mission_control::{AgentName, Digest, RunId, Timestamp};
+use mc_testkit::{FaultyLog, Faults};
+use mission_control::core::error::{Detail, Error, Result};
+use mission_control::core::ports::{Batch, EventLog, Recovered};
+use mission_control::{Health, Timestamp};
 
-/// A log that fails so many of its next appends.
-#[derive(Debug, Default)]
-struct Faulty {
-    log: MemoryLog,
-    failures: AtomicU32,
+/// What the next appends do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Next {
+    #[default]
+    Works,
+    /// The next one fails, and nothing is written.
+    Fails,
+    /// The next one fails, and is written all the same.
+    FailsAfter,
+    /// They fail until the disk is mended.
+    Full,
+    /// They fail for good.
+    ReadOnly,
+    /// The next one fails; what is read back from then on lacks what the shared accounts hold.
+    FailsAndLies,
+    Lies,
 }
 
-#[mission_control::async_trait]
-impl EventLog for Faulty {
-    async fn acquire(&self) -> Result<Recovered> {
-        self.log.acquire().await
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<Mutex<Next>>);
+
+impl Disk {
+    fn set(&self, next: Next) {
+        *self.0.lock().unwrap() = next;
     }
-    async fn append(&self, lease: Lease, batch: Batch) -> Result<()> {
-        let left = |left: u32| left.checked_sub(1);
-        if self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-            .is_ok()
-        {
-            return Err(Error::new(ErrorKind::Unavailable, "the disk is away"));
+
+    fn next(&self) -> Next {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn away() -> Error {
+    Error::new(ErrorKind::Unavailable, "the disk is away")
+}
+
+impl Faults for Disk {
+    fn before_append(&self, _batch: &Batch) -> Result<()> {
+        match self.next() {
+            Next::Works | Next::FailsAfter | Next::Lies => Ok(()),
+            Next::Fails => {
+                self.set(Next::Works);
+                Err(away())
+            }
+            Next::FailsAndLies => {
+                self.set(Next::Lies);
+                Err(away())
+            }
+            Next::Full => Err(away().with_detail(Detail::StorageFull)),
+            Next::ReadOnly => Err(away().with_detail(Detail::ReadOnly)),
         }
-        self.log.append(lease, batch).await
     }
-    async fn head(&self) -> Result<Head> {
-        self.log.head().await
+
+    fn after_append(&self, _batch: &Batch) -> Result<()> {
+        if self.next() == Next::FailsAfter {
+            self.set(Next::Works);
+            return Err(away());
+        }
+        Ok(())
     }
-    async fn read_workspace(&self, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.log.read_workspace(from, limit).await
-    }
-    async fn read_run(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.log.read_run(run, from, limit).await
-    }
-    async fn read_part(&self, part: PartRef) -> Result<Arc<[u8]>> {
-        self.log.read_part(part).await
-    }
-    async fn run_row(&self, run: RunId) -> Result<Option<RunRow>> {
-        self.log.run_row(run).await
-    }
-    async fn runs_in_need(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>> {
-        self.log.runs_in_need(after, limit).await
-    }
-    async fn runs_due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, RunId)>> {
-        self.log.runs_due(until, limit).await
-    }
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.log.next_due().await
-    }
-    async fn runs_waiting_for(
-        &self,
-        agent: &AgentName,
-        after: Option<RunId>,
-        limit: usize,
-    ) -> Result<Vec<RunId>> {
-        self.log.runs_waiting_for(agent, after, limit).await
-    }
-    async fn run_by_key(
-        &self,
-        workflow: &mission_control::WorkflowName,
-        key: &str,
-    ) -> Result<(Option<KeyRow>, Head)> {
-        self.log.run_by_key(workflow, key).await
-    }
-    async fn tile_root(&self, tile: u64) -> Result<Option<Digest>> {
-        self.log.tile_root(tile).await
-    }
-    async fn query_runs(&self, query: RunQuery) -> Result<Page<RunSummary>> {
-        self.log.query_runs(query).await
-    }
-    async fn query_events(&self, query: EventQuery) -> Result<Page<Record>> {
-        self.log.query_events(query).await
+
+    fn opened(&self, found: &mut Recovered) -> Result<()> {
+        if self.next() == Next::Lies {
+            found.accounts.clear();
+        }
+        Ok(())
     }
 }
 
-fn world() -> (World, Arc<Faulty>) {
-    let log = Arc::new(Faulty::default());
+fn world() -> (World, Disk) {
+    let disk = Disk::default();
+    let log = Arc::new(FaultyLog::new(disk.clone()));
     let start = Timestamp::from_unix_us(1_767_225_600_000_000);
-    let scenario = Scenario::new(1, start, Arc::clone(&log) as Arc<dyn EventLog>);
-    (World(scenario), log)
+    let scenario = Scenario::new(1, start, log as Arc<dyn EventLog>);
+    (World(scenario), disk)
 }
 
 const ONE: &str =
@@ -97,14 +89,14 @@ const ONE: &str =
 
 #[test]
 fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
-    let (world, log) = world();
+    let (world, disk) = world();
     world.run(async {
         let control = world.open().await;
-        let faults = Arc::clone(&log);
+        let disk = disk.clone();
         let it = agent(move |ctx, _| {
-            let faults = Arc::clone(&faults);
+            let disk = disk.clone();
             async move {
-                faults.failures.store(1, Ordering::SeqCst);
+                disk.set(Next::Fails);
                 call(&ctx, "p", 10, 5).await?;
                 Ok(json!(ctx.attempt()).into())
             }
@@ -119,7 +111,7 @@ fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
 
 #[test]
 fn an_adopted_attempt_keeps_its_time_out() {
-    let (world, log) = world();
+    let (world, disk) = world();
     world.run(async {
         let control = world.open().await;
         let it = agent(|ctx, _| async move {
@@ -129,7 +121,7 @@ fn an_adopted_attempt_keeps_its_time_out() {
         control.register_agent("it", it).await.unwrap();
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(60)).await;
-        log.failures.store(1, Ordering::SeqCst);
+        disk.set(Next::Fails);
         control.set_limit("ann", AccountId::Workspace, limit(9), OnExceed::Abort).await.unwrap();
         assert_eq!(count(&control, &run, "attempt.adopted").await, 1);
         assert!(matches!(run.outcome().await.unwrap(), Outcome::Failed { code, .. } if code == "timeout"));
@@ -139,7 +131,7 @@ fn an_adopted_attempt_keeps_its_time_out() {
 
 #[test]
 fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
-    let (world, log) = world();
+    let (world, disk) = world();
     world.run(async {
         let control = world
             .open_with(Settings {
@@ -162,8 +154,122 @@ fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
         control.register_agent("it", it).await.unwrap();
         let run = begin(&control, ONE, json!({})).await;
         run.settled_or_blocked().await.unwrap();
-        log.failures.store(1, Ordering::SeqCst);
+        disk.set(Next::Fails);
         run.signal("ann", "go", json!("kept")).await.unwrap();
         assert_eq!(output(&run.outcome().await.unwrap()), json!("kept"));
+    });
+}
+
+#[test]
+fn a_commit_that_fails_although_it_was_written_is_answered_once_and_acts_once() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", echo()).await.unwrap();
+        let run = begin(&control, ONE, json!({})).await;
+        run.outcome().await.unwrap();
+        disk.set(Next::FailsAfter);
+        let account = AccountId::Workspace;
+        let set = control.set_limit("ann", account.clone(), limit(9), OnExceed::Abort);
+        set.await.unwrap();
+        let all = control.log().read_workspace(0, 1_000).await.unwrap();
+        let sets = all.iter().filter(|one| &*one.kind == "budget.limit_set");
+        assert_eq!(sets.count(), 1);
+        let limited = control.account(&account).unwrap();
+        assert_eq!(limited.limit().money, Some(mills(9)));
+        assert_eq!(control.metrics().soft_restarts, 1);
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        let tried = Notes::default();
+        let seen = tried.clone();
+        let slow = agent(move |ctx, _| {
+            seen.add("tried");
+            async move {
+                ctx.sleep(secs(5)).await;
+                Ok(json!(1).into())
+            }
+        });
+        control.register_agent("it", slow).await.unwrap();
+        let run = begin(&control, ONE, json!({})).await;
+        disk.set(Next::Full);
+        world.pass(secs(20)).await;
+        assert!(matches!(control.health(), Health::Failing { .. }));
+        let refused = control.start("w", json!({}), StartOptions::by("ann")).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(matches!(refused.detail(), Some(Detail::StorageFull)));
+        assert_eq!(run.state().await.unwrap().status.to_string(), "running");
+        assert_eq!(kinds(&control, &run).await.last().unwrap(), "step.dispatched");
+        disk.set(Next::Works);
+        assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
+        assert_eq!(tried.len(), 1, "it was neither lost nor done twice");
+    });
+}
+
+#[test]
+fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        let stopped = Notes::default();
+        let seen = stopped.clone();
+        let it = agent(move |ctx, _| {
+            let seen = seen.clone();
+            async move {
+                ctx.sleep(secs(1)).await;
+                call(&ctx, "p", 10, 5).await.inspect_err(|error| seen.add(format!("{error:?}")))?;
+                Ok(json!(1).into())
+            }
+        });
+        control.register_agent("it", it).await.unwrap();
+        begin(&control, ONE, json!({})).await;
+        disk.set(Next::ReadOnly);
+        world.pass(secs(20)).await;
+        let Health::Failing { error } = control.health() else {
+            panic!("{:?}", control.health());
+        };
+        assert!(matches!(error.detail(), Some(Detail::ReadOnly)));
+        control.shutdown(secs(5)).await.unwrap_err();
+        assert!(matches!(control.health(), Health::Stopped));
+        world.pass(secs(5)).await;
+        assert_eq!(stopped.len(), 1, "the attempt that waited was told to stop");
+    });
+}
+
+#[test]
+fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        let it = agent(|ctx, _| async move {
+            let permit = ctx.reserve(&request("p", 10)).await?;
+            ctx.sleep(secs(10)).await;
+            drop(permit);
+            Ok(json!(1).into())
+        });
+        control.register_agent("it", it).await.unwrap();
+        let yaml = "{ workflow: w, steps: { a: { agent: it } } }";
+        let run = begin(&control, yaml, json!({})).await;
+        world.pass(secs(1)).await;
+        disk.set(Next::FailsAndLies);
+        let account = AccountId::Workspace;
+        let set = control.set_limit("ann", account, limit(900), OnExceed::Abort);
+        set.await.unwrap();
+        world.pass(secs(1_000)).await;
+        let Health::Failing { error } = control.health() else {
+            panic!("{:?}", control.health());
+        };
+        assert!(error.to_string().contains("contradict"), "{error}");
+        let epochs = control.log().read_workspace(0, 1_000).await.unwrap();
+        let epochs = epochs.iter().filter(|one| &*one.kind == "epoch.started");
+        assert!(epochs.count() < 8);
+        assert_eq!(run.state().await.unwrap().status.to_string(), "running");
+        control.shutdown(secs(5)).await.unwrap_err();
     });
 }

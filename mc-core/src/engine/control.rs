@@ -104,6 +104,7 @@ impl Engine {
             lease: found.lease,
             scribe,
             parked_due: None,
+            defects: Vec::new(),
             clocks,
         };
         driver.take_up(&found).await?;
@@ -341,9 +342,10 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn shutdown(&self, grace: Duration) -> Result<()> {
-        self.inner.submit(Actor::System, Request::Drain).await?;
+        // A store that takes no writes can still be left.
+        let drained = self.inner.submit(Actor::System, Request::Drain).await;
         let deadline = self.inner.clock.monotonic().saturating_add(grace);
-        while !lock(&self.inner.attempts).is_empty() {
+        while drained.is_ok() && !lock(&self.inner.attempts).is_empty() {
             let moved = self.inner.turned.notified();
             if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
                 break;

@@ -28,6 +28,8 @@ pub(super) struct Driver {
     pub(super) parked_due: Option<Timestamp>,
     /// A moment at which both clocks were read.
     pub(super) clocks: (Timestamp, Duration),
+    /// When contradictions were found lately.
+    pub(super) defects: Vec<Duration>,
 }
 
 impl Driver {
@@ -60,9 +62,8 @@ impl Driver {
                 let Some(sequencer) = live.sequencer.as_mut() else {
                     return Ok(());
                 };
-                if sequencer.is_poisoned() {
-                    let error = Error::internal("the state and a decision disagree");
-                    return Err((error, Promised::default()));
+                if let Some(defect) = sequencer.defect() {
+                    return Err((contradiction(defect), Promised::default()));
                 }
                 let gone = sequencer.page_out();
                 self.parked_due = self.parked_due.into_iter().chain(gone).min();
@@ -236,6 +237,12 @@ impl Driver {
                 .tell(Actor::System, Request::ClockJumped { expected });
         }
     }
+}
+
+/// A decision that the state does not allow: a defect of this program, or rows that do not follow
+/// from the log.
+pub(super) fn contradiction(defect: &str) -> Error {
+    Error::internal(format!("the state contradicts a decision: {defect}"))
 }
 
 /// Whoever still waits for an answer of a stopped engine is told so.

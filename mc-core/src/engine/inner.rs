@@ -27,6 +27,8 @@ pub(super) enum Phase {
     Up,
     /// The store refuses; reads go on, new work is refused by this reason.
     Down(Arc<Error>),
+    /// Its state contradicts the log; reads go on, everything else is refused by this reason.
+    Broken(Arc<Error>),
     /// It was shut down.
     Stopped,
 }
@@ -158,6 +160,7 @@ impl Inner {
             Phase::Recovering => return Handed::NotYet,
             Phase::Down(_) if patient => return Handed::NotYet,
             Phase::Down(error) => return Handed::Done(Err(down(error))),
+            Phase::Broken(error) => return Handed::Done(Err(broken(error))),
             Phase::Stopped => return Handed::Done(Err(stopped())),
         }
         let Some(sequencer) = live.sequencer.as_mut() else {
@@ -221,13 +224,14 @@ impl Inner {
         let _ = self.news.send(Arc::new(BTreeSet::new()));
     }
 
-    /// Whether the engine was shut down.
+    /// Whether something can still happen.
     ///
     /// # Errors
-    /// `Unavailable` where it was.
+    /// `Unavailable` where the engine was shut down, `Internal` where it broke down.
     pub(super) fn require_open(&self) -> Result<()> {
-        match lock(&self.live).phase {
+        match &lock(&self.live).phase {
             Phase::Stopped => Err(stopped()),
+            Phase::Broken(error) => Err(broken(error)),
             Phase::Up | Phase::Recovering | Phase::Down(_) => Ok(()),
         }
     }
@@ -256,6 +260,11 @@ pub(super) fn stopped() -> Error {
         ErrorKind::Unavailable,
         "the engine was shut down; open the store again",
     )
+}
+
+/// The engine broke down: it is to be opened again, by a program without the defect.
+pub(super) fn broken(cause: &Arc<Error>) -> Error {
+    Error::new(cause.kind(), cause.message())
 }
 
 fn down(cause: &Arc<Error>) -> Error {

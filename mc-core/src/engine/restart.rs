@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{Driver, refuse_all};
-use super::inner::{Inner, Phase, lock};
+use super::driver::{Driver, contradiction, refuse_all};
+use super::inner::{Inner, Phase, broken, lock};
 use super::status::Counters;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, RunId, StepKey};
 use crate::ports::Recovered;
 use crate::sequencer::{
@@ -21,6 +21,11 @@ const PAGE: usize = 256;
 
 /// How long a store that refuses is left alone before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So many contradictions within this span, and the engine stops: reading the same log again would
+/// only meet the same one, and write another epoch each time.
+const MOST_DEFECTS: usize = 3;
+const DEFECT_SPAN: Duration = Duration::from_secs(60);
 
 /// What the old sequencer owed when it was thrown away.
 struct Owed {
@@ -34,21 +39,64 @@ struct Owed {
 }
 
 impl Driver {
-    /// Reads the state back after a failure. False where the engine was stopped meanwhile.
+    /// Reads the state back after a failure. False where the engine was stopped meanwhile, or has to
+    /// stop because the failure would come again.
     pub(super) async fn restart(&mut self, error: Error, failed: Promised) -> bool {
         tracing::warn!(%error, "a commit failed; the state is read back from the log");
         Counters::add(&self.inner.counters.soft_restarts, 1);
         let mut owed = self.set_aside(failed);
+        let mut failure = Some(error);
         loop {
+            if let Some(error) = failure.take().filter(|error| self.is_hopeless(error)) {
+                self.break_down(error, owed);
+                return false;
+            }
             let Err(error) = self.reopen(&mut owed).await else {
                 return true;
             };
+            if error.kind() == ErrorKind::Internal {
+                failure = Some(error);
+                continue;
+            }
             if self.go_down(&Arc::new(error), &mut owed) {
                 return false;
             }
             let again = self.inner.clock.monotonic().saturating_add(PATIENCE);
             self.inner.clock.sleep_until(again).await;
         }
+    }
+
+    /// Whether a contradiction came up so often lately that it would for ever.
+    fn is_hopeless(&mut self, error: &Error) -> bool {
+        if error.kind() != ErrorKind::Internal {
+            return false;
+        }
+        let now = self.inner.clock.monotonic();
+        self.defects
+            .retain(|at| now.saturating_sub(*at) < DEFECT_SPAN);
+        self.defects.push(now);
+        self.defects.len() > MOST_DEFECTS
+    }
+
+    /// The engine stops for good: reads go on, everything else is refused by this error.
+    fn break_down(&self, error: Error, owed: Owed) {
+        tracing::error!(%error, "the engine stops: its state contradicts the log; reads go on");
+        let error = Arc::new(error);
+        {
+            let mut live = lock(&self.inner.live);
+            live.sequencer = None;
+            if !matches!(live.phase, Phase::Stopped) {
+                live.phase = Phase::Broken(Arc::clone(&error));
+            }
+        }
+        for pending in owed.failed.pending.into_iter().chain(owed.behind) {
+            pending.refuse(|| broken(&error));
+        }
+        for cell in lock(&self.inner.attempts).values() {
+            cell.cancel();
+        }
+        self.inner.turned.notify_waiters();
+        self.inner.wake_all();
     }
 
     fn set_aside(&self, failed: Promised) -> Owed {
@@ -159,7 +207,14 @@ impl Driver {
     /// Commits what recovery decided; a failure of it is a failure of the recovery.
     async fn commit_quietly(&mut self) -> Result<()> {
         let closed = match lock(&self.inner.live).sequencer.as_mut() {
-            Some(sequencer) => sequencer.close_batch()?,
+            Some(sequencer) => {
+                // What was decided before the contradiction is no whole decision: none of it is
+                // written.
+                if let Some(defect) = sequencer.defect() {
+                    return Err(contradiction(defect));
+                }
+                sequencer.close_batch()?
+            }
             None => None,
         };
         let Some((closed, promised)) = closed else {

@@ -13,7 +13,7 @@ pub enum Health {
     Up,
     /// It reads its state back from the log.
     Recovering,
-    /// The store takes no writes: reads work, new work is refused.
+    /// The store takes no writes, or the state contradicts the log: reads work, new work is refused.
     Failing {
         /// Why.
         error: Arc<Error>,
@@ -69,7 +69,7 @@ impl Inner {
         match &lock(&self.live).phase {
             Phase::Up => Health::Up,
             Phase::Recovering => Health::Recovering,
-            Phase::Down(error) => Health::Failing {
+            Phase::Down(error) | Phase::Broken(error) => Health::Failing {
                 error: Arc::clone(error),
             },
             Phase::Stopped => Health::Stopped,

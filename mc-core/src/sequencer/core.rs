@@ -62,8 +62,8 @@ pub struct Sequencer {
     pub(super) circuits_changed: BTreeSet<ModelId>,
     pub(super) group: Group,
     pub(super) evicted: Vec<RunId>,
-    /// A defect was found: nothing more is taken until the state is recovered from the log.
-    pub(super) poisoned: bool,
+    /// The defect that was found: nothing more is taken until the state is recovered from the log.
+    pub(super) defect: Option<String>,
 }
 
 /// Who causes the events of the command under way.
@@ -110,7 +110,7 @@ impl Sequencer {
                 },
             },
             evicted: Vec::new(),
-            poisoned: false,
+            defect: None,
         }
     }
 
@@ -147,9 +147,9 @@ impl Sequencer {
         self.durable
     }
 
-    /// Whether a defect was found.
-    pub const fn is_poisoned(&self) -> bool {
-        self.poisoned
+    /// The defect that was found, if one was: the state and a decision contradict each other.
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
     }
 
     /// Takes a command. Its run must be in memory.
@@ -159,8 +159,8 @@ impl Sequencer {
         instant: Instant,
         slot: Option<Slot>,
     ) -> Submitted {
-        if self.poisoned {
-            return self.answer_late(command, slot, Err(poisoned()));
+        if self.defect.is_some() {
+            return self.answer_late(command, slot, Err(recovering()));
         }
         self.begin(command, instant);
         let decision = match self.decide(&command.request) {
@@ -180,7 +180,7 @@ impl Sequencer {
             self.follow_up(&command.request, touched)
         });
         if let Err(error) = outcome {
-            self.poisoned = true;
+            self.defect = Some(error.to_string());
             return self.answer_late(command, slot, Err(error));
         }
         match answer {
@@ -227,7 +227,7 @@ impl Sequencer {
             }
             return Submitted::Later;
         };
-        if self.next_seq == self.durable || self.poisoned {
+        if self.next_seq == self.durable || self.defect.is_some() {
             return Submitted::Now(reply);
         }
         let command = Arc::clone(command);
@@ -313,7 +313,7 @@ fn clock_jumped(view: &View<'_>, expected: Timestamp) -> Decision {
     Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
 }
 
-fn poisoned() -> Error {
+fn recovering() -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "the engine recovers its state from the log",

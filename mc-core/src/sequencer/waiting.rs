@@ -188,7 +188,7 @@ impl Sequencer {
                 self.slots.insert(ticket, (Arc::clone(command), slot));
                 self.push(waiter);
                 if let Err(error) = self.settle_down(BTreeSet::new()) {
-                    self.poisoned = true;
+                    self.defect = Some(error.to_string());
                     return Submitted::Now(Err(error));
                 }
             }

@@ -58,7 +58,7 @@ impl Scripted {
     /// I8: an attempt is out only once its dispatch is in the log.
     async fn must_be_durable(&self, ctx: &StepContext) {
         let run = ctx.run_id();
-        let written = self.log.checker(|checker| {
+        let written = self.log.faults().checker(|checker| {
             let step = checker
                 .runs()
                 .get(&run)
@@ -71,7 +71,7 @@ impl Scripted {
                 ctx.step(),
                 ctx.attempt()
             );
-            self.log.checker(|checker| checker.find("I8", what));
+            self.log.faults().checker(|checker| checker.find("I8", what));
         }
         // A reader between two commits sees whole batches only.
         let _ = self.log.head().await;

@@ -51,7 +51,7 @@ struct World {
 pub fn live(seed: u64) -> Lived {
     let mut world = World {
         simulation: Simulation::new(seed, START),
-        log: WatchedLog::new(),
+        log: WatchedLog::default(),
         draw: Draw::of(seed, "world"),
         seed,
         runs: Vec::new(),
@@ -65,7 +65,7 @@ pub fn live(seed: u64) -> Lived {
     }
     world.last_life();
     world.simulation.crash();
-    world.log.checker(|checker| {
+    world.log.faults().checker(|checker| {
         let root = checker.verify();
         Lived {
             root,
@@ -80,12 +80,12 @@ pub fn live(seed: u64) -> Lived {
 impl World {
     fn find(&self, invariant: &'static str, what: impl Into<String>) {
         let what = what.into();
-        self.log.checker(|checker| checker.find(invariant, what));
+        self.log.faults().checker(|checker| checker.find(invariant, what));
     }
 
     /// A process that works for a while and then dies where it stands.
     fn one_life(&mut self) {
-        self.log.set(Disk::Works);
+        self.log.faults().set(Disk::Works);
         let (log, seed) = (self.log.clone(), self.seed);
         let parts = self.parts();
         let clock = Arc::clone(self.simulation.clock());
@@ -121,7 +121,7 @@ impl World {
     fn last_life(&mut self) {
         self.one_life();
         self.simulation.crash();
-        self.log.set(Disk::Works);
+        self.log.faults().set(Disk::Works);
         let (log, seed) = (self.log.clone(), self.seed);
         let parts = self.parts();
         let Self {
@@ -140,7 +140,7 @@ impl World {
     }
 
     fn all_ended(&self) {
-        let open: Vec<String> = self.log.checker(|checker| {
+        let open: Vec<String> = self.log.faults().checker(|checker| {
             let runs = checker
                 .runs()
                 .values()
@@ -242,9 +242,9 @@ async fn press(
                     .await,
             );
         }
-        (7, _) => log.set(Disk::FailsBefore),
-        (8, _) => log.set(Disk::FailsAfter),
-        (9, _) if draw.one_in(2) => log.set(Disk::Full(2)),
+        (7, _) => log.faults().set(Disk::FailsBefore),
+        (8, _) => log.faults().set(Disk::FailsAfter),
+        (9, _) if draw.one_in(2) => log.faults().set(Disk::Full(2)),
         _ => start(control, draw, runs).await,
     }
 }
