@@ -13,5 +13,5 @@ pub mod simulate;
 pub use build::{Story, folded_row, run_id};
 pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};
 pub use event_log::{Opener, event_log_suite};
-pub use faulty_log::{FaultyLog, Faults};
+pub use faulty_log::{Faults, FaultyLog};
 pub use mc_core::sim::{SeededEntropy, SimClock, Simulation, Stalled};

@@ -273,6 +273,9 @@ fn more_than_was_reserved_is_recorded_in_full_and_halts_the_run() {
         assert_eq!(count(&control, &run, "budget.breached").await, 1);
         let account = control.account(&AccountId::Workspace).unwrap();
         assert_eq!(account.spent().money, mills(90));
+        assert_eq!(account.largest_overrun().money, mills(40));
+        let overshoot = control.worst_case_overshoot(&AccountId::Workspace);
+        assert_eq!(overshoot, Amount::ZERO, "nothing is out any more");
     });
 }
 

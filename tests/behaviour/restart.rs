@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::common::*;
-use mc_testkit::{FaultyLog, Faults};
+use mc_testkit::{Faults, FaultyLog};
 use mission_control::core::error::{Detail, Error, Result};
 use mission_control::core::ports::{Batch, EventLog, Recovered};
 use mission_control::{Health, Timestamp};
@@ -205,7 +205,10 @@ fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() 
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
         assert!(matches!(refused.detail(), Some(Detail::StorageFull)));
         assert_eq!(run.state().await.unwrap().status.to_string(), "running");
-        assert_eq!(kinds(&control, &run).await.last().unwrap(), "step.dispatched");
+        assert_eq!(
+            kinds(&control, &run).await.last().unwrap(),
+            "step.dispatched"
+        );
         disk.set(Next::Works);
         assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
         assert_eq!(tried.len(), 1, "it was neither lost nor done twice");
@@ -223,7 +226,9 @@ fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
             let seen = seen.clone();
             async move {
                 ctx.sleep(secs(1)).await;
-                call(&ctx, "p", 10, 5).await.inspect_err(|error| seen.add(format!("{error:?}")))?;
+                call(&ctx, "p", 10, 5)
+                    .await
+                    .inspect_err(|error| seen.add(format!("{error:?}")))?;
                 Ok(json!(1).into())
             }
         });

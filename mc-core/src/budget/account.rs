@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, Dimension, LedgerFault, Limit, OnExceed};
+use super::{Amount, Dimension, LedgerFault, Limit, OnExceed, worst_case_overshoot};
 use crate::money::NanoUsd;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
@@ -37,6 +37,9 @@ pub struct Account {
     in_doubt: Amount,
     #[serde(default, skip_serializing_if = "is_false")]
     frozen: bool,
+    /// The most by which one outcome passed what was held for it, in each dimension.
+    #[serde(default, skip_serializing_if = "is_default")]
+    largest_overrun: Amount,
 }
 
 /// A change of an account; there is no other way to change one.
@@ -118,6 +121,20 @@ impl Account {
         self.frozen
     }
 
+    /// The most by which one outcome was billed above what was held for it, in each dimension: zero
+    /// as long as providers honour output limits and prices.
+    pub const fn largest_overrun(&self) -> &Amount {
+        &self.largest_overrun
+    }
+
+    /// The most by which this account can end above its limit if what is out now is billed as badly
+    /// as the worst outcome so far: calls that are held or in doubt times the largest overrun.
+    #[must_use]
+    pub fn worst_case_overshoot(&self) -> Amount {
+        let out = self.reserved.calls.saturating_add(self.in_doubt.calls);
+        worst_case_overshoot(out, &self.largest_overrun)
+    }
+
     /// Whether nothing was ever counted here and no rule was set, so that it need not be stored.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -196,6 +213,7 @@ impl Account {
             Movement::Settle { held, actual } => {
                 next.reserved = self.unreserve(held)?;
                 next.spent = add(&self.spent, actual)?;
+                next.note_overrun(held, actual);
             }
             Movement::Doubt(amount) => {
                 next.reserved = self.unreserve(amount)?;
@@ -208,6 +226,7 @@ impl Account {
                     .checked_sub(held)
                     .ok_or(LedgerFault::MoreThanInDoubt)?;
                 next.spent = add(&self.spent, actual)?;
+                next.note_overrun(held, actual);
             }
             Movement::SetLimit { limit, on_exceed } => {
                 if limit.of(Dimension::Money).is_some_and(|money| money < 0) {
@@ -220,6 +239,11 @@ impl Account {
             Movement::Unfreeze => next.frozen = false,
         }
         Ok(next)
+    }
+
+    fn note_overrun(&mut self, held: &Amount, actual: &Amount) {
+        let over = actual.saturating_sub(held);
+        self.largest_overrun = self.largest_overrun.max(&over);
     }
 
     fn unreserve(&self, amount: &Amount) -> Result<Amount, LedgerFault> {
@@ -276,6 +300,34 @@ mod tests {
         assert!(account.is_breached());
         assert_eq!(account.headroom(Dimension::Money), Some(-30));
         assert_eq!(account.available(), Limit::usd(NanoUsd::ZERO));
+    }
+
+    #[test]
+    fn the_overshoot_is_bounded_by_what_is_out_and_the_largest_overrun() {
+        let call = Amount {
+            calls: 1,
+            ..nano(10)
+        };
+        let settle = |actual: i64| Movement::Settle {
+            held: call,
+            actual: Amount {
+                calls: 1,
+                ..nano(actual)
+            },
+        };
+        let three = [Movement::Reserve(call); 3];
+        let held = account(100, &three);
+        assert_eq!(held.worst_case_overshoot(), Amount::ZERO);
+        let billed = account(
+            100,
+            &[&three[..], &[settle(17), Movement::Doubt(call)]].concat(),
+        );
+        assert_eq!(*billed.largest_overrun(), nano(7));
+        assert_eq!(
+            billed.worst_case_overshoot(),
+            nano(14),
+            "one held, one in doubt"
+        );
     }
 
     #[test]

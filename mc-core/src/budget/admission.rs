@@ -293,17 +293,13 @@ pub fn affordable(books: &dyn Books, path: &Path) -> Limit {
 /// after it only calls then in flight can settle, each adding at most `epsilon_max`; and an account
 /// over its limit admits nothing. Each dimension is held at its end.
 #[must_use]
-pub fn worst_case_overshoot(in_flight: u32, epsilon_max: &Amount) -> Amount {
-    let calls = u64::from(in_flight);
-    let money = epsilon_max
-        .money
-        .as_nano()
-        .saturating_mul(i64::from(in_flight));
+pub fn worst_case_overshoot(in_flight: u64, epsilon_max: &Amount) -> Amount {
+    let calls = i64::try_from(in_flight).unwrap_or(i64::MAX);
     Amount {
-        money: crate::money::NanoUsd::from_nano(money),
-        input_tokens: epsilon_max.input_tokens.saturating_mul(calls),
-        output_tokens: epsilon_max.output_tokens.saturating_mul(calls),
-        calls: epsilon_max.calls.saturating_mul(calls),
+        money: crate::money::NanoUsd::from_nano(epsilon_max.money.as_nano().saturating_mul(calls)),
+        input_tokens: epsilon_max.input_tokens.saturating_mul(in_flight),
+        output_tokens: epsilon_max.output_tokens.saturating_mul(in_flight),
+        calls: epsilon_max.calls.saturating_mul(in_flight),
     }
 }
 

@@ -256,7 +256,7 @@ fn the_worst_overshoot_is_calls_in_flight_times_the_worst_overrun() {
         nano(3_150_000_000)
     );
     assert_eq!(
-        worst_case_overshoot(u32::MAX, &nano(i64::MAX)),
+        worst_case_overshoot(u64::MAX, &nano(i64::MAX)),
         nano(i64::MAX)
     );
 }

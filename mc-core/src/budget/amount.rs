@@ -110,6 +110,17 @@ impl Amount {
         }
     }
 
+    /// The larger of the two in each dimension.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            money: self.money.max(other.money),
+            input_tokens: self.input_tokens.max(other.input_tokens),
+            output_tokens: self.output_tokens.max(other.output_tokens),
+            calls: self.calls.max(other.calls),
+        }
+    }
+
     /// Whether this is at most `other` in every dimension.
     pub fn fits_in(&self, other: &Self) -> bool {
         self.min(other) == *self

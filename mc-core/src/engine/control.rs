@@ -17,7 +17,7 @@ use super::run_handle::RunHandle;
 use super::session::{Session, SessionOptions};
 use super::spawner::Spawner;
 use super::status::{Counters, Health, Metrics};
-use crate::budget::{Account, AccountId, Limit, OnExceed};
+use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::MAX_PART_BYTES;
 use crate::id::{Actor, AgentName, AuthMethod, Digest, RunId, WorkflowName};
@@ -311,6 +311,13 @@ impl MissionControl {
             .accounts
             .get(id)
             .cloned()
+    }
+
+    /// The most by which a shared account can end above its limit if what is out now is billed as
+    /// badly as the worst outcome so far. Zero while providers keep to output limits and prices.
+    pub fn worst_case_overshoot(&self, id: &AccountId) -> Amount {
+        let account = self.account(id);
+        account.map_or(Amount::ZERO, |account| account.worst_case_overshoot())
     }
 
     /// Runs that match, newest first.

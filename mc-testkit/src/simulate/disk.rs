@@ -7,7 +7,7 @@ use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::ports::Batch;
 
 use super::checker::Checker;
-use crate::faulty_log::{FaultyLog, Faults};
+use crate::faulty_log::{Faults, FaultyLog};
 
 /// What the next appends do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

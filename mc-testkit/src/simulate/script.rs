@@ -71,7 +71,9 @@ impl Scripted {
                 ctx.step(),
                 ctx.attempt()
             );
-            self.log.faults().checker(|checker| checker.find("I8", what));
+            self.log
+                .faults()
+                .checker(|checker| checker.find("I8", what));
         }
         // A reader between two commits sees whole batches only.
         let _ = self.log.head().await;

@@ -80,7 +80,9 @@ pub fn live(seed: u64) -> Lived {
 impl World {
     fn find(&self, invariant: &'static str, what: impl Into<String>) {
         let what = what.into();
-        self.log.faults().checker(|checker| checker.find(invariant, what));
+        self.log
+            .faults()
+            .checker(|checker| checker.find(invariant, what));
     }
 
     /// A process that works for a while and then dies where it stands.
