@@ -253,7 +253,10 @@ fn a_breaker_opens_blocks_probes_and_closes() {
     assert_eq!(find(&events, "step.blocked").unwrap()["reason"], "circuit");
     assert!(find(&events, "step.unblocked").is_some());
     let settled = find(&events, "model_call.settled").unwrap();
-    assert_eq!((&settled["model"], &settled["served"]), (&json!("test/m"), &json!("test/m-2026-01-01")));
+    assert_eq!(
+        (&settled["model"], &settled["served"]),
+        (&json!("test/m"), &json!("test/m-2026-01-01"))
+    );
     let log = world.run(async {
         world
             .open()
