@@ -55,7 +55,10 @@ async fn handlers_that_block_their_threads_hold_up_nobody_else() {
     control.register_agent("quick", Quick).await.unwrap();
     for agent in ["blocks", "quick"] {
         let yaml = format!("{{ workflow: {agent}, steps: {{ a: {{ agent: {agent} }} }} }}");
-        control.publish(Workflow::from_yaml(yaml).unwrap()).await.unwrap();
+        control
+            .publish(Workflow::from_yaml(yaml).unwrap())
+            .await
+            .unwrap();
     }
     control.start_dispatch().await.unwrap();
     let mut blocked = Vec::new();
