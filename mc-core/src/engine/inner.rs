@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
     /// Rung for subscribers of events, with the runs that moved.
     pub(super) news: broadcast::Sender<Arc<BTreeSet<RunId>>>,
+    /// What dropped handles had to say while no command was taken.
+    pub(super) untold: Mutex<Vec<(Actor, Request)>>,
     /// Runs about which a person was told that they wait.
     pub(super) warned: Mutex<BTreeSet<RunId>>,
     pub(super) counters: Counters,
@@ -68,9 +70,8 @@ pub(super) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
-            .field("log", &self.log)
-            .finish_non_exhaustive()
+        // Its log may be of any size.
+        f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
 
@@ -146,7 +147,7 @@ impl Inner {
 
     /// The same command under the epoch that has adopted its attempt meanwhile; under the old one
     /// it would be a late result, and the step would stay live without a handler.
-    fn readdress(&self, command: Arc<Command>) -> Arc<Command> {
+    pub(super) fn readdress(&self, command: Arc<Command>) -> Arc<Command> {
         let Request::Attempt(token, request) = &command.request else {
             return command;
         };
@@ -174,7 +175,9 @@ impl Inner {
             Phase::Broken(error) => return Handed::Done(Err(broken(error))),
             Phase::Stopped => return Handed::Done(Err(stopped())),
         }
-        let Some(sequencer) = live.sequencer.as_mut() else {
+        // After a contradiction the state is read back first.
+        let sound = |sequencer: &&mut Sequencer| sequencer.defect().is_none();
+        let Some(sequencer) = live.sequencer.as_mut().filter(sound) else {
             return Handed::NotYet;
         };
         if let Some(run) = command.request.run_id()
@@ -194,12 +197,34 @@ impl Inner {
 
     /// Hands a command over and waits for nothing; its run is in memory or it is of no use.
     pub(super) fn tell(&self, actor: Actor, request: Request) {
+        {
+            let live = lock(&self.live);
+            let sound = live
+                .sequencer
+                .as_ref()
+                .is_some_and(|sequencer| sequencer.defect().is_none());
+            match live.phase {
+                Phase::Up if sound => {}
+                Phase::Up | Phase::Recovering | Phase::Down(_) => {
+                    // A handle that was dropped meanwhile is gone for good: it is told later.
+                    if request.outlives_recovery() {
+                        lock(&self.untold).push((actor, request));
+                    }
+                    return;
+                }
+                Phase::Broken(_) | Phase::Stopped => return,
+            }
+        }
         let command = self.command(actor, request);
+        self.tell_command(&command);
+    }
+
+    pub(super) fn tell_command(&self, command: &Arc<Command>) {
         let instant = self.instant();
         let mut live = lock(&self.live);
         let up = matches!(live.phase, Phase::Up);
         if let Some(sequencer) = live.sequencer.as_mut().filter(|_| up) {
-            sequencer.submit(&command, instant, None);
+            sequencer.submit(command, instant, None);
         }
         drop(live);
         self.bell.notify_one();
