@@ -75,7 +75,7 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
     let input =
         json!({"product": "a kettle that pours at the right temperature", "market": "home"});
     let start = (workflow, input, StartOptions::by(operator(common)));
-    let done = start_and_watch(&opened.control, start, (console, common.json)).await;
+    let done = start_and_watch(&opened.control, start, (console, common)).await;
     opened.close(Duration::from_secs(5)).await?;
     done
 }

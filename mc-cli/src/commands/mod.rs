@@ -5,6 +5,7 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod plan;
 mod prices;
 mod rehearse;
 mod replay;
@@ -14,14 +15,13 @@ mod show;
 mod verify;
 mod watch;
 
-use std::path::Path;
-
 use mc_core::error::Error;
 
 use crate::args::{Cli, Command, Common, PricesCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::pipe::OnClose;
 
 pub(crate) use rehearse::execute as rehearse;
 
@@ -42,10 +42,24 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
         Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console)
+            prices::execute(common, model.as_deref(), console).await
         }
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
+    }
+}
+
+/// What a command does when nobody reads its results any more.
+pub(crate) const fn on_close(command: &Command) -> OnClose {
+    match command {
+        Command::Run(_) | Command::Rehearse(_) | Command::Demo | Command::Abort(_) => OnClose::GoOn,
+        Command::Runs(_)
+        | Command::Show(_)
+        | Command::Replay(_)
+        | Command::Costs(_)
+        | Command::Prices(_)
+        | Command::Verify(_)
+        | Command::Export(_) => OnClose::Stop,
     }
 }
 
@@ -81,9 +95,4 @@ fn pair(text: &str, option: &'static str) -> Result<(String, String), Failure> {
             "of the form KEY=VALUE",
         ))),
     }
-}
-
-/// The bytes of a file.
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::file(error, path))
 }

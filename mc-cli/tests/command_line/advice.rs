@@ -1,0 +1,133 @@
+//! What an error tells the person to do next: something that helps.
+
+use crate::support::{Answer, Desk};
+use mc_cli::Exit;
+
+fn next(answer: &Answer) -> &str {
+    let line = answer
+        .err
+        .lines()
+        .find_map(|line| line.strip_prefix("next: "));
+    line.unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+#[test]
+fn a_file_that_is_missing_is_not_looked_for_among_runs() {
+    let desk = Desk::with_run();
+    let (absent, agents) = (desk.text("absent"), desk.text("agents.yaml"));
+    let (input, workflow) = (format!("@{absent}"), desk.text("workflow.yaml"));
+    let deep = desk.text("no/such/dir/log.jsonl");
+    for args in [
+        &["run", &absent, "--agents", &agents][..],
+        &["run", &workflow, "--agents", &absent],
+        &["run", &workflow, "--agents", &agents, "--input", &input],
+        &["export", "--out", &deep],
+        &["verify", "--export", &absent],
+        &["rehearse", &absent],
+    ] {
+        let answer = desk.ask(args);
+        assert_eq!(answer.exit, Exit::CannotOpen, "{args:?}: {answer:?}");
+        let told = next(&answer);
+        assert!(!told.contains("mission-control runs"), "{args:?}: {told}");
+        assert!(!told.contains("makes one"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn verify_never_advises_verify() {
+    let desk = Desk::new();
+    desk.write("a.redb", "not a store, but somebody's letter");
+    let answer = desk.ask(&["verify"]);
+    assert!(!next(&answer).contains("verify"), "{answer:?}");
+    assert!(next(&answer).contains("--db"), "{answer:?}");
+    desk.write("rubbish", "{}\n");
+    let answer = desk.ask(&["verify", "--export", &desk.text("rubbish")]);
+    assert!(
+        next(&answer).contains("mission-control export"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_model_without_a_price_asks_for_a_price() {
+    let desk = Desk::new();
+    desk.edit(
+        "calls.jsonl",
+        "\"model\":\"GPT_3_5_TURBO\"",
+        "\"model\":\"STRANGE\"",
+    );
+    let answer = desk.run(&[]);
+    assert_eq!(answer.exit, Exit::Negative, "{answer:?}");
+    let shown = desk.ask(&["show", &desk.newest()]);
+    for out in [&answer.out, &shown.out] {
+        assert!(out.contains("recorded/STRANGE"), "{out}");
+        assert!(out.contains("add a price"), "{out}");
+        assert!(!out.contains("run.unblock"), "{out}");
+    }
+}
+
+#[test]
+fn a_step_that_nobody_can_approve_says_so_and_names_abort() {
+    let desk = Desk::new();
+    desk.edit(
+        "workflow.yaml",
+        "agent: planner, risk: read",
+        "agent: planner, risk: irreversible",
+    );
+    let answer = desk.run(&[]);
+    assert_eq!(answer.exit, Exit::Negative, "{answer:?}");
+    assert!(
+        answer.out.contains("this version cannot approve"),
+        "{}",
+        answer.out
+    );
+    let abort = format!("mission-control abort {}", desk.newest());
+    assert!(answer.out.contains(&abort), "{}", answer.out);
+}
+
+#[test]
+fn recorded_runs_that_cannot_be_read_are_named_with_the_cause() {
+    let desk = Desk::new();
+    let whole = {
+        use std::io::Write as _;
+        let calls = std::fs::read(desk.path("calls.jsonl")).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&calls).unwrap();
+        gzip.finish().unwrap()
+    };
+    std::fs::write(desk.path("cut.gz"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::create_dir(desk.path("folder")).unwrap();
+    for (name, cause) in [("cut.gz", "cut short"), ("folder", "directory")] {
+        let answer = desk.ask(&["rehearse", &desk.text(name)]);
+        assert_eq!(answer.exit, Exit::CannotOpen, "{answer:?}");
+        assert!(
+            answer.err.contains(name) && answer.err.contains(cause),
+            "{}",
+            answer.err
+        );
+        assert!(!desk.path("a.redb").exists());
+    }
+}
+
+#[test]
+fn wrong_usage_is_a_json_line_where_json_was_asked_for() {
+    let desk = Desk::new();
+    for args in [
+        &["--json", "no-such-command"][..],
+        &["costs", "--by", "moon", "--json"],
+        &["run", "--json"],
+        &["--json"],
+    ] {
+        let answer = desk.ask(args);
+        assert_eq!(answer.exit, Exit::Usage, "{args:?}: {answer:?}");
+        let error: serde_json::Value = serde_json::from_str(&answer.err).unwrap();
+        assert_eq!(error["error"]["code"], "invalid_input");
+        let text = |key: &str| error["error"][key].as_str().unwrap().to_owned();
+        assert!(
+            text("next").contains("--help") && !text("message").is_empty(),
+            "{error}"
+        );
+    }
+    let plain = desk.ask(&["costs", "--by", "moon"]);
+    assert!(next(&plain).contains("costs --help"), "{plain:?}");
+}
