@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Draft {
     out: BufWriter<File>,
-    draft: PathBuf,
+    beside: PathBuf,
     place: PathBuf,
 }
 
@@ -33,7 +33,7 @@ impl Draft {
             .open(&draft)?;
         Ok(Self {
             out: BufWriter::new(file),
-            draft,
+            beside: draft,
             place: place.to_owned(),
         })
     }
@@ -45,13 +45,13 @@ impl Draft {
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.out.flush()?;
         self.out.get_ref().sync_all()?;
-        match fs::hard_link(&self.draft, &self.place) {
+        match fs::hard_link(&self.beside, &self.place) {
             // A disk without links: renaming takes the place too.
             Err(error)
                 if error.kind() != io::ErrorKind::AlreadyExists
                     && fs::symlink_metadata(&self.place).is_err() =>
             {
-                fs::rename(&self.draft, &self.place)
+                fs::rename(&self.beside, &self.place)
             }
             linked => linked,
         }
@@ -71,7 +71,7 @@ impl Write for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // In its place it has another name; a draft that was renamed is not there any more.
-        drop(fs::remove_file(&self.draft));
+        drop(fs::remove_file(&self.beside));
     }
 }
 

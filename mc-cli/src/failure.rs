@@ -10,6 +10,9 @@ use crate::console::Console;
 use crate::exit::Exit;
 use crate::text::{clean, clean_json};
 
+/// What to do where the message says all there is to say.
+const MEND: &str = "mend what the message names, then try again";
+
 /// A command that did not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -61,11 +64,15 @@ impl Failure {
     /// A file other than the store that cannot be read.
     pub(crate) fn file(error: io::Error, path: &Path) -> Self {
         let file = path.display();
-        let next = match error.kind() {
-            io::ErrorKind::NotFound => format!("check the path of {file}"),
-            io::ErrorKind::PermissionDenied => format!("let this user read {file}"),
-            io::ErrorKind::IsADirectory => format!("name a file instead of {file}"),
-            _ => "mend what the message names, then try again".to_owned(),
+        let is = |kind| error.kind() == kind;
+        let next = if is(io::ErrorKind::NotFound) {
+            format!("check the path of {file}")
+        } else if is(io::ErrorKind::PermissionDenied) {
+            format!("let this user read {file}")
+        } else if is(io::ErrorKind::IsADirectory) {
+            format!("name a file instead of {file}")
+        } else {
+            MEND.to_owned()
         };
         Self::io(error, path).with_next(next)
     }
@@ -88,27 +95,27 @@ impl Failure {
     /// A new file that cannot be written.
     pub(crate) fn output(error: io::Error, path: &Path) -> Self {
         let file = path.display();
-        let next = match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                format!(
-                    "{file} is left as it is; name a file that is not there yet, or move it away"
-                )
-            }
-            io::ErrorKind::NotFound => format!("make the directory of {file} first"),
-            io::ErrorKind::PermissionDenied => {
-                format!("let this user write to the directory of {file}")
-            }
-            _ => "mend what the message names, then try again".to_owned(),
+        let is = |kind| error.kind() == kind;
+        let next = if is(io::ErrorKind::AlreadyExists) {
+            format!("{file} is left as it is; name a file that is not there yet, or move it away")
+        } else if is(io::ErrorKind::NotFound) {
+            format!("make the directory of {file} first")
+        } else if is(io::ErrorKind::PermissionDenied) {
+            format!("let this user write to the directory of {file}")
+        } else {
+            MEND.to_owned()
         };
         Self::io(error, path).with_next(next)
     }
 
     fn io(error: io::Error, path: &Path) -> Self {
         let message = format!("{}: {error}", path.display());
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-            _ => ErrorKind::Unavailable,
+        let kind = if error.kind() == io::ErrorKind::NotFound {
+            ErrorKind::NotFound
+        } else if error.kind() == io::ErrorKind::AlreadyExists {
+            ErrorKind::AlreadyExists
+        } else {
+            ErrorKind::Unavailable
         };
         Self::new(
             Exit::CannotOpen,
@@ -119,16 +126,14 @@ impl Failure {
     /// A file of recorded runs: it cannot be read, or its content is refused.
     pub(crate) fn recorded(error: Error, path: &Path) -> Self {
         let file = path.display();
-        let (exit, next) = match error.kind() {
-            ErrorKind::InvalidInput => (
-                Exit::Negative,
-                format!("mend {file}; docs/recorded-runs.md has its form"),
-            ),
-            ErrorKind::NotFound => (Exit::CannotOpen, format!("check the path of {file}")),
-            _ => (
-                Exit::CannotOpen,
-                format!("give a whole file of recorded runs instead of {file}"),
-            ),
+        let (exit, next) = if error.kind() == ErrorKind::InvalidInput {
+            let next = format!("mend {file}; docs/recorded-runs.md has its form");
+            (Exit::Negative, next)
+        } else if error.kind() == ErrorKind::NotFound {
+            (Exit::CannotOpen, format!("check the path of {file}"))
+        } else {
+            let next = format!("give a whole file of recorded runs instead of {file}");
+            (Exit::CannotOpen, next)
         };
         Self::new(exit, of_file(error, path)).with_next(next)
     }
@@ -207,9 +212,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let exit = match error.kind() {
-            ErrorKind::Unavailable => Exit::CannotOpen,
-            _ => Exit::Negative,
+        let exit = if error.kind() == ErrorKind::Unavailable {
+            Exit::CannotOpen
+        } else {
+            Exit::Negative
         };
         Self::new(exit, error)
     }
@@ -247,7 +253,10 @@ fn details(error: &Error) -> Vec<String> {
         Some(Detail::Workflow(problems)) => problems.iter().map(ToString::to_string).collect(),
         Some(Detail::Violations(all) | Detail::InvalidOutput(all)) if all.len() > 1 => all
             .iter()
-            .map(|violation| format!("{}: {}", violation.path, violation.rule))
+            .map(|violation| match violation.path.as_str() {
+                "" => violation.rule.clone(),
+                path => format!("{path}: {}", violation.rule),
+            })
             .collect(),
         Some(Detail::Accounts(accounts)) => accounts.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
@@ -264,7 +273,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Conflict => "read again and decide again",
         ErrorKind::PolicyDenied => "change the request or the policy",
         ErrorKind::BudgetExceeded => "ask for less, or give more with --budget USD",
-        ErrorKind::Unavailable => "mend what the message names, then try again",
+        ErrorKind::Unavailable => MEND,
         ErrorKind::Corrupt => {
             "keep the file as it is, see where with `mission-control verify`, restore a backup"
         }

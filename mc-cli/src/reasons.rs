@@ -37,6 +37,13 @@ impl Reasons {
         self.messages.get(step).map(|text| &**text)
     }
 
+    /// What the last item of a `for_each` said that failed: it speaks for its step.
+    pub(crate) fn message_of_an_item(&self, step: &StepKey) -> Option<&str> {
+        let mut items = self.messages.iter().rev();
+        let item = items.find(|(key, _)| key.index().is_some() && key.name() == step.name());
+        item.map(|(_, text)| &**text)
+    }
+
     /// The model whose call was denied because nobody knows its price.
     pub(crate) fn unpriced(&self, step: &StepKey) -> Option<&ModelId> {
         self.unpriced.get(step)
@@ -96,9 +103,9 @@ impl Reasons {
 /// # Errors
 /// `Unavailable`. A message that was erased or is damaged is none: `verify` tells of that.
 pub(crate) async fn message(log: &dyn EventLog, record: &Record) -> Result<Option<Arc<str>>> {
-    let part = match (&*record.kind, record.parts.first()) {
-        ("attempt.failed" | "step.failed", Some(part)) => part,
-        _ => return Ok(None),
+    let speaks = ["attempt.failed", "step.failed"].contains(&&*record.kind);
+    let Some(part) = record.parts.first().filter(|_| speaks) else {
+        return Ok(None);
     };
     let bytes = match &part.content {
         PartContent::Inline(bytes) => Arc::clone(bytes),

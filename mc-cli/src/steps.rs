@@ -186,9 +186,15 @@ impl View<'_> {
         std::iter::once(head).chain(accounts).collect()
     }
 
-    /// What a step's last failure said, whole.
+    /// What a step's last failure said, whole; the item that failed speaks for its `for_each`.
     pub(crate) fn message(&self, key: &StepKey) -> Option<&str> {
-        self.progress.reasons().message(key)
+        let reasons = self.progress.reasons();
+        let failed = self.run.step_status(key) == StepStatus::Failed;
+        let of_items = || {
+            let items = failed && key.index().is_none();
+            items.then(|| reasons.message_of_an_item(key)).flatten()
+        };
+        of_items().or_else(|| reasons.message(key))
     }
 
     /// What a table says of a step beside its numbers.
@@ -198,19 +204,13 @@ impl View<'_> {
                 .trim_end()
                 .to_owned();
         }
-        if let Some(items) = &step.expansion {
-            return format!("{} of {} items", items.ended, items.count);
-        }
-        let said = self.message(key).map(shortened);
-        let failure = match said {
+        let failure = match self.message(key).map(shortened) {
             Some(said) if !step.code.is_empty() => format!("{}: {said}", step.code),
             Some(said) => said,
             None => step.code.clone(),
         };
-        match (step.status.0, step.wake_at) {
-            (StepStatus::Waiting, Some(at)) => {
-                format!("again at {at} {failure}").trim_end().to_owned()
-            }
+        let failure = match (step.status.0, step.wake_at) {
+            (StepStatus::Waiting, Some(at)) => format!("again at {at} {failure}"),
             (StepStatus::Failed, _) => failure,
             (
                 StepStatus::Waiting
@@ -221,7 +221,12 @@ impl View<'_> {
                 | StepStatus::Cancelled,
                 _,
             ) => String::new(),
-        }
+        };
+        let items = step.expansion.as_ref();
+        let items = items.map(|items| format!("{} of {} items", items.ended, items.count));
+        let parts = items.into_iter().chain([failure.trim_end().to_owned()]);
+        let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        parts.join(", ")
     }
 
     /// The view for programs.

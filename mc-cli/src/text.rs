@@ -47,7 +47,7 @@ pub(crate) fn clean_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         if steers(c) && c != '\n' {
-            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+            safe.extend(format!("\\u{:04x}", u32::from(c)).chars());
         } else {
             safe.push(c);
         }

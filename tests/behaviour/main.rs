@@ -12,6 +12,7 @@ mod common;
 
 mod attempts;
 mod calls;
+mod clock;
 mod flow;
 mod life;
 mod money;

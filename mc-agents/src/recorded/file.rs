@@ -49,9 +49,10 @@ fn read(file: File) -> Result<Vec<RecordedRun>> {
 }
 
 fn unreadable(source: std::io::Error) -> Error {
-    let cause = match source.kind() {
-        std::io::ErrorKind::UnexpectedEof => "the packed file is cut short".to_owned(),
-        _ => source.to_string(),
+    let cause = if source.kind() == std::io::ErrorKind::UnexpectedEof {
+        "the packed file is cut short".to_owned()
+    } else {
+        source.to_string()
     };
     let message = format!("the recorded runs cannot be read: {cause}");
     Error::new(ErrorKind::Unavailable, message).with_source(source)

@@ -31,9 +31,11 @@ impl<W: Write> Csv<W> {
 
 /// The fault as it was before it was wrapped: whoever asks has to see a closed pipe as one.
 fn unwrapped(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        kind => io::Error::other(format!("{kind:?}")),
+    let text = error.to_string();
+    if let csv::ErrorKind::Io(error) = error.into_kind() {
+        error
+    } else {
+        io::Error::other(text)
     }
 }
 

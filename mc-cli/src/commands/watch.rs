@@ -120,9 +120,17 @@ fn finish(
 fn told(position: &Position, view: &View<'_>) -> String {
     match position {
         Position::Ended(Outcome::Completed(_)) => "completed".to_owned(),
-        Position::Ended(Outcome::Failed { step, code }) => {
-            let said = view.message(step).map(shortened);
-            let said = said.map_or_else(String::new, |said| format!(": {said}"));
+        Position::Ended(Outcome::Failed {
+            step,
+            code,
+            message,
+        }) => {
+            let message = view.message(step).unwrap_or(message);
+            let said = if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", shortened(message))
+            };
             format!("failed: {step} ({code}{said})")
         }
         Position::Ended(Outcome::Aborted(reason)) => format!("aborted: {}", abort_text(reason)),
@@ -133,8 +141,12 @@ fn told(position: &Position, view: &View<'_>) -> String {
 fn outcome_json(position: &Position, view: &View<'_>) -> Value {
     match position {
         Position::Ended(Outcome::Completed(outputs)) => json!({"completed": outputs}),
-        Position::Ended(Outcome::Failed { step, code }) => {
-            json!({"failed": {"step": step, "code": code, "message": view.message(step)}})
+        Position::Ended(Outcome::Failed {
+            step,
+            code,
+            message,
+        }) => {
+            json!({"failed": {"step": step, "code": code, "message": message}})
         }
         Position::Ended(Outcome::Aborted(reason)) => json!({"aborted": reason}),
         Position::Blocked { paused, steps } => {

@@ -74,3 +74,30 @@ fn what_steers_a_terminal_is_escaped_everywhere() {
     let step = &answers[1].json()["steps"][1];
     assert_eq!(step["message"], "\u{1b}[2J\u{202e}evil\u{9b}1m\r");
 }
+
+#[test]
+fn the_last_item_that_failed_speaks_for_its_step() {
+    let desk = Desk::new();
+    let steps = "agent: writer, needs: [plan], for_each: \"${{ steps.plan.output.parts }}\", ";
+    desk.edit("workflow.yaml", "agent: writer, needs: [plan], ", steps);
+    desk.edit(
+        "workflow.yaml",
+        "maximum_attempts: 2",
+        "maximum_attempts: 1",
+    );
+    let parts = "{\\\"parts\\\":[1,2]}";
+    desk.edit("calls.jsonl", "{\\\"plan\\\":\\\"two\\\"}", parts);
+    let ran = desk.run(&[]);
+    assert!(
+        ran.out.contains("(agent_failed: came back empty)"),
+        "{}",
+        ran.out
+    );
+    let shown = desk.ask(&["show", &desk.newest()]);
+    let line = shown.out.lines().find(|line| line.starts_with("write "));
+    assert!(
+        line.unwrap().contains("agent_failed: came back empty"),
+        "{}",
+        shown.out
+    );
+}

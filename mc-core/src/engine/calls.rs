@@ -256,7 +256,7 @@ impl Caller {
             output,
             reasoning,
             usage: Some(facts.usage),
-            model: Some(facts.model),
+            model: Some(facts.served.unwrap_or(facts.model)),
             latency: Some(Duration::from_millis(facts.latency_ms)),
         })
     }

@@ -17,6 +17,7 @@ use super::run_handle::RunHandle;
 use super::session::{Session, SessionOptions};
 use super::spawner::Spawner;
 use super::status::{Counters, Health, Metrics};
+use super::steady_clock::SteadyClock;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::MAX_PART_BYTES;
@@ -77,9 +78,12 @@ impl Engine {
     /// `Unavailable` (another owner, disk full), `Corrupt`.
     pub async fn open(parts: Parts) -> Result<MissionControl> {
         let found = parts.log.acquire().await?;
+        let (wall, monotonic) = (parts.clock.now(), parts.clock.monotonic());
+        let steady = SteadyClock::starting(wall, found.last_ts, monotonic);
         let inner = Arc::new(Inner {
             log: parts.log,
             clock: parts.clock,
+            steady: Mutex::new(steady),
             entropy: parts.entropy,
             spawner: parts.spawner,
             settings: parts.settings,
@@ -97,7 +101,6 @@ impl Engine {
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
         });
-        let clocks = (inner.clock.now(), inner.clock.monotonic());
         let scribe = idle_scribe(&inner);
         let mut driver = Driver {
             inner: Arc::clone(&inner),
@@ -105,7 +108,6 @@ impl Engine {
             scribe,
             parked_due: None,
             defects: Vec::new(),
-            clocks,
         };
         driver.take_up(&found).await?;
         inner.go_up();

@@ -20,6 +20,7 @@ mod run_handle;
 mod session;
 mod spawner;
 mod status;
+mod steady_clock;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};

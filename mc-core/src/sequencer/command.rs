@@ -77,6 +77,8 @@ pub enum Request {
     Recover(RunId, Vec<(StepKey, u32)>),
     /// Write down that the wall clock jumped.
     ClockJumped {
+        /// What it shows.
+        wall: crate::time::Timestamp,
         /// What the monotonic clock led to expect.
         expected: crate::time::Timestamp,
     },

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
 use crate::event::call::{GuardrailJudged, ModelCallSettled};
 use crate::event::run::{AbortReason, PauseReason, RunPaused};
-use crate::event::step::{AbandonReason, AttemptAbandoned, ResultLate};
+use crate::event::step::{AbandonReason, AttemptAbandoned, LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
 use crate::json;
 use crate::money::NanoUsd;
@@ -228,7 +228,8 @@ fn settled(
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: answer.ordinal,
-        model: answer.model.clone().unwrap_or_else(|| model.clone()),
+        model: model.clone(),
+        served: answer.model.clone().filter(|served| served != model),
         answer: digest(answer),
         usage: billed.usage,
         held: out,
@@ -416,10 +417,21 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let held = doubt.map(|one| *one.amount()).unwrap_or_default();
-    let actual = match doubt {
-        None => Amount::ZERO,
-        Some(_) => price_of(view, &answer.asked, answer, held)?.actual,
+    let billed = price_of(view, &answer.asked, answer, held);
+    // What somebody settled before is settled: a hold ends once. What it used is written down all
+    // the same, as far as it has a price.
+    let billed = match doubt {
+        Some(_) => Some(billed?),
+        None => billed.ok(),
     };
+    let actual = billed.as_ref().filter(|_| doubt.is_some());
+    let actual = actual.map_or(Amount::ZERO, |billed| billed.actual);
+    let used = billed.map(|billed| LateUsage {
+        model: answer.asked.clone(),
+        usage: billed.usage,
+        price_version: view.workspace.settings.prices.version(),
+        flags: billed.flags,
+    });
     let facts = ResultLate {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -427,6 +439,7 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         ordinal: Some(answer.ordinal),
         held,
         actual,
+        used,
     };
     let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::json(&answer.answer));
     Ok(Decision::events(vec![event]))
