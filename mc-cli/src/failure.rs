@@ -42,6 +42,9 @@ impl Failure {
                 format!("read {file} with the version of mission-control that wrote it")
             }
             (Some(Detail::StorageFull), _) => "make room on the disk, then try again".to_owned(),
+            (_, ErrorKind::InvalidInput) => {
+                "make the directory first, or name another store with --db FILE".to_owned()
+            }
             (_, ErrorKind::NotFound) => {
                 "name the store with --db FILE or MISSION_CONTROL_DB; `mission-control run` makes one"
                     .to_owned()
@@ -109,7 +112,12 @@ impl Failure {
     }
 
     fn io(error: io::Error, path: &Path) -> Self {
-        let message = format!("{}: {error}", path.display());
+        let said = if error.kind() == io::ErrorKind::AlreadyExists {
+            "there is something already".to_owned()
+        } else {
+            error.to_string()
+        };
+        let message = format!("{}: {said}", path.display());
         let kind = if error.kind() == io::ErrorKind::NotFound {
             ErrorKind::NotFound
         } else if error.kind() == io::ErrorKind::AlreadyExists {
@@ -117,10 +125,7 @@ impl Failure {
         } else {
             ErrorKind::Unavailable
         };
-        Self::new(
-            Exit::CannotOpen,
-            Error::new(kind, message).with_source(error),
-        )
+        Self::new(Exit::CannotOpen, Error::new(kind, message))
     }
 
     /// A file of recorded runs: it cannot be read, or its content is refused.
@@ -136,6 +141,14 @@ impl Failure {
             (Exit::CannotOpen, next)
         };
         Self::new(exit, of_file(error, path)).with_next(next)
+    }
+
+    /// A file that is no export.
+    pub(crate) fn no_export(error: Error, path: &Path) -> Self {
+        let message = format!("{} is no export: its first line is not one", path.display());
+        let refused = Error::new(ErrorKind::Corrupt, message).with_source(error);
+        Self::new(Exit::CannotOpen, refused)
+            .with_next("give a file that `mission-control export` wrote")
     }
 
     /// A file whose content is refused.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mc_core::error::ErrorKind;
 use mission_control::Settings;
 use serde_json::json;
 
@@ -9,6 +10,7 @@ use super::{Done, operator};
 use crate::args::{Common, RunArg};
 use crate::console::Console;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::store::{self, Opened};
 
 pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
@@ -22,7 +24,17 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     let opened = Opened::open(common, Settings::default()).await?;
     let aborted = opened.control.run(run_id).abort(&operator(common)).await;
     opened.close(Duration::ZERO).await?;
-    aborted?;
+    aborted.map_err(|error| {
+        let ended = error.kind() == ErrorKind::InvalidTransition;
+        let failure = Failure::from(error);
+        if ended {
+            failure.with_next(format!(
+                "nothing: `mission-control show {run_id}` says how it ended"
+            ))
+        } else {
+            failure
+        }
+    })?;
     if common.json {
         console.json(&json!({"run_id": run_id, "status": "aborted"}))?;
     } else {

@@ -124,7 +124,10 @@ async fn jsonl(
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {
     let row = log.workspace_row().await?;
-    let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, "the store has no events yet"))?;
+    let row = row.ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, "the store has no events yet");
+        Failure::from(error).with_next("start a run first: `mission-control run`")
+    })?;
     let mut chains = Chains::new(&row);
     let opening = Opening {
         workspace: row.workspace_id,

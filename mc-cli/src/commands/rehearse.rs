@@ -1,6 +1,7 @@
 //! `rehearse`: recorded runs through the whole engine, in simulated time.
 
 use mc_agents::recorded::read_runs;
+use mc_core::error::ErrorKind;
 
 use super::{Done, operator};
 use crate::args::{Common, RehearseArgs};
@@ -32,7 +33,15 @@ pub(crate) fn execute(common: &Common, args: &RehearseArgs, console: &mut Consol
         return Err(Failure::recorded(rehearse::nothing(), &args.file));
     }
     let log = rehearse::open(&common.db).map_err(|error| Failure::store(error, &common.db))?;
-    let tally = rehearse::drive(&options, runs, log)?;
+    let tally = rehearse::drive(&options, runs, log).map_err(|error| {
+        let other = error.kind() == ErrorKind::Conflict;
+        let failure = Failure::from(error);
+        if other {
+            failure.with_next("take another store with --db FILE, or the options of the first time")
+        } else {
+            failure
+        }
+    })?;
     let summary = tally.summary();
     rehearse::write(console.out, options.report, &tally, &summary)?;
     let fine = summary.unfinished() == 0 && summary.replay_mismatches == 0;

@@ -10,6 +10,10 @@ use crate::exit::Exit;
 use crate::steps::View;
 use crate::store;
 
+/// What is said of an open run that waits for nobody.
+const IDLE: &str = "\nno process drives the run now: it goes on with the next `mission-control run` \
+                    on this store whose agents file has its agents";
+
 pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
     let log = store::look(common)?;
     let run_id = store::find_run(&log, &args.run).await?;
@@ -30,6 +34,10 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
         console.json(&view.json())?;
     } else {
         console.line(view.text())?;
+        // This command could open the store: no process drives its runs.
+        if !run.status.is_terminal() && view.waits().is_empty() {
+            console.line(IDLE)?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -186,9 +186,8 @@ fn export(path: &Path) -> std::result::Result<Report, Failure> {
         .next()
         .transpose()
         .map_err(|error| Failure::file(error, path))?;
-    let mut verifier = ExportVerifier::open(&first.unwrap_or_default()).map_err(|error| {
-        Failure::store(error, path).with_next("give a file that `mission-control export` wrote")
-    })?;
+    let mut verifier = ExportVerifier::open(&first.unwrap_or_default())
+        .map_err(|error| Failure::no_export(error, path))?;
     for line in lines {
         verifier.line(&line.map_err(|error| Failure::file(error, path))?);
     }

@@ -1,5 +1,8 @@
 //! What an error tells the person to do next: something that helps.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use crate::support::{Answer, Desk};
 use mc_cli::Exit;
 
@@ -130,4 +133,46 @@ fn wrong_usage_is_a_json_line_where_json_was_asked_for() {
     }
     let plain = desk.ask(&["costs", "--by", "moon"]);
     assert!(next(&plain).contains("costs --help"), "{plain:?}");
+}
+
+#[test]
+fn a_refusal_of_a_command_names_what_it_would_take() {
+    let desk = Desk::with_run();
+    let (run, calls) = (desk.newest(), desk.text("calls.jsonl"));
+    let ended = desk.ask(&["abort", &run]);
+    assert!(next(&ended).contains(&format!("show {run}")), "{ended:?}");
+    desk.ask(&["rehearse", &calls]);
+    let other = desk.ask(&["rehearse", &calls, "--allow-unknown-models"]);
+    assert_eq!(other.exit, Exit::Negative);
+    assert!(next(&other).contains("--db FILE"), "{other:?}");
+    let none = desk.ask(&["prices", "list", "no-such-model"]);
+    assert!(
+        none.out.contains("no model has `no-such-model`"),
+        "{none:?}"
+    );
+}
+
+#[test]
+fn an_open_run_whose_process_died_says_how_it_goes_on() {
+    let desk = Desk::new();
+    let (workflow, agents) = (desk.text("workflow.yaml"), desk.text("agents.yaml"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mission-control"))
+        .args(["run", &workflow, "--agents", &agents, "--speed", "1"])
+        .args(["--db", &desk.text("a.redb")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first step takes nine seconds: it is out when its line is read.
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("plan           running")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let shown = desk.ask(&["show", &desk.newest()]);
+    assert_eq!(shown.exit, Exit::Done, "{shown:?}");
+    assert!(
+        shown.out.contains("no process drives the run"),
+        "{}",
+        shown.out
+    );
 }
