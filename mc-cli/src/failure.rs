@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// A file other than the store that cannot be read.
-    pub(crate) fn file(error: io::Error, path: &Path) -> Self {
+    pub(crate) fn file(error: &io::Error, path: &Path) -> Self {
         let file = path.display();
         let is = |kind| error.kind() == kind;
         let next = if is(io::ErrorKind::NotFound) {
@@ -85,7 +85,7 @@ impl Failure {
         if faults.len() == 1
             && let Some((path, error)) = faults.pop()
         {
-            return Self::file(error, &path);
+            return Self::file(&error, &path);
         }
         let message = format!("{} files cannot be read", faults.len());
         let all = faults.into_iter();
@@ -96,7 +96,7 @@ impl Failure {
     }
 
     /// A new file that cannot be written.
-    pub(crate) fn output(error: io::Error, path: &Path) -> Self {
+    pub(crate) fn output(error: &io::Error, path: &Path) -> Self {
         let file = path.display();
         let is = |kind| error.kind() == kind;
         let next = if is(io::ErrorKind::AlreadyExists) {
@@ -111,7 +111,7 @@ impl Failure {
         Self::io(error, path).with_next(next)
     }
 
-    fn io(error: io::Error, path: &Path) -> Self {
+    fn io(error: &io::Error, path: &Path) -> Self {
         let said = if error.kind() == io::ErrorKind::AlreadyExists {
             "there is something already".to_owned()
         } else {

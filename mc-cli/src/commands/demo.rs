@@ -83,7 +83,7 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
 /// Makes the directory of the store, as nobody else would for a demo.
 fn make_directory(db: &Path) -> Result<(), Failure> {
     match db.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        Some(dir) => std::fs::create_dir_all(dir).map_err(|error| Failure::file(error, dir)),
+        Some(dir) => std::fs::create_dir_all(dir).map_err(|error| Failure::file(&error, dir)),
         None => Ok(()),
     }
 }

@@ -55,11 +55,11 @@ pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Co
     match &args.out {
         None => write(&log, run, args.format, &mut *console.out).await?,
         Some(path) => {
-            let mut draft = Draft::begin(path).map_err(|error| Failure::output(error, path))?;
+            let mut draft = Draft::begin(path).map_err(|error| Failure::output(&error, path))?;
             write(&log, run, args.format, &mut draft).await?;
             draft
                 .finish()
-                .map_err(|error| Failure::output(error, path))?;
+                .map_err(|error| Failure::output(&error, path))?;
         }
     }
     Ok(Exit::Done)

@@ -31,12 +31,10 @@ pub(super) async fn execute(
             "models": models,
         }))?;
     } else {
-        match (model, rows.is_empty()) {
-            (Some(model), true) => {
-                console.line(format_args!("no model has `{model}` in its id"))?
-            }
-            _ => console.line(text(&rows))?,
-        }
+        console.line(match model.filter(|_| rows.is_empty()) {
+            Some(model) => format!("no model has `{model}` in its id"),
+            None => text(&rows),
+        })?;
         let (label, version) = (prices.label(), prices.version());
         console.line(format_args!("\nprices {label}, version {version}"))?;
         if let Some(line) = standing(common, in_force.as_ref(), prices) {

@@ -146,6 +146,7 @@ fn outcome_json(position: &Position, view: &View<'_>) -> Value {
             code,
             message,
         }) => {
+            let message = view.message(step).unwrap_or(message);
             json!({"failed": {"step": step, "code": code, "message": message}})
         }
         Position::Ended(Outcome::Aborted(reason)) => json!({"aborted": reason}),

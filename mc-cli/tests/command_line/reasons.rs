@@ -93,6 +93,8 @@ fn the_last_item_that_failed_speaks_for_its_step() {
         "{}",
         ran.out
     );
+    let last = desk.run(&["--json"]).json();
+    assert_eq!(last["outcome"]["failed"]["message"], "came back empty");
     let shown = desk.ask(&["show", &desk.newest()]);
     let line = shown.out.lines().find(|line| line.starts_with("write "));
     assert!(
