@@ -49,6 +49,11 @@ impl Reasons {
         self.unpriced.get(step)
     }
 
+    /// Every step that asked for a model without a price, with that model.
+    pub(crate) fn all_unpriced(&self) -> impl Iterator<Item = (&StepKey, &ModelId)> {
+        self.unpriced.iter()
+    }
+
     /// What a budget refused last.
     pub(crate) const fn refused(&self) -> Option<&Refused> {
         self.refused.as_ref()

@@ -17,6 +17,7 @@ use crate::reasons::Refused;
 use crate::spend::{self, limit_of, shown};
 use crate::table::{Align, Table};
 use crate::text::shortened;
+use crate::waits::UNKNOWN_MODEL;
 
 /// A run with what is known around it.
 #[derive(Clone, Copy, Debug)]
@@ -171,10 +172,11 @@ impl View<'_> {
         self.progress.reasons().refused().filter(|_| stopped)
     }
 
-    /// The same in lines: who asked, and each account with its columns at that moment.
+    /// What stopped the run in lines: who asked, and each account with its columns at that moment;
+    /// or the model without a price.
     pub(crate) fn refusal(&self) -> Vec<String> {
         let Some(refused) = self.refused() else {
-            return Vec::new();
+            return self.unpriced();
         };
         let model = refused.model.as_ref();
         let asked = model.map_or_else(String::new, |model| format!(" for {model}"));
@@ -184,6 +186,21 @@ impl View<'_> {
             .iter()
             .map(|account| format!("  {account}"));
         std::iter::once(head).chain(accounts).collect()
+    }
+
+    /// Models without a price, where they ended the run.
+    fn unpriced(&self) -> Vec<String> {
+        let by_policy = matches!(
+            &self.run.end,
+            Some(End::Aborted {
+                reason: AbortReason::Policy { code }
+            }) if code == UNKNOWN_MODEL
+        );
+        let all = self.progress.reasons().all_unpriced();
+        let lines = all.filter(|_| by_policy).map(|(step, model)| {
+            format!("{step} asked for model `{model}`, which has no price: add a price for it (docs/prices.md)")
+        });
+        lines.collect()
     }
 
     /// What a step's last failure said, whole; the item that failed speaks for its `for_each`.

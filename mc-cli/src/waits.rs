@@ -9,7 +9,7 @@ use crate::steps::View;
 use crate::text::shortened;
 
 /// The code of a block that waits for a price.
-const UNKNOWN_MODEL: &str = "unknown_model";
+pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
 
 impl View<'_> {
     /// What has to be done, by whom, for what stands still.

@@ -1,5 +1,6 @@
 //! `prices list`: the prices of this version, and which prices are in force in the store.
 
+use mc_core::error::Error;
 use mc_core::event::EventKind;
 use mc_core::event::workspace::PricesLoaded;
 use mc_core::ports::{EventLog as _, EventQuery, MAX_PAGE};
@@ -24,6 +25,10 @@ pub(super) async fn execute(
     let prices = PriceTable::embedded();
     let wanted = |row: &&ModelPrice| model.is_none_or(|text| row.model.as_str().contains(text));
     let rows: Vec<&ModelPrice> = prices.models().iter().filter(wanted).collect();
+    if rows.is_empty() {
+        let error = Error::not_found("price of a model like", model.unwrap_or_default());
+        return Err(Failure::from(error).with_next("see all: `mission-control prices list`"));
+    }
     if common.json {
         let models: Vec<Value> = rows.iter().map(|row| json!(row)).collect();
         console.json(&json!({
@@ -31,21 +36,14 @@ pub(super) async fn execute(
             "models": models,
         }))?;
     } else {
-        console.line(match model.filter(|_| rows.is_empty()) {
-            Some(model) => format!("no model has `{model}` in its id"),
-            None => text(&rows),
-        })?;
+        console.line(text(&rows))?;
         let (label, version) = (prices.label(), prices.version());
         console.line(format_args!("\nprices {label}, version {version}"))?;
         if let Some(line) = standing(common, in_force.as_ref(), prices) {
             console.line(line)?;
         }
     }
-    Ok(if rows.is_empty() {
-        Exit::Negative
-    } else {
-        Exit::Done
-    })
+    Ok(Exit::Done)
 }
 
 /// The prices that the store's log was last opened with; none without a store.

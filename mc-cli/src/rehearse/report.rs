@@ -103,6 +103,9 @@ fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Resu
         )?;
         writeln!(out, "  {project}")?;
     }
+    if tally.runs.iter().any(|(_, fate)| is_unpriced(fate)) {
+        writeln!(out, "{UNPRICED}")?;
+    }
     let Summary {
         runs,
         completed,
@@ -128,12 +131,7 @@ fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Resu
         out,
         "most over a limit: {} nano-USD; replay differs in {} runs",
         summary.max_over_limit_nano_usd, summary.replay_mismatches,
-    )?;
-    let unpriced = tally.runs.iter().any(|(_, fate)| is_unpriced(fate));
-    if unpriced {
-        writeln!(out, "{UNPRICED}")?;
-    }
-    Ok(())
+    )
 }
 
 fn is_unpriced(fate: &RunFate) -> bool {

@@ -70,6 +70,28 @@ fn a_model_without_a_price_asks_for_a_price() {
 }
 
 #[test]
+fn a_rehearsal_that_an_unknown_model_stopped_names_it_and_the_flag() {
+    let desk = Desk::new();
+    desk.edit(
+        "calls.jsonl",
+        "\"model\":\"GPT_3_5_TURBO\"",
+        "\"model\":\"STRANGE\"",
+    );
+    let answer = desk.ask(&["rehearse", &desk.text("calls.jsonl")]);
+    assert_eq!(answer.exit, Exit::Done, "{answer:?}");
+    assert!(
+        answer.out.contains("--allow-unknown-models"),
+        "{}",
+        answer.out
+    );
+    let shown = desk.ask(&["show", &desk.newest()]).out;
+    assert!(
+        shown.contains("write asked for model `recorded/STRANGE`"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_step_that_nobody_can_approve_says_so_and_names_abort() {
     let desk = Desk::new();
     desk.edit(

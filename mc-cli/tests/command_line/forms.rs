@@ -111,3 +111,61 @@ fn token_counts_that_cannot_be_are_refused_with_file_line_and_field() {
     }
     assert!(!desk.path("a.redb").exists());
 }
+
+/// Commands over a desk with one run, and the exit of each.
+const EXITS: &[(&[&str], i32)] = &[
+    (&["runs"], 0),
+    (&["show", "RUN"], 0),
+    (&["show", "ffff"], 1),
+    (&["replay", "RUN"], 0),
+    (&["replay", "RUN", "--at", "999"], 1),
+    (&["replay", "RUN", "--at", "x"], 64),
+    (&["costs", "--by", "day"], 0),
+    (&["costs", "--run", "ffff"], 1),
+    (&["costs", "--by", "moon"], 64),
+    (&["abort", "RUN"], 1),
+    (&["abort", "ffff"], 1),
+    (&["prices", "list"], 0),
+    (&["prices", "list", "no-such-model"], 1),
+    (&["prices"], 64),
+    (&["verify"], 0),
+    (&["verify", "--export", "absent"], 3),
+    (&["export"], 0),
+    (&["export", "--run", "ffff"], 1),
+    (&["export", "--format", "xml"], 64),
+    (&["rehearse", "absent"], 3),
+    (&["rehearse", "absent", "--budget-fraction", "-1"], 64),
+    (&["run", "absent", "--agents", "absent"], 3),
+    (&["run", "absent"], 64),
+    (&["runs", "--limit", "0"], 64),
+    (&["demo", "--no"], 64),
+];
+
+#[test]
+fn every_command_keeps_to_its_exits() {
+    let desk = Desk::with_run();
+    let run = desk.newest();
+    for (args, code) in EXITS {
+        let args: Vec<&str> = args
+            .iter()
+            .map(|arg| if *arg == "RUN" { &*run } else { arg })
+            .collect();
+        let answer = desk.ask(&args);
+        assert_eq!(i32::from(answer.exit.code()), *code, "{args:?}: {answer:?}");
+        assert_eq!(*code == 0, answer.err.is_empty(), "{args:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn without_a_store_it_cannot_be_opened_and_is_not_made() {
+    let desk = Desk::new();
+    for (args, _) in EXITS.iter().filter(|(_, code)| *code == 0) {
+        let expected = if args[0] == "prices" {
+            Exit::Done
+        } else {
+            Exit::CannotOpen
+        };
+        assert_eq!(desk.ask(args).exit, expected, "{args:?}");
+    }
+    assert!(!desk.path("a.redb").exists());
+}
