@@ -13,6 +13,7 @@ mod common;
 mod attempts;
 mod calls;
 mod clock;
+mod content;
 mod flow;
 mod life;
 mod money;

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::agent::AgentExecutor;
 use super::calls::unexpected;
+use super::content;
 use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
@@ -20,9 +21,7 @@ use super::status::{Counters, Health, Metrics};
 use super::steady_clock::SteadyClock;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::MAX_PART_BYTES;
 use crate::id::{Actor, AgentName, AuthMethod, Digest, RunId, WorkflowName};
-use crate::json;
 use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
 use crate::sequencer::{
     Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
@@ -223,9 +222,7 @@ impl MissionControl {
     ) -> Result<RunHandle> {
         let workflow = workflow_name(workflow)?;
         let checked = options.check()?;
-        if json::canonical(&input).len() > MAX_PART_BYTES {
-            return Err(Error::invalid("input", "an input is at most 64 MiB"));
-        }
+        let input = content::checked("input", input)?;
         let mut start = Start {
             run_id: RunId::from_bytes(self.inner.new_id()),
             workflow,

@@ -6,6 +6,7 @@
 mod agent;
 mod attempt;
 mod calls;
+mod content;
 mod context;
 mod control;
 mod dispatch;

@@ -74,7 +74,7 @@ pub struct ModelCallSettled {
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
-    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`.
+    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`, `answer_refused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
 }

@@ -275,8 +275,8 @@ pub struct SettleCall {
     pub model: Option<ModelId>,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
-    /// The answer.
-    pub answer: Value,
+    /// The answer; none where it cannot be kept.
+    pub answer: Option<Value>,
     /// The reasoning, where there is one.
     pub reasoning: Option<Value>,
     /// How long it took, in milliseconds.

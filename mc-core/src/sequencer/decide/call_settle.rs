@@ -203,6 +203,9 @@ pub fn price_of(
         .iter()
         .map(|flag| flag.code().to_owned())
         .collect();
+    if answer.answer.is_none() {
+        flags.push("answer_refused".to_owned());
+    }
     if !actual.fits_in(&drawn) && !drawn.is_zero() {
         flags.push("overrun".to_owned());
     }
@@ -213,8 +216,17 @@ pub fn price_of(
     })
 }
 
+/// Zero for an answer that cannot be kept: it is none to give again.
 fn digest(answer: &SettleCall) -> Digest {
-    json::digest(&answer.answer)
+    answer.answer.as_ref().map_or(Digest::ZERO, json::digest)
+}
+
+/// The answer as content.
+fn content(answer: &SettleCall) -> NewPart {
+    answer.answer.as_ref().map_or_else(
+        || NewPart::text("the answer is nested too deeply or too large to be kept"),
+        NewPart::json,
+    )
 }
 
 fn settled(
@@ -239,7 +251,7 @@ fn settled(
         latency_ms: answer.latency_ms,
         flags: billed.flags.clone(),
     };
-    let mut event = NewEvent::new(token.run_id, facts).with(NewPart::json(&answer.answer));
+    let mut event = NewEvent::new(token.run_id, facts).with(content(answer));
     event
         .parts
         .extend(answer.reasoning.as_ref().map(NewPart::json));
@@ -441,6 +453,6 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         actual,
         used,
     };
-    let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::json(&answer.answer));
+    let event = NewEvent::new(late::chain_of(run), facts).with(content(answer));
     Ok(Decision::events(vec![event]))
 }
