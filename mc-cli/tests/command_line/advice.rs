@@ -168,10 +168,7 @@ fn a_refusal_of_a_command_names_what_it_would_take() {
     assert_eq!(other.exit, Exit::Negative);
     assert!(next(&other).contains("--db FILE"), "{other:?}");
     let none = desk.ask(&["prices", "list", "no-such-model"]);
-    assert!(
-        none.out.contains("no model has `no-such-model`"),
-        "{none:?}"
-    );
+    assert!(next(&none).contains("prices list"), "{none:?}");
 }
 
 #[test]
