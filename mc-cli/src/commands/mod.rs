@@ -16,6 +16,7 @@ mod verify;
 mod watch;
 
 use mc_core::error::Error;
+use mc_core::id::OperatorName;
 
 use crate::args::{Cli, Command, Common, PricesCommand};
 use crate::console::Console;
@@ -64,14 +65,18 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
 }
 
 /// Who acts: as given, or by the login name.
-fn operator(common: &Common) -> String {
+fn operator(common: &Common) -> Result<String, Failure> {
     let login = || {
-        ["USER", "LOGNAME"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok())
+        let names = ["USER", "LOGNAME"].into_iter();
+        let mut names = names.filter_map(|name| std::env::var(name).ok());
+        names.find(|name| !name.is_empty())
     };
-    let named = common.operator.clone().or_else(login);
-    named.filter(|name| !name.is_empty()).unwrap_or_else(uid)
+    let name = common.operator.clone().or_else(login).unwrap_or_else(uid);
+    match OperatorName::new(&name) {
+        Ok(_) => Ok(name),
+        Err(fault) => Err(Failure::usage(Error::invalid("--operator", fault))
+            .with_next("name who acts with --operator NAME")),
+    }
 }
 
 #[cfg(unix)]

@@ -13,7 +13,7 @@ use mc_core::budget::Limit;
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
 use mc_core::event::run::RunBudget;
-use mc_core::id::{AgentName, Digest, Opaque, OperatorName, RunId};
+use mc_core::id::{AgentName, Digest, Opaque, RunId};
 use mc_core::json;
 use mc_core::money::NanoUsd;
 use mc_core::ports::EventLog as _;
@@ -170,8 +170,7 @@ fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     if let Some(key) = &args.key {
         Opaque::new(key).map_err(|fault| wrong("--key", &fault))?;
     }
-    let operator = operator(common);
-    OperatorName::new(&operator).map_err(|fault| wrong("--operator", &fault))?;
+    let operator = operator(common)?;
     let labels = labels.pairs().iter();
     Ok(StartOptions {
         budget: budget.transpose()?,

@@ -24,7 +24,7 @@ pub(crate) fn execute(common: &Common, args: &RehearseArgs, console: &mut Consol
         } else {
             Report::Text
         },
-        operator: operator(common),
+        operator: operator(common)?,
         seed: args.seed,
         ..RehearseOptions::new(&args.file, &common.db)
     };

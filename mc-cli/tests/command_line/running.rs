@@ -71,7 +71,9 @@ fn abort_ends_a_run_once() {
         desk.ask(&["show", &run, "--json"]).json()["status"],
         "aborted"
     );
+    let before = desk.bytes();
     let again = desk.ask(&["abort", &run]);
+    assert!(before == desk.bytes());
     assert_eq!(again.exit, Exit::Negative);
     assert!(again.err.contains("invalid_transition"), "{}", again.err);
 }

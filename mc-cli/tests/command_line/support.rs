@@ -121,8 +121,11 @@ impl Desk {
     /// A command over the desk's store.
     pub(crate) fn ask(&self, args: &[&str]) -> Answer {
         let db = self.text("a.redb");
-        let options = ["--db", &db, "--operator", "ann"];
-        let all = ["mission-control"].iter().chain(args).chain(&options);
+        let named = args.contains(&"--operator");
+        let operator: &[&str] = if named { &[] } else { &["--operator", "ann"] };
+        let store = ["--db", &db];
+        let all = ["mission-control"].iter().chain(args).chain(operator);
+        let all = all.chain(&store);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = mc_cli::run(all.copied(), &mut out, &mut err);
         Answer {
