@@ -228,10 +228,10 @@ impl View<'_> {
         };
         let failure = match (step.status.0, step.wake_at) {
             (StepStatus::Waiting, Some(at)) => format!("again at {at} {failure}"),
-            (StepStatus::Failed, _) => failure,
+            // Waiting, it is paused behind a failure, or next in a queue.
+            (StepStatus::Failed | StepStatus::Waiting, _) => failure,
             (
-                StepStatus::Waiting
-                | StepStatus::Running
+                StepStatus::Running
                 | StepStatus::Blocked
                 | StepStatus::Completed
                 | StepStatus::Skipped

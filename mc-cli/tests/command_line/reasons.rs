@@ -103,3 +103,23 @@ fn the_last_item_that_failed_speaks_for_its_step() {
         shown.out
     );
 }
+
+#[test]
+fn a_step_that_paused_its_run_says_why() {
+    let desk = Desk::new();
+    desk.edit(
+        "workflow.yaml",
+        "maximum_attempts: 2 }",
+        "maximum_attempts: 1 }, on_failure: pause",
+    );
+    let ran = desk.run(&[]);
+    let shown = desk.ask(&["show", &desk.newest()]);
+    for out in [&ran.out, &shown.out] {
+        assert!(out.contains("write failed (came back empty)"), "{out}");
+    }
+    assert!(
+        shown.out.contains("agent_failed: came back empty"),
+        "{}",
+        shown.out
+    );
+}
