@@ -3,6 +3,7 @@
 //! It sleeps until the bell rings or something is due; there is no polling. While one batch is on
 //! its way to the disk the sequencer fills the next.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::inner::{Inner, Phase, lock, stopped};
 use super::status::Counters;
 use super::steady_clock::Jump;
 use crate::error::{Error, Result};
+use crate::event::Record;
 use crate::id::{Actor, RunId};
 use crate::ports::Lease;
 use crate::sequencer::{
@@ -91,6 +93,9 @@ impl Driver {
             Err(error) => return Err((error, promised)),
         };
         let records: Vec<_> = batch.records.iter().map(|record| record.run_id).collect();
+        let held_up = |record: &&Record| matches!(&*record.kind, "step.blocked" | "run.paused");
+        let held_up = batch.records.iter().filter(held_up);
+        let held_up: BTreeSet<RunId> = held_up.map(|record| record.run_id).collect();
         if let Err(error) = self.inner.log.append(self.lease, batch).await {
             return Err((error, promised));
         }
@@ -107,6 +112,9 @@ impl Driver {
             .store(micros, std::sync::atomic::Ordering::Relaxed);
         self.hand_out(promised);
         self.inner.publish(&records);
+        for run in held_up {
+            self.inner.warn_once(run);
+        }
         Ok(())
     }
 

@@ -88,6 +88,23 @@ enum Handed {
     NotYet,
 }
 
+/// Somebody's place at the notice board of a run.
+pub(super) struct Watcher<'a> {
+    inner: &'a Inner,
+    run: RunId,
+    pub(super) moved: Arc<Notify>,
+}
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        let mut watchers = lock(&self.inner.watchers);
+        // The last one takes the board down: the map's copy and this one are left.
+        if Arc::strong_count(&self.moved) == 2 {
+            watchers.remove(&self.run);
+        }
+    }
+}
+
 impl Inner {
     pub(super) fn instant(&self) -> Instant {
         let mut random = [0; 8];
@@ -247,8 +264,13 @@ impl Inner {
     }
 
     /// The notice board of a run.
-    pub(super) fn watcher(&self, run: RunId) -> Arc<Notify> {
-        Arc::clone(lock(&self.watchers).entry(run).or_default())
+    pub(super) fn watcher(&self, run: RunId) -> Watcher<'_> {
+        let moved = Arc::clone(lock(&self.watchers).entry(run).or_default());
+        Watcher {
+            inner: self,
+            run,
+            moved,
+        }
     }
 
     /// Wakes everybody who waits for a run, because the engine has stopped.
@@ -274,14 +296,10 @@ impl Inner {
     /// Tells everybody who waits that these runs have moved.
     pub(super) fn publish(&self, runs: &[RunId]) {
         let runs: BTreeSet<RunId> = runs.iter().copied().collect();
-        let mut watchers = lock(&self.watchers);
+        let watchers = lock(&self.watchers);
         for run in &runs {
             if let Some(notify) = watchers.get(run) {
                 notify.notify_waiters();
-                // Nobody but this map holds it: nobody waits.
-                if Arc::strong_count(notify) == 1 {
-                    watchers.remove(run);
-                }
             }
         }
         drop(watchers);

@@ -422,14 +422,14 @@ impl Asking<'_> {
 /// refused beyond it. Less room would only let it out to be refused once more.
 fn with_hold(failing: &[FailingAccount], hold: &Hold) -> Vec<FailingAccount> {
     let both = |one: &FailingAccount| {
-        let held = hold
+        let back = hold
             .path()
             .iter()
             .any(|id| id.to_string() == one.account)
             .then(|| Dimension::named(&one.dimension))
             .flatten()
             .map_or(0, |dimension| hold.amount().of(dimension));
-        let requested = i128::from(one.requested).saturating_add(held);
+        let requested = i128::from(one.requested).saturating_add(back);
         FailingAccount {
             requested: i64::try_from(requested).unwrap_or(i64::MAX),
             ..one.clone()
