@@ -475,3 +475,37 @@ async fn of_many_concurrent_calls_exactly_as_many_pass_as_the_limit_allows() {
     }
     assert_eq!(passed, 7);
 }
+
+#[test]
+fn what_nobody_settled_in_a_week_counts_as_spent_and_the_run_is_sealed() {
+    let yaml = "{ workflow: w, steps: { a: { agent: loser } } }";
+    for resident_runs in [100, 0] {
+        let world = World::seeded(15);
+        world.run(async {
+            let control = world
+                .open_with(Settings {
+                    resident_runs,
+                    ..settings()
+                })
+                .await;
+            let loser = loses_its_call();
+            control.register_agent("loser", loser).await.unwrap();
+            let run = begin(&control, yaml, json!({})).await;
+            run.outcome().await.unwrap();
+            let day = secs(24 * 3_600);
+            world.pass(6 * day).await;
+            let doubt = control.account(&AccountId::Workspace).unwrap();
+            assert_eq!(doubt.in_doubt().money, mills(50));
+            assert!(!run.state().await.unwrap().sealed);
+            world.pass(day + secs(5)).await;
+            let spent = control.account(&AccountId::Workspace).unwrap();
+            assert_eq!(spent.spent().money, mills(50), "time frees no money");
+            assert!(spent.in_doubt().is_zero());
+            assert_eq!(
+                facts(&control, &run, "budget.reconciled").await["assumed"],
+                json!(true)
+            );
+            assert!(run.state().await.unwrap().sealed);
+        });
+    }
+}

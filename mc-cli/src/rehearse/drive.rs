@@ -136,6 +136,7 @@ fn settings(options: &RehearseOptions, runs: &[RecordedRun]) -> Settings {
             no_progress: Mode::Observe,
             unattended: true,
             model_retry_max_elapsed_ms: MODEL_RETRY_MAX_ELAPSED_MS,
+            ..Settings::default().run_policy
         },
         ..Settings::default()
     }

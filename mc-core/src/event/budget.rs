@@ -21,6 +21,9 @@ pub struct BudgetReconciled {
     /// What is spent instead; the rest is free again.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub actual: Amount,
+    /// Nobody said what it cost for so long that all of it counts as spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
 }
 
 /// Facts of `budget.limit_set`.

@@ -49,6 +49,22 @@ pub struct RunPolicy {
     pub unattended: bool,
     /// The longest that a refused model call waits, in milliseconds.
     pub model_retry_max_elapsed_ms: u64,
+    /// How long money may be in doubt before it counts as spent, in milliseconds; a week, if left
+    /// out.
+    #[serde(default = "a_week", skip_serializing_if = "is_a_week")]
+    pub doubt_settle_after_ms: u64,
+}
+
+/// Seven days in milliseconds.
+pub const A_WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
+
+const fn a_week() -> u64 {
+    A_WEEK_MS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+const fn is_a_week(span: &u64) -> bool {
+    *span == A_WEEK_MS
 }
 
 /// Facts of `run.created`. Part 0: the input.

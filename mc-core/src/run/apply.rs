@@ -44,6 +44,21 @@ impl RunEvent<'_> {
     }
 }
 
+/// Whether a hold may come into doubt, or leave it, by such an event.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others move no money in or out of doubt"
+)]
+const fn may_change_doubts(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::ModelCallDoubted(_)
+        | EventKind::AttemptInterrupted(_)
+        | EventKind::ResultLate(_)
+        | EventKind::BudgetReconciled(_) => true,
+        _ => false,
+    }
+}
+
 /// The run's own accounts; what belongs to the workspace is left alone.
 struct OwnBooks<'a>(&'a mut BTreeMap<AccountId, Account>);
 
@@ -83,6 +98,7 @@ impl Run {
             steps: BTreeMap::new(),
             accounts: BTreeMap::new(),
             holds: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             signals: Vec::new(),
         };
         run.open_account(created);
@@ -104,6 +120,9 @@ impl Run {
         let postings = postings::of(self, event.kind);
         self.post(&postings, event)?;
         self.apply_kind(event)?;
+        if may_change_doubts(event.kind) {
+            self.note_doubts(event.ts);
+        }
         self.events += 1;
         Ok(postings)
     }

@@ -286,6 +286,9 @@ pub struct Run {
     /// Holds that are open or in doubt.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<HoldKey, Hold>,
+    /// Since when each of them is in doubt that is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub doubts: BTreeMap<HoldKey, Timestamp>,
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
@@ -376,10 +379,30 @@ impl Run {
 
     /// The earliest time at which a step goes on by itself.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if self.status.is_terminal() || self.paused.is_some() {
-            return None;
+        let moves = !self.status.is_terminal() && self.paused.is_none();
+        let steps = self.steps.values().filter(|_| moves);
+        let wakes = steps.filter_map(|step| step.wake_at);
+        wakes
+            .chain(self.doubts_until().map(|(_, until)| until))
+            .min()
+    }
+
+    /// Until when somebody can say what the money in doubt was billed.
+    pub fn doubts_until(&self) -> impl Iterator<Item = (&HoldKey, Timestamp)> {
+        let span = std::time::Duration::from_millis(self.created.policy.doubt_settle_after_ms);
+        self.doubts
+            .iter()
+            .map(move |(key, since)| (key, since.after(span)))
+    }
+
+    /// Takes over which holds are in doubt after an event that can change that.
+    pub(super) fn note_doubts(&mut self, at: Timestamp) {
+        let holds = &self.holds;
+        let in_doubt = |key: &HoldKey| holds.get(key).is_some_and(Hold::is_in_doubt);
+        self.doubts.retain(|key, _| in_doubt(key));
+        for (key, _) in holds.iter().filter(|(_, hold)| hold.is_in_doubt()) {
+            self.doubts.entry(key.clone()).or_insert(at);
         }
-        self.steps.values().filter_map(|step| step.wake_at).min()
     }
 
     /// The bytes of the state: compact JSON with the keys in the order of the fields.

@@ -122,6 +122,10 @@ impl Sequencer {
                 resident.ready.extend(due);
                 touched.insert(run);
             }
+            if let Some(resident) = self.workspace.runs.get(&run) {
+                let assumed = decide::reconcile::assumed(&self.view(), &resident.run);
+                self.commit(assumed)?;
+            }
         }
         Ok(touched)
     }

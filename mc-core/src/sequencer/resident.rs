@@ -262,10 +262,10 @@ impl Resident {
 
     /// The earliest time at which something goes on by itself.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if self.run.status.is_terminal() || self.run.paused.is_some() {
-            return None;
-        }
-        self.wakes.values().min().copied()
+        let moves = !self.run.status.is_terminal() && self.run.paused.is_none();
+        let wakes = self.wakes.values().filter(|_| moves).copied();
+        let doubts = self.run.doubts_until().map(|(_, until)| until);
+        wakes.chain(doubts).min()
     }
 
     /// Follows an event that the run has just applied.

@@ -15,7 +15,7 @@ use crate::budget::{
     Account, AccountId, Amount, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket,
 };
 use crate::event::BlockReason;
-use crate::event::run::RunPolicy;
+use crate::event::run::{A_WEEK_MS, RunPolicy};
 use crate::id::{AgentName, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::Mode;
 use crate::ports::{KeyRow, WorkflowRow};
@@ -62,6 +62,7 @@ impl Default for Settings {
                 no_progress: Mode::Enforce,
                 unattended: false,
                 model_retry_max_elapsed_ms: 600_000,
+                doubt_settle_after_ms: A_WEEK_MS,
             },
             max_live_per_run: 256,
             zombie_grace: Duration::from_secs(30),

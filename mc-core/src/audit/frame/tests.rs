@@ -105,7 +105,9 @@ proptest! {
     #[test]
     fn a_cut_or_longer_frame_is_found_at_its_event(seed: u64, len in 1_u64..12) {
         let frame = encode(&Log::random(seed, len).records);
-        for cut in 0..frame.len() {
+        // Every cut of a long frame would take a minute; the seed draws which ones are tried.
+        let first = usize::try_from(seed % 11).unwrap();
+        for cut in (first..frame.len()).step_by(11) {
             prop_assert!(fault(&frame[..cut]).0 < 100 + len);
         }
         let longer = [&frame[..], &[0]].concat();

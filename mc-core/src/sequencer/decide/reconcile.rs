@@ -1,11 +1,14 @@
-//! Reconcile: evidence settles money in doubt; time never does.
+//! Reconcile: evidence settles money in doubt. Time never frees it: what nobody settled in a week
+//! counts as spent, so that its run can be sealed.
 
 use super::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetReconciled;
 use crate::money::NanoUsd;
+use crate::run::{HoldKey, Run};
 use crate::sequencer::command::Reconcile;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::time::Timestamp;
 
 /// Settles one hold in doubt with what the evidence says was billed.
 ///
@@ -33,7 +36,27 @@ pub fn reconcile(view: &View<'_>, request: &Reconcile) -> Result<Decision> {
         ordinal: request.hold.ordinal,
         held: *hold.amount(),
         actual: request.actual,
+        assumed: false,
     };
     let event = NewEvent::new(run.run_id, facts).with(NewPart::text(&request.evidence));
     Ok(Decision::events(vec![event]))
+}
+
+/// What has been in doubt for as long as the run's policy allows counts as spent.
+pub fn assumed(view: &View<'_>, run: &Run) -> Vec<NewEvent> {
+    let over = run.doubts_until().filter(|(_, until)| *until <= view.now);
+    let assume = |(key, _): (&HoldKey, Timestamp)| {
+        let held = *run.holds.get(key)?.amount();
+        let facts = BudgetReconciled {
+            step: key.step.clone(),
+            attempt: key.attempt,
+            ordinal: key.ordinal,
+            held,
+            actual: held,
+            assumed: true,
+        };
+        let text = NewPart::text("nobody settled it in time");
+        Some(NewEvent::new(run.run_id, facts).with(text))
+    };
+    over.filter_map(assume).collect()
 }
