@@ -57,7 +57,7 @@ pub use mc_core::money::NanoUsd;
 pub use mc_core::policy::{Mode, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{PriceTable, UnknownModels};
-pub use mc_core::resilience::CallFailure;
+pub use mc_core::resilience::{CallFailure, OutputBegun};
 pub use mc_core::run::{HoldKey, Run};
 pub use mc_core::sequencer::{Activation, CallEnd, Settings, TokenBound};
 pub use mc_core::time::Timestamp;

@@ -67,6 +67,9 @@ impl Entropy for OsEntropy {
     }
 }
 
+/// The most handlers that can block a thread each at a time before others have to wait.
+const MOST_BLOCKED: usize = 4_096;
+
 /// The engine's own threads: one for the driver, and some for handlers.
 pub struct Threads {
     driver: Option<Runtime>,
@@ -91,6 +94,7 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
+        .max_blocking_threads(MOST_BLOCKED)
         .enable_time()
         .enable_io()
         .build()
@@ -110,9 +114,13 @@ impl Spawner for Threads {
         }
     }
 
-    fn spawn_handler(&self, task: Task) {
+    fn spawn_handler(&self, mut task: Task) {
         if let Some(runtime) = &self.handlers {
-            runtime.spawn(task);
+            // A handler may block its thread, for good even: before each poll the other tasks of the
+            // thread are handed to another one.
+            runtime.spawn(std::future::poll_fn(move |context| {
+                tokio::task::block_in_place(|| task.as_mut().poll(context))
+            }));
         }
     }
 }

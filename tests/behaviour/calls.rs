@@ -243,12 +243,20 @@ fn a_breaker_opens_blocks_probes_and_closes() {
     };
     let (world, outcome, events) = one_call(settings, yaml, |n| match n {
         0 | 1 => Err(ProviderError::new(CallFailure::Unreachable, "down")),
-        _ => Ok(answer("ok", 5)),
+        _ => Ok(ModelAnswer {
+            model: Some("test/m-2026-01-01".parse().unwrap()),
+            ..answer("ok", 5)
+        }),
     });
     assert_eq!(output(&outcome), json!(3));
     assert!(world.elapsed() >= secs(100));
     assert_eq!(find(&events, "step.blocked").unwrap()["reason"], "circuit");
     assert!(find(&events, "step.unblocked").is_some());
+    let settled = find(&events, "model_call.settled").unwrap();
+    assert_eq!(
+        (&settled["model"], &settled["served"]),
+        (&json!("test/m"), &json!("test/m-2026-01-01"))
+    );
     let log = world.run(async {
         world
             .open()

@@ -217,7 +217,7 @@ steps:
 ";
     let (_, outcome, _) = world_of(yaml, json!({}));
     assert!(
-        matches!(outcome, Outcome::Failed { step, code } if step.name() == "c" && code == "join_unreachable")
+        matches!(outcome, Outcome::Failed { step, code, .. } if step.name() == "c" && code == "join_unreachable")
     );
 }
 
@@ -380,4 +380,37 @@ fn the_events_carry_all_six_layers() {
     ] {
         assert!(kinds.iter().any(|one| one == kind), "{kind}: {kinds:?}");
     }
+}
+
+#[test]
+fn a_run_fails_by_the_step_that_failed_and_not_by_those_that_needed_it() {
+    let yaml = "
+workflow: w
+steps:
+  one: { agent: it }
+  bad: { agent: bad, needs: [one], retry: { maximum_attempts: 1 } }
+  three: { agent: it, needs: [bad], on_failure: pause }
+  four: { agent: it, needs: [three] }
+";
+    let world = World::seeded(31);
+    world.run(async {
+        let control = world.open().await;
+        control.register_agent("it", echo()).await.unwrap();
+        let bad = agent(|_, _| async { Err(AgentError::with_code("broken", "as it is")) });
+        control.register_agent("bad", bad).await.unwrap();
+        let run = begin(&control, yaml, json!({})).await;
+        let outcome = run.outcome().await.unwrap();
+        let Outcome::Failed {
+            step,
+            code,
+            message,
+        } = outcome
+        else {
+            panic!("{outcome:?}");
+        };
+        let why = (step.as_str(), code.as_str(), message.as_str());
+        assert_eq!(why, ("bad", "broken", "as it is"));
+        assert_eq!(count(&control, &run, "step.failed").await, 1);
+        assert_eq!(count(&control, &run, "run.paused").await, 0);
+    });
 }

@@ -12,6 +12,8 @@ mod common;
 
 mod attempts;
 mod calls;
+mod clock;
+mod content;
 mod flow;
 mod life;
 mod money;

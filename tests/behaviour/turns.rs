@@ -1,6 +1,9 @@
 //! Turns: what a waiting request is told when what it waits for changes under it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::common::*;
+use mission_control::OutputBegun;
 
 /// An agent that makes one call of 100, which takes ten seconds and is never answered.
 fn loses_slowly() -> Agent {
@@ -105,4 +108,48 @@ steps:
         let outcome = run.outcome().await.unwrap();
         assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
     });
+}
+
+#[test]
+fn what_a_throttled_call_held_is_free_for_others_while_it_waits() {
+    let yaml = "{ workflow: w, steps: { a: { agent: refused }, b: { agent: caller } } }";
+    let world = World::seeded(4);
+    world.run(async {
+        let control = world.open().await;
+        let refused = agent(|ctx, _| async move {
+            let tries = AtomicU32::new(0);
+            let request = request("p", 100);
+            let done = ctx.model_call(&request, |_| async {
+                match tries.fetch_add(1, Ordering::Relaxed) {
+                    0 => Err(ProviderError {
+                        retry_after: Some(secs(60)),
+                        ..ProviderError::new(throttled(), "later")
+                    }),
+                    _ => Ok(answer("ok", 10)),
+                }
+            });
+            done.await?;
+            Ok(json!(1).into())
+        });
+        control.register_agent("refused", refused).await.unwrap();
+        control.register_agent("caller", calls()).await.unwrap();
+        let account = AccountId::Workspace;
+        let set = control.set_limit("ann", account, limit(150), OnExceed::Abort);
+        set.await.unwrap();
+        let run = begin(&control, yaml, json!({})).await;
+        world.pass(secs(30)).await;
+        assert_eq!(status(&run, "b").await, StepStatus::Completed);
+        let outcome = run.outcome().await.unwrap();
+        assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+        let account = control.account(&AccountId::Workspace).unwrap();
+        assert_eq!(account.spent().money, mills(20));
+        assert!(account.reserved().is_zero());
+    });
+}
+
+fn throttled() -> CallFailure {
+    CallFailure::Status {
+        code: 429,
+        output_begun: OutputBegun::No,
+    }
 }

@@ -114,7 +114,7 @@ fn finish(
 fn told(position: &Position) -> String {
     match position {
         Position::Ended(Outcome::Completed(_)) => "completed".to_owned(),
-        Position::Ended(Outcome::Failed { step, code }) => format!("failed: {step} ({code})"),
+        Position::Ended(Outcome::Failed { step, code, .. }) => format!("failed: {step} ({code})"),
         Position::Ended(Outcome::Aborted(reason)) => format!("aborted: {}", abort_text(reason)),
         Position::Blocked { .. } => "stands still".to_owned(),
     }
@@ -123,7 +123,7 @@ fn told(position: &Position) -> String {
 fn outcome_json(position: &Position) -> Value {
     match position {
         Position::Ended(Outcome::Completed(outputs)) => json!({"completed": outputs}),
-        Position::Ended(Outcome::Failed { step, code }) => {
+        Position::Ended(Outcome::Failed { step, code, .. }) => {
             json!({"failed": {"step": step, "code": code}})
         }
         Position::Ended(Outcome::Aborted(reason)) => json!({"aborted": reason}),

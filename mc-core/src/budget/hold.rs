@@ -321,6 +321,19 @@ impl Hold {
         self.draws.remove(&ordinal).ok_or(LedgerFault::NoSuchDraw)
     }
 
+    /// A part that no call has drawn leaves the hold; post `Movement::Release` of it.
+    ///
+    /// # Errors
+    /// `NotInThisState`, `Negative`, or `BeyondHold` where calls have drawn on it.
+    pub fn give_back(&mut self, amount: Amount) -> Result<(), LedgerFault> {
+        self.step(HoldTrigger::EndDraw)?;
+        if !positive(amount)?.fits_in(&self.free()) {
+            return Err(LedgerFault::BeyondHold);
+        }
+        self.amount = self.amount.saturating_sub(&amount);
+        Ok(())
+    }
+
     /// The hold ends with no call open; post `Movement::Release` of the result.
     ///
     /// # Errors

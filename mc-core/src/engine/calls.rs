@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::attempt::AttemptCell;
+use super::content;
 use super::inner::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
@@ -193,6 +194,8 @@ impl Caller {
         ordinal: u32,
         request: &ModelRequest,
     ) -> Result<Admission> {
+        content::check_all("messages", &request.messages)?;
+        content::check("parameters", &request.parameters)?;
         let place = JournalPlace {
             ordinal,
             request: request.digest(),
@@ -256,7 +259,7 @@ impl Caller {
             output,
             reasoning,
             usage: Some(facts.usage),
-            model: Some(facts.model),
+            model: Some(facts.served.unwrap_or(facts.model)),
             latency: Some(Duration::from_millis(facts.latency_ms)),
         })
     }
@@ -322,7 +325,9 @@ impl Permit {
     /// Ends the call with its answer: what it cost is spent in full.
     ///
     /// # Errors
-    /// `InvalidInput` for usage that has no price, `Unavailable` while the store refuses.
+    /// `InvalidInput` for usage that has no price, or for an answer that cannot be kept (nested
+    /// deeper than 64, larger than 64 MiB), which is paid for all the same; `Unavailable` while the
+    /// store refuses.
     pub async fn settle(mut self, answer: &ModelAnswer) -> Result<()> {
         self.open = false;
         let took = self
@@ -331,19 +336,24 @@ impl Permit {
             .clock
             .monotonic()
             .saturating_sub(self.since);
+        // An answer that cannot be kept is paid for all the same; it is no answer to anybody.
+        let mut kept = content::check("answer", &answer.output);
+        if let Some(reasoning) = &answer.reasoning {
+            kept = kept.and_then(|()| content::check("reasoning", reasoning));
+        }
         let settle = SettleCall {
             ordinal: self.ordinal,
             asked: self.model.clone(),
             model: answer.model.clone(),
             usage: answer.usage,
-            answer: answer.output.clone(),
-            reasoning: answer.reasoning.clone(),
+            answer: kept.is_ok().then(|| answer.output.clone()),
+            reasoning: answer.reasoning.clone().filter(|_| kept.is_ok()),
             latency_ms: as_ms(answer.latency.unwrap_or(took)),
         };
         self.caller
             .attempt(AttemptRequest::SettleCall(Arc::new(settle)))
-            .await
-            .map(drop)
+            .await?;
+        kept
     }
 
     /// Ends the call with a failure: what happened decides what becomes of the money.

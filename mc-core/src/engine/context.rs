@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::calls::{
     Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError, unexpected,
 };
+use super::content;
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::MAX_PART_BYTES;
 use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
 use crate::json;
 use crate::policy::RiskTier;
@@ -159,12 +159,18 @@ impl StepContext {
             ToolAdmission::Allowed => {}
         }
         let outcome = call().await;
-        let result = match &outcome {
-            Ok(value) => Ok(Arc::new(value.clone())),
-            Err(message) => Err(("tool_failed".into(), message.as_str().into())),
+        let kept = match &outcome {
+            Ok(value) => content::check("answer", value),
+            Err(_) => Ok(()),
+        };
+        let result = match (&outcome, &kept) {
+            (Ok(value), Ok(())) => Ok(Arc::new(value.clone())),
+            (Ok(_), Err(refused)) => Err(("invalid_output".into(), refused.to_string().into())),
+            (Err(message), _) => Err(("tool_failed".into(), message.as_str().into())),
         };
         let end = AttemptRequest::EndTool(EndTool { ordinal, result });
         self.caller.attempt(end).await?;
+        kept?;
         outcome.map_err(|message| {
             Error::new(ErrorKind::AgentFailed, message).with_context("tool", tool)
         })
@@ -178,10 +184,8 @@ impl StepContext {
         params: &Value,
     ) -> Result<ToolAdmission> {
         let tool = Opaque::new(tool).map_err(|fault| Error::invalid("tool", fault))?;
+        content::check("params", params)?;
         let params: Arc<[u8]> = json::canonical(params).into();
-        if params.len() > MAX_PART_BYTES {
-            return Err(Error::invalid("params", "parameters are at most 64 MiB"));
-        }
         let place = JournalPlace {
             ordinal,
             request: Digest::of(&[&params]),
@@ -229,7 +233,7 @@ impl StepContext {
         if let Some(place) = known {
             return self.caller.inner.read_value(place).await;
         }
-        let value = Arc::new(compute().await);
+        let value = Arc::new(content::checked("value", compute().await)?);
         self.caller
             .attempt(AttemptRequest::RecordOnce(place, Arc::clone(&value)))
             .await?;
@@ -241,7 +245,9 @@ impl StepContext {
     /// # Errors
     /// `Cancelled` where the token was revoked.
     pub async fn decision(&self, input: Value, reasoning: Value, outcome: Value) -> Result<()> {
-        let parts = Arc::new([input, reasoning, outcome]);
+        let parts = [input, reasoning, outcome];
+        content::check_all("decision", &parts)?;
+        let parts = Arc::new(parts);
         self.caller
             .attempt(AttemptRequest::Decision(parts))
             .await
@@ -253,7 +259,9 @@ impl StepContext {
     /// # Errors
     /// `Cancelled` where the token was revoked.
     pub async fn side_effect(&self, target: &str, key: &str) -> Result<()> {
-        let what = Arc::new(json!({"target": target, "key": key}));
+        let what = json!({"target": target, "key": key});
+        content::check("side_effect", &what)?;
+        let what = Arc::new(what);
         self.caller
             .attempt(AttemptRequest::SideEffect(what))
             .await

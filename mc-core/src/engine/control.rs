@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::agent::AgentExecutor;
 use super::calls::unexpected;
+use super::content;
 use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
@@ -17,11 +18,10 @@ use super::run_handle::RunHandle;
 use super::session::{Session, SessionOptions};
 use super::spawner::Spawner;
 use super::status::{Counters, Health, Metrics};
+use super::steady_clock::SteadyClock;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::MAX_PART_BYTES;
 use crate::id::{Actor, AgentName, AuthMethod, Digest, RunId, WorkflowName};
-use crate::json;
 use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
 use crate::sequencer::{
     Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
@@ -77,9 +77,12 @@ impl Engine {
     /// `Unavailable` (another owner, disk full), `Corrupt`.
     pub async fn open(parts: Parts) -> Result<MissionControl> {
         let found = parts.log.acquire().await?;
+        let (wall, monotonic) = (parts.clock.now(), parts.clock.monotonic());
+        let steady = SteadyClock::starting(wall, found.last_ts, monotonic);
         let inner = Arc::new(Inner {
             log: parts.log,
             clock: parts.clock,
+            steady: Mutex::new(steady),
             entropy: parts.entropy,
             spawner: parts.spawner,
             settings: parts.settings,
@@ -97,7 +100,6 @@ impl Engine {
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
         });
-        let clocks = (inner.clock.now(), inner.clock.monotonic());
         let scribe = idle_scribe(&inner);
         let mut driver = Driver {
             inner: Arc::clone(&inner),
@@ -105,7 +107,6 @@ impl Engine {
             scribe,
             parked_due: None,
             defects: Vec::new(),
-            clocks,
         };
         driver.take_up(&found).await?;
         inner.go_up();
@@ -221,9 +222,7 @@ impl MissionControl {
     ) -> Result<RunHandle> {
         let workflow = workflow_name(workflow)?;
         let checked = options.check()?;
-        if json::canonical(&input).len() > MAX_PART_BYTES {
-            return Err(Error::invalid("input", "an input is at most 64 MiB"));
-        }
+        let input = content::checked("input", input)?;
         let mut start = Start {
             run_id: RunId::from_bytes(self.inner.new_id()),
             workflow,

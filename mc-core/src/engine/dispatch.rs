@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::agent::{AgentError, AgentExecutor, StepOutcome};
 use super::attempt::AttemptCell;
 use super::calls::Caller;
+use super::content;
 use super::context::StepContext;
 use super::inner::{Inner, lock};
 use super::status::Counters;
@@ -83,7 +84,7 @@ impl Inner {
 
     /// Tells the sequencer what became of an attempt.
     async fn report(&self, cell: &AttemptCell, outcome: Result<StepOutcome, AgentError>) {
-        let request = match outcome {
+        let request = match outcome.and_then(kept) {
             Ok(StepOutcome::Output(output)) => AttemptRequest::Complete(Arc::new(output)),
             Ok(StepOutcome::Suspend {
                 checkpoint,
@@ -108,6 +109,21 @@ impl Inner {
             cell.cancel();
         }
     }
+}
+
+/// An outcome that the log cannot keep fails its attempt; trying again may give another one.
+fn kept(outcome: StepOutcome) -> Result<StepOutcome, AgentError> {
+    let checked = match outcome {
+        StepOutcome::Output(output) => content::checked("output", output).map(StepOutcome::Output),
+        StepOutcome::Suspend {
+            checkpoint,
+            waiting_for,
+        } => content::checked("checkpoint", checkpoint).map(|checkpoint| StepOutcome::Suspend {
+            checkpoint,
+            waiting_for,
+        }),
+    };
+    checked.map_err(|refused| AgentError::with_code("invalid_output", refused.to_string()))
 }
 
 fn panicked(payload: &(dyn std::any::Any + Send)) -> AgentError {

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use super::inner::{Inner, Phase, lock, stopped};
 use super::status::Counters;
+use super::steady_clock::Jump;
 use crate::error::{Error, Result};
 use crate::id::{Actor, RunId};
 use crate::ports::Lease;
 use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe, Sequencer};
 use crate::time::Timestamp;
-
-/// A wall clock that leaves the monotonic one by more than this has jumped.
-const JUMP: Duration = Duration::from_secs(300);
 
 /// Runs that are paged in at a time because they are due.
 const DUE_PAGE: usize = 256;
@@ -26,8 +24,6 @@ pub(super) struct Driver {
     pub(super) scribe: Scribe,
     /// When the next run that is not in memory is due.
     pub(super) parked_due: Option<Timestamp>,
-    /// A moment at which both clocks were read.
-    pub(super) clocks: (Timestamp, Duration),
     /// When contradictions were found lately.
     pub(super) defects: Vec<Duration>,
 }
@@ -153,16 +149,22 @@ impl Driver {
                 .as_ref()
                 .map_or((None, None), Sequencer::next_due)
         };
-        let walls = wall.into_iter().chain(self.parked_due);
+        let walls: Vec<Timestamp> = wall.into_iter().chain(self.parked_due).collect();
+        let monotonic = self.inner.clock.monotonic();
+        let settles = lock(&self.inner.steady).settles_at();
+        // A wall clock that was put back stays in doubt; it is not waited for again and again.
+        let settles = settles.filter(|at| !walls.is_empty() && *at > monotonic);
         walls
-            .map(|at| self.inner.deadline(at))
+            .iter()
+            .map(|at| self.inner.deadline(*at))
             .chain(deadline)
+            .chain(settles)
             .min()
     }
 
     async fn on_time(&mut self) {
         self.watch_clock();
-        let (now, monotonic) = (self.inner.clock.now(), self.inner.clock.monotonic());
+        let (now, monotonic) = self.inner.time();
         if self.parked_due.is_some_and(|at| at <= now)
             && let Err(error) = self.page_in_due(now).await
         {
@@ -227,14 +229,11 @@ impl Driver {
     }
 
     /// Writes a jump of the wall clock down.
-    fn watch_clock(&mut self) {
-        let (now, monotonic) = (self.inner.clock.now(), self.inner.clock.monotonic());
-        let expected = self.clocks.0.after(monotonic.saturating_sub(self.clocks.1));
-        let apart = now.since(expected).max(expected.since(now));
-        if apart > JUMP {
-            self.clocks = (now, monotonic);
-            self.inner
-                .tell(Actor::System, Request::ClockJumped { expected });
+    fn watch_clock(&self) {
+        let jump = lock(&self.inner.steady).take_jump();
+        if let Some(Jump { wall, expected }) = jump {
+            let jumped = Request::ClockJumped { wall, expected };
+            self.inner.tell(Actor::System, jumped);
         }
     }
 }

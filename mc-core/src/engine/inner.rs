@@ -11,6 +11,7 @@ use super::agent::AgentExecutor;
 use super::attempt::{AttemptCell, AttemptKey};
 use super::spawner::Spawner;
 use super::status::Counters;
+use super::steady_clock::SteadyClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AgentName, AuthMethod, CommandId, RunId};
@@ -44,6 +45,7 @@ pub(super) struct Live {
 pub(super) struct Inner {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) steady: Mutex<SteadyClock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) spawner: Arc<dyn Spawner>,
     pub(super) settings: Settings,
@@ -89,15 +91,24 @@ impl Inner {
     pub(super) fn instant(&self) -> Instant {
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
+        let (now, monotonic) = self.time();
         Instant {
-            now: self.clock.now(),
-            monotonic: self.clock.monotonic(),
+            now,
+            monotonic,
             random: u64::from_be_bytes(random),
         }
     }
 
+    /// The engine's time, and the monotonic one.
+    pub(super) fn time(&self) -> (Timestamp, Duration) {
+        // Both are read under the lock, so that one reader's time is not older than another's.
+        let mut steady = lock(&self.steady);
+        let (wall, monotonic) = (self.clock.now(), self.clock.monotonic());
+        (steady.read(wall, monotonic), monotonic)
+    }
+
     pub(super) fn new_id(&self) -> [u8; 16] {
-        uuid_v7(self.clock.now(), self.entropy.as_ref())
+        uuid_v7(self.time().0, self.entropy.as_ref())
     }
 
     pub(super) fn command(&self, actor: Actor, request: Request) -> Arc<Command> {
@@ -194,11 +205,10 @@ impl Inner {
         self.bell.notify_one();
     }
 
-    /// The monotonic time at which the wall clock should show a time.
+    /// The monotonic time at which the engine's clock shows a time.
     pub(super) fn deadline(&self, at: Timestamp) -> Duration {
-        self.clock
-            .monotonic()
-            .saturating_add(at.since(self.clock.now()))
+        let (now, monotonic) = self.time();
+        monotonic.saturating_add(at.since(now))
     }
 
     /// Reads a part of the log as JSON.

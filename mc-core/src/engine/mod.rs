@@ -6,6 +6,7 @@
 mod agent;
 mod attempt;
 mod calls;
+mod content;
 mod context;
 mod control;
 mod dispatch;
@@ -20,6 +21,7 @@ mod run_handle;
 mod session;
 mod spawner;
 mod status;
+mod steady_clock;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};

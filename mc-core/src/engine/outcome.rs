@@ -9,7 +9,7 @@ use super::inner::{Inner, lock};
 use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::event::run::{AbortReason, PauseReason};
-use crate::event::{BlockReason, StepStatus};
+use crate::event::{BlockReason, EventKind, PartRef, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
 use crate::run::{End, HoldKey, Run, Step};
 use crate::workflow::Workflow;
@@ -25,6 +25,8 @@ pub enum Outcome {
         step: StepKey,
         /// Its code.
         code: String,
+        /// In words, for people: what the agent or the engine said. Empty where nothing was said.
+        message: String,
     },
     /// An operator, a budget or a policy ended it.
     Aborted(AbortReason),
@@ -39,6 +41,9 @@ impl Outcome {
         }
     }
 }
+
+/// Events that are read at a time, from a run's end back to its failure.
+const FAILURE_PAGE: u64 = 64;
 
 /// A step that waits for a person or a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,10 +162,34 @@ impl Inner {
             Some(End::Failed { step, code }) => Some(Outcome::Failed {
                 step: step.clone(),
                 code: code.clone(),
+                message: self.failure_message(run, step).await?,
             }),
             Some(End::Aborted { reason }) => Some(Outcome::Aborted(reason.clone())),
             Some(End::Completed) => Some(Outcome::Completed(self.outputs(run).await?)),
         })
+    }
+
+    /// What was said when a step failed for good; it stands near the end of the run.
+    async fn failure_message(&self, run: &Run, step: &StepKey) -> Result<String> {
+        let mut until = run.events;
+        while until > 0 {
+            let from = until.saturating_sub(FAILURE_PAGE);
+            let page = usize::try_from(until - from).unwrap_or(usize::MAX);
+            let records = self.log.read_run(run.run_id, from, page).await?;
+            for record in records.iter().rev() {
+                let kind = crate::run::read_event(record)?;
+                let failed = matches!(kind, EventKind::StepFailed(_) | EventKind::AttemptFailed(_));
+                // The last item of a `for_each` speaks for its step.
+                let is_its = kind.step().is_some_and(|key| key.name() == step.name());
+                if failed && is_its && !record.parts.is_empty() {
+                    let (seq, part) = (record.seq, 0);
+                    let text = self.log.read_part(PartRef { seq, part }).await?;
+                    return Ok(String::from_utf8_lossy(&text).into_owned());
+                }
+            }
+            until = from;
+        }
+        Ok(String::new())
     }
 
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::content;
 use super::events::RunEvents;
 use super::inner::{Inner, lock};
 use super::options::operator;
@@ -151,6 +152,7 @@ impl RunHandle {
     /// `NotFound`; `InvalidTransition` where it has ended; `InvalidInput`.
     pub async fn signal(&self, operator: &str, name: &str, payload: Value) -> Result<()> {
         let name = Opaque::new(name).map_err(|fault| Error::invalid("signal", fault))?;
+        let payload = content::checked("payload", payload)?;
         self.command(
             operator,
             Request::Signal(self.run_id, name, Arc::new(payload)),

@@ -52,8 +52,11 @@ pub struct ModelCallSettled {
     pub attempt: u32,
     /// The call's place in the journal.
     pub ordinal: u32,
-    /// The model that answered.
+    /// The model that was asked.
     pub model: ModelId,
+    /// The model that answered, where it calls itself by another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<ModelId>,
     /// The hash of the answer.
     pub answer: Digest,
     /// What it used.
@@ -71,7 +74,7 @@ pub struct ModelCallSettled {
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
-    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`.
+    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`, `answer_refused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
 }
@@ -96,7 +99,7 @@ pub struct ModelCallThrottled {
     pub since: Timestamp,
     /// When it is tried again.
     pub retry_at: Timestamp,
-    /// What a hold of its own gives back; a draw on the escrow goes back to the escrow.
+    /// What a hold of its own gives back, or what the escrow grew by for it.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
 }

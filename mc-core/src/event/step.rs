@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::status::BlockReason;
 use crate::budget::Amount;
 use crate::error::FailingAccount;
-use crate::id::{AgentName, Digest, Opaque, StepKey};
+use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 /// Facts of `step.dispatched`. Part 0: the bound input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,9 +256,27 @@ pub struct ResultLate {
     /// What leaves the money in doubt.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub held: Amount,
-    /// What is spent instead.
+    /// What is spent instead; nothing where the doubt was settled before, by somebody's word.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub actual: Amount,
+    /// What the call used, where it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<LateUsage>,
+}
+
+/// What a call used that was answered late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LateUsage {
+    /// The model that was asked.
+    pub model: ModelId,
+    /// What it used.
+    pub usage: Usage,
+    /// The price table's version.
+    pub price_version: Digest,
+    /// As in `model_call.settled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// Facts of `decision.recorded`. Parts: input, reasoning, outcome.

@@ -115,7 +115,7 @@ fn spent_by(movement: &Movement) -> Option<Amount> {
     }
 }
 
-/// The model that an event settles with: the one that answered, or the one that was asked.
+/// The model whose call an event settles: the one that was asked.
 fn model_of(run: &Run, kind: &EventKind) -> Option<ModelId> {
     let asked = |step: &StepKey, ordinal: Option<u32>| {
         let call = run.step(step)?.calls.get(&ordinal?)?;

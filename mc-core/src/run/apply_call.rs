@@ -103,6 +103,7 @@ fn reserved(run: &mut Run, facts: &ModelCallReserved, event: &RunEvent<'_>) -> R
         refused: before
             .filter(|call| call.request == facts.request)
             .and_then(|c| c.refused),
+        extended: facts.extended,
         state: CallState::Open {
             attempt: facts.attempt,
         },
@@ -126,6 +127,7 @@ fn answer(run: &mut Run, key: &StepKey, ordinal: u32, state: CallState) {
     if !journaled {
         step.calls.remove(&ordinal);
     } else if let Some(call) = step.calls.get_mut(&ordinal) {
+        call.extended = Amount::ZERO;
         call.state = state;
     }
 }
@@ -185,6 +187,7 @@ fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) ->
         since: facts.since,
         times: facts.refusals,
     });
+    call.extended = Amount::ZERO;
     call.state = CallState::Throttled {
         retry_at: facts.retry_at,
     };
@@ -211,6 +214,9 @@ fn release(
         && hold.draws().contains_key(&ordinal)
     {
         hold.release(ordinal).map_err(&fault)?;
+        // What the escrow grew by for this call alone.
+        hold.give_back(released).map_err(&fault)?;
+        free = released;
     }
     if free == released {
         Ok(())
@@ -252,6 +258,7 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
         model: None,
         risk: Some(facts.risk),
         refused: None,
+        extended: Amount::ZERO,
         state: CallState::Open {
             attempt: facts.attempt,
         },
@@ -270,6 +277,7 @@ fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {
         model: None,
         risk: None,
         refused: None,
+        extended: Amount::ZERO,
         state: CallState::Answered {
             seq: event.seq,
             answer: facts.answer,

@@ -120,6 +120,9 @@ pub struct Call {
     /// Since when and how often the provider refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// What its step's hold grew by for it, while it is open.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub extended: Amount,
     /// Where it stands.
     pub state: CallState,
 }

@@ -77,6 +77,8 @@ pub enum Request {
     Recover(RunId, Vec<(StepKey, u32)>),
     /// Write down that the wall clock jumped.
     ClockJumped {
+        /// What it shows.
+        wall: crate::time::Timestamp,
         /// What the monotonic clock led to expect.
         expected: crate::time::Timestamp,
     },
@@ -273,8 +275,8 @@ pub struct SettleCall {
     pub model: Option<ModelId>,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
-    /// The answer.
-    pub answer: Value,
+    /// The answer; none where it cannot be kept.
+    pub answer: Option<Value>,
     /// The reasoning, where there is one.
     pub reasoning: Option<Value>,
     /// How long it took, in milliseconds.

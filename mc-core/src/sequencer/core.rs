@@ -267,7 +267,7 @@ impl Sequencer {
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
-            Request::ClockJumped { expected } => Ok(clock_jumped(&view, *expected)),
+            Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),
             Request::AgentsAvailable(_)
             | Request::StartDispatch
             | Request::Drain
@@ -305,11 +305,8 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
     }
 }
 
-fn clock_jumped(view: &View<'_>, expected: Timestamp) -> Decision {
-    let facts = crate::event::workspace::ClockJumped {
-        wall: view.now,
-        expected,
-    };
+fn clock_jumped(wall: Timestamp, expected: Timestamp) -> Decision {
+    let facts = crate::event::workspace::ClockJumped { wall, expected };
     Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
 }
 

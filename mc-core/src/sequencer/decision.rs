@@ -24,6 +24,9 @@ pub struct NewPart {
     pub value: Option<Arc<Value>>,
 }
 
+/// The longest text of a message.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
+
 impl NewPart {
     /// A JSON value in its canonical spelling.
     pub fn json(value: &Value) -> Self {
@@ -44,10 +47,17 @@ impl NewPart {
     }
 
     /// A text.
+    ///
+    /// It is for people to read: what is longer than 64 KiB is cut.
     pub fn text(text: &str) -> Self {
+        let mut end = text.len().min(MAX_TEXT_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let kept = text.get(..end).unwrap_or_default();
         Self {
             media_type: MediaType::Text,
-            bytes: text.as_bytes().into(),
+            bytes: kept.as_bytes().into(),
             value: None,
         }
     }

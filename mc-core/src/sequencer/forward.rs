@@ -175,6 +175,10 @@ impl Sequencer {
                 let held_up = std::mem::take(&mut resident.held_up);
                 resident.ready.extend(held_up);
             }
+            // A failure ends the run before anything is decided for what needed the step.
+            if resident.failed.is_some() {
+                break;
+            }
             let Some(key) = resident.ready.pop_first() else {
                 break;
             };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::call_settle::Holding;
 use super::{View, late};
+use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::call::{
     ModelCallDoubted, ModelCallReleased, ModelCallSettled, ModelCallThrottled,
@@ -93,7 +94,7 @@ impl Failed<'_> {
             ordinal: self.request.ordinal,
             model: self.model.clone(),
             code: code.map_or_else(|| self.request.failure.code(), str::to_owned),
-            released: self.hold.own_amount(),
+            released: self.given_back(),
         };
         NewEvent::new(self.token.run_id, facts).with(NewPart::text(&self.request.message))
     }
@@ -112,7 +113,7 @@ impl Failed<'_> {
                     refusals: refusals + 1,
                     since,
                     retry_at,
-                    released: self.hold.own_amount(),
+                    released: self.given_back(),
                 };
                 let event = NewEvent::new(self.token.run_id, facts);
                 now(vec![event], CallEnd::Throttled(retry_at))
@@ -121,6 +122,15 @@ impl Failed<'_> {
                 vec![self.released(Some("throttled_too_long"))],
                 CallEnd::GaveUp,
             ),
+        }
+    }
+
+    /// What the accounts get back for a call that was not billed: its own hold, or what its step's
+    /// hold grew by for it. A session keeps its block for the calls to come.
+    fn given_back(&self) -> Amount {
+        match self.resident.run.workflow() {
+            Some(_) if !self.call.extended.is_zero() => self.call.extended,
+            Some(_) | None => self.hold.own_amount(),
         }
     }
 
@@ -159,6 +169,7 @@ impl Failed<'_> {
             attempt: self.token.attempt,
             ordinal: self.request.ordinal,
             model: self.model.clone(),
+            served: None,
             answer: Digest::ZERO,
             usage: Usage::default(),
             held,
@@ -206,7 +217,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let (held, actual, outcome) = match (request.failure.outcome(), doubt) {
         (CallOutcome::Release | CallOutcome::Throttled, Some(hold)) => {
-            (*hold.amount(), crate::budget::Amount::ZERO, "released")
+            (*hold.amount(), Amount::ZERO, "released")
         }
         (CallOutcome::SettleReserved(_), Some(hold)) => (*hold.amount(), *hold.amount(), "settled"),
         (CallOutcome::InDoubt, _) | (_, None) => {
@@ -220,6 +231,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         ordinal: Some(request.ordinal),
         held,
         actual,
+        used: None,
     };
     let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::text(&request.message));
     Ok(now(vec![event], CallEnd::Released))

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
 use crate::event::call::{GuardrailJudged, ModelCallSettled};
 use crate::event::run::{AbortReason, PauseReason, RunPaused};
-use crate::event::step::{AbandonReason, AttemptAbandoned, ResultLate};
+use crate::event::step::{AbandonReason, AttemptAbandoned, LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
 use crate::json;
 use crate::money::NanoUsd;
@@ -203,6 +203,9 @@ pub fn price_of(
         .iter()
         .map(|flag| flag.code().to_owned())
         .collect();
+    if answer.answer.is_none() {
+        flags.push("answer_refused".to_owned());
+    }
     if !actual.fits_in(&drawn) && !drawn.is_zero() {
         flags.push("overrun".to_owned());
     }
@@ -213,8 +216,17 @@ pub fn price_of(
     })
 }
 
+/// Zero for an answer that cannot be kept: it is none to give again.
 fn digest(answer: &SettleCall) -> Digest {
-    json::digest(&answer.answer)
+    answer.answer.as_ref().map_or(Digest::ZERO, json::digest)
+}
+
+/// The answer as content.
+fn content(answer: &SettleCall) -> NewPart {
+    answer.answer.as_ref().map_or_else(
+        || NewPart::text("the answer is nested too deeply or too large to be kept"),
+        NewPart::json,
+    )
 }
 
 fn settled(
@@ -228,7 +240,8 @@ fn settled(
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: answer.ordinal,
-        model: answer.model.clone().unwrap_or_else(|| model.clone()),
+        model: model.clone(),
+        served: answer.model.clone().filter(|served| served != model),
         answer: digest(answer),
         usage: billed.usage,
         held: out,
@@ -238,7 +251,7 @@ fn settled(
         latency_ms: answer.latency_ms,
         flags: billed.flags.clone(),
     };
-    let mut event = NewEvent::new(token.run_id, facts).with(NewPart::json(&answer.answer));
+    let mut event = NewEvent::new(token.run_id, facts).with(content(answer));
     event
         .parts
         .extend(answer.reasoning.as_ref().map(NewPart::json));
@@ -416,10 +429,21 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let held = doubt.map(|one| *one.amount()).unwrap_or_default();
-    let actual = match doubt {
-        None => Amount::ZERO,
-        Some(_) => price_of(view, &answer.asked, answer, held)?.actual,
+    let billed = price_of(view, &answer.asked, answer, held);
+    // What somebody settled before is settled: a hold ends once. What it used is written down all
+    // the same, as far as it has a price.
+    let billed = match doubt {
+        Some(_) => Some(billed?),
+        None => billed.ok(),
     };
+    let actual = billed.as_ref().filter(|_| doubt.is_some());
+    let actual = actual.map_or(Amount::ZERO, |billed| billed.actual);
+    let used = billed.map(|billed| LateUsage {
+        model: answer.asked.clone(),
+        usage: billed.usage,
+        price_version: view.workspace.settings.prices.version(),
+        flags: billed.flags,
+    });
     let facts = ResultLate {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -427,7 +451,8 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         ordinal: Some(answer.ordinal),
         held,
         actual,
+        used,
     };
-    let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::json(&answer.answer));
+    let event = NewEvent::new(late::chain_of(run), facts).with(content(answer));
     Ok(Decision::events(vec![event]))
 }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::attempt_end::end_calls;
 use super::{View, fail, late};
 use crate::error::Result;
-use crate::event::MAX_PART_BYTES;
 use crate::event::step::StepCompleted;
 use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
@@ -22,15 +21,6 @@ pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<D
     let Some((resident, _)) = view.live(token) else {
         return late::result(view, token, "completed", part);
     };
-    if part.bytes.len() > MAX_PART_BYTES {
-        let message = "the output is larger than 64 MiB";
-        return fail::fail(
-            view,
-            token,
-            &failure("output_too_large", message.to_owned()),
-            None,
-        );
-    }
     let workflow = resident.workflow.as_ref();
     let schema = workflow.and_then(|workflow| workflow.output_schema(token.step.name()));
     let violations = schema

@@ -30,6 +30,7 @@ pub fn result(view: &View<'_>, token: &Token, outcome: &str, part: NewPart) -> R
         ordinal: None,
         held: Amount::ZERO,
         actual: Amount::ZERO,
+        used: None,
     };
     Ok(Decision::events(vec![
         NewEvent::new(chain_of(run), facts).with(part),

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::View;
 use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::event::BlockReason;
 use crate::event::run::SignalReceived;
 use crate::event::step::{StepUnblocked, WaitingFor};
-use crate::event::{BlockReason, MAX_PART_BYTES};
 use crate::id::{Digest, Opaque, RunId, StepKey};
 use crate::run::Run;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
@@ -35,9 +35,6 @@ pub fn signal(
         return Err(limit("signals waiting in a run", 1_000));
     }
     let part = NewPart::json(payload);
-    if part.bytes.len() > MAX_PART_BYTES {
-        return Err(limit("bytes of a part", 64 * 1024 * 1024));
-    }
     let facts = SignalReceived {
         signal: name.clone(),
         digest: Digest::of(&[&part.bytes]),
