@@ -155,10 +155,17 @@ pub(crate) fn refusal(faults: Vec<Violation>) -> Error {
     Error::new(ErrorKind::InvalidInput, message).with_detail(Detail::Violations(faults))
 }
 
+/// One step of the way to a value; its text is made only for a fault.
+#[derive(Debug)]
+enum Part {
+    Key(String),
+    Item(usize),
+}
+
 /// Where a reader stands, and what it has noted.
 #[derive(Debug, Default)]
 struct Place {
-    path: RefCell<Vec<String>>,
+    path: RefCell<Vec<Part>>,
     faults: RefCell<Vec<Violation>>,
     blanks: RefCell<BTreeSet<String>>,
 }
@@ -166,9 +173,13 @@ struct Place {
 impl Place {
     /// The place as a JSON pointer: `/steps/draft`; empty for the whole document.
     fn pointer(&self) -> String {
-        self.path.borrow().iter().fold(String::new(), |path, part| {
-            path + "/" + &escape_pointer(part)
-        })
+        self.path
+            .borrow()
+            .iter()
+            .fold(String::new(), |path, part| match part {
+                Part::Key(key) => path + "/" + &escape_pointer(key),
+                Part::Item(index) => format!("{path}/{index}"),
+            })
     }
 
     fn depth(&self) -> usize {
@@ -215,13 +226,13 @@ struct StrictValue<'a> {
 }
 
 impl StrictValue<'_> {
-    fn enter(self, part: String) {
+    fn enter(self, part: Part) {
         self.place.path.borrow_mut().push(part);
     }
 
     // Not called on an error, so that the place stays where the error was.
-    fn leave(self) {
-        self.place.path.borrow_mut().pop();
+    fn leave(self) -> Option<Part> {
+        self.place.path.borrow_mut().pop()
     }
 }
 
@@ -311,7 +322,7 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
         }
         let mut items = Vec::new();
         loop {
-            self.enter(items.len().to_string());
+            self.enter(Part::Item(items.len()));
             let item = seq.next_element_seed(self)?;
             self.leave();
             match item {
@@ -328,16 +339,15 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
         }
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            self.enter(key.clone());
             let twice = object.contains_key(&key);
+            self.enter(Part::Key(key));
             if twice {
                 self.place.fault::<A::Error>("this key is given twice")?;
             }
             let value = map.next_value_seed(self)?;
-            if !twice {
+            if let (Some(Part::Key(key)), false) = (self.leave(), twice) {
                 object.insert(key, value);
             }
-            self.leave();
         }
         Ok(Value::Object(object))
     }
@@ -352,7 +362,8 @@ pub fn canonical(value: &Value) -> Vec<u8> {
     out
 }
 
-fn write_canonical(value: &Value, out: &mut Vec<u8>) {
+/// Writes a value behind what `out` has.
+pub(crate) fn write_canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Array(items) => {
             out.push(b'[');
@@ -365,23 +376,37 @@ fn write_canonical(value: &Value, out: &mut Vec<u8>) {
             out.push(b']');
         }
         Value::Object(object) => {
-            let mut keys: Vec<&String> = object.keys().collect();
-            keys.sort_unstable();
-            out.push(b'{');
-            for (index, key) in keys.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_scalar(key, out);
-                out.push(b':');
-                write_canonical(&object[key], out);
+            // A map may be one that keeps the order of the text.
+            if object.keys().is_sorted() {
+                write_object(object, out, write_canonical);
+            } else {
+                let mut fields: Vec<(&String, &Value)> = object.iter().collect();
+                fields.sort_unstable_by_key(|(key, _)| *key);
+                write_object(fields, out, write_canonical);
             }
-            out.push(b'}');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             write_scalar(value, out);
         }
     }
+}
+
+/// Writes an object of fields that are sorted, behind what `out` has.
+pub(crate) fn write_object<K: AsRef<str>, V>(
+    fields: impl IntoIterator<Item = (K, V)>,
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(V, &mut Vec<u8>),
+) {
+    out.push(b'{');
+    for (index, (key, value)) in fields.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_scalar(&key.as_ref(), out);
+        out.push(b':');
+        write(value, out);
+    }
+    out.push(b'}');
 }
 
 fn write_scalar(scalar: &impl serde::Serialize, out: &mut Vec<u8>) {

@@ -276,7 +276,7 @@ fn compile<'a>(
         if let Some(schema) = known.get(&text) {
             return Some(schema.clone());
         }
-        match Schema::compile(schema) {
+        match Schema::compile_text(schema, &text) {
             Ok(schema) => {
                 known.insert(text, schema.clone());
                 Some(schema)

@@ -168,7 +168,7 @@ impl World {
                 .runs()
                 .values()
                 .filter(|run| !run.status.is_terminal());
-            runs.map(|run| stands(run)).collect()
+            runs.map(stands).collect()
         });
         for run in open {
             self.find("I7", format!("{run} never ended"));
