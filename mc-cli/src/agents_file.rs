@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mc_agents::recorded::{OutputRule, RecordedAgent, RecordedRun, read_runs};
+use mc_agents::recorded::{OutputRule, RecordedAgent, RecordedRun};
 use mc_core::error::{Detail, Error, ErrorKind, Result, Violation};
 use mc_core::id::AgentName;
 use mc_core::yaml;
@@ -52,18 +52,6 @@ pub(crate) struct AgentSpec {
     pub(crate) name: AgentName,
     /// Its file of recorded calls; a relative path begins at the agents file.
     pub(crate) file: PathBuf,
-}
-
-impl AgentSpec {
-    /// The agent.
-    ///
-    /// # Errors
-    /// `NotFound`, `InvalidInput` with the line that is wrong.
-    pub(crate) fn open(&self, speed: Speed) -> Result<RecordedAgent> {
-        let runs = read_runs(&self.file)
-            .map_err(|error| error.with_context("calls", self.file.display()))?;
-        Ok(recorded(runs, speed))
-    }
 }
 
 /// An agent that answers from runs, as fast as told.

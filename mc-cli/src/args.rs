@@ -94,7 +94,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     pub(crate) input: String,
     /// The run's limit in USD, instead of the workflow's own
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) budget: Option<String>,
     /// A label, searchable later; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE")]
@@ -107,15 +107,6 @@ pub(crate) struct RunArgs {
     pub(crate) speed: String,
 }
 
-/// What happens to models without a price.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Unknown {
-    /// Their calls are denied
-    Deny,
-    /// They cost nothing, each listed by its id
-    Free,
-}
-
 /// `rehearse`.
 #[derive(Debug, Args)]
 #[command(
@@ -125,11 +116,11 @@ pub(crate) struct RehearseArgs {
     /// The recorded runs: JSON lines, plain or gzip
     pub(crate) file: PathBuf,
     /// Limit each run to this part of its cost at our prices
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub(crate) budget_fraction: Option<crate::rehearse::BudgetFraction>,
-    /// What happens to models without a price
-    #[arg(long, value_enum, default_value_t = Unknown::Deny)]
-    pub(crate) unknown_models: Unknown,
+    /// Let models without a price answer, at no cost; they are denied otherwise
+    #[arg(long)]
+    pub(crate) allow_unknown_models: bool,
     /// Draw order and jitter from this number, the same again and again
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -154,8 +145,13 @@ pub(crate) struct RunsArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     pub(crate) limit: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "a whole number from 1 on".to_owned())
 }
 
 /// `replay`.
@@ -200,7 +196,7 @@ pub(crate) struct CostsArgs {
 /// `prices`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
-    /// List the prices in force, in USD per million tokens
+    /// List prices in USD per million tokens, and say which are in force in the store
     List {
         /// Models whose id contains this
         model: Option<String>,
@@ -233,7 +229,7 @@ pub(crate) struct ExportArgs {
     /// The form
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub(crate) format: Format,
-    /// Write to this file instead of the standard output
+    /// Write to this new file instead of the standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::text::{clean_json, clean_lines};
+
 /// What is behind the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen {
@@ -33,13 +35,13 @@ impl fmt::Debug for Console<'_> {
 }
 
 impl Console<'_> {
-    /// Writes a line of results.
+    /// Writes lines of results.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        writeln!(self.out, "{}", clean_lines(&text.to_string()))
     }
 
     /// Writes a value on one line.
     pub(crate) fn json(&mut self, value: &Value) -> io::Result<()> {
-        writeln!(self.out, "{value}")
+        writeln!(self.out, "{}", clean_json(&value.to_string()))
     }
 }

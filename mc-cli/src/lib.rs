@@ -8,20 +8,28 @@ mod agents_file;
 mod args;
 mod commands;
 mod console;
+mod draft;
 mod exit;
 mod failure;
 mod live;
+mod pipe;
 mod progress;
+mod reasons;
 pub mod rehearse;
+mod spend;
 mod steps;
 mod store;
 mod table;
+mod text;
+mod usage;
+mod waits;
 
 use std::ffi::OsString;
 use std::io::Write;
 
 use clap::Parser as _;
-use clap::error::ErrorKind as ClapKind;
+
+use pipe::Pipe;
 
 pub use console::{Console, Screen};
 pub use exit::Exit;
@@ -47,35 +55,38 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let cli = match args::Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let cli = match args::Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return refused(&error, console),
+        Err(error) => return usage::refused(&error, &args, console),
     };
+    let mut pipe = Pipe::new(&mut *console.out, commands::on_close(&cli.command));
+    let mut heard = Console {
+        out: &mut pipe,
+        err: &mut *console.err,
+        screen: console.screen,
+    };
+    let done = act(&cli, &mut heard);
+    let done = done.and_then(|exit| Ok(heard.out.flush().map(|()| exit)?));
+    let closed = pipe.is_closed();
+    match done {
+        Ok(_) if closed => Exit::Done,
+        Ok(exit) => exit,
+        Err(_) if closed && commands::on_close(&cli.command) == pipe::OnClose::Stop => Exit::Done,
+        Err(failure) => failure.report(console, cli.common.json),
+    }
+}
+
+fn act(cli: &args::Cli, console: &mut Console<'_>) -> commands::Done {
     if let args::Command::Rehearse(options) = &cli.command {
         // It drives a simulated world of its own, on this thread.
-        let done = commands::rehearse(&cli.common, options, console);
-        return done.unwrap_or_else(|failure| failure.report(console, cli.common.json));
+        return commands::rehearse(&cli.common, options, console);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();
-    let done = match &runtime {
-        Ok(runtime) => runtime.block_on(commands::execute(&cli, console)),
+    match &runtime {
+        Ok(runtime) => runtime.block_on(commands::execute(cli, console)),
         Err(error) => Err(failure::Failure::no_runtime(error)),
-    };
-    done.unwrap_or_else(|failure| failure.report(console, cli.common.json))
-}
-
-/// Help and version are answers; anything else is wrong usage.
-fn refused(error: &clap::Error, console: &mut Console<'_>) -> Exit {
-    let text = error.render();
-    let answers = [ClapKind::DisplayHelp, ClapKind::DisplayVersion];
-    let (stream, exit): (&mut dyn Write, Exit) = if answers.contains(&error.kind()) {
-        (console.out, Exit::Done)
-    } else {
-        (console.err, Exit::Usage)
-    };
-    // Nobody is left to tell if this fails.
-    drop(write!(stream, "{text}"));
-    exit
+    }
 }

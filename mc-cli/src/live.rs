@@ -8,7 +8,7 @@ use mc_core::id::StepKey;
 
 use crate::console::{Console, Screen};
 use crate::progress::StepLine;
-use crate::table::clean;
+use crate::text::clean;
 
 /// How progress is shown.
 #[derive(Debug)]

@@ -1,15 +1,24 @@
 //! Progress: what each event of a run means for whoever watches it, as a line a step.
 
+use std::collections::BTreeMap;
+
+use mc_core::budget::{Amount, Limit};
 use mc_core::error::Result;
 use mc_core::event::{Record, StepStatus};
 use mc_core::id::{RunId, StepKey};
 use mc_core::insight::RunFold;
 use mc_core::money::NanoUsd;
-use mc_core::run::Run;
+use mc_core::ports::EventLog;
+use mc_core::run::{Run, read_event};
 use mc_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::steps::StepCosts;
+use crate::reasons::{self, Reasons};
+use crate::spend;
+use crate::text::shortened;
+
+/// What each step spent.
+pub(crate) type StepCosts = BTreeMap<StepKey, Amount>;
 
 /// A run that is followed.
 #[derive(Debug)]
@@ -17,6 +26,7 @@ pub(crate) struct Progress {
     run_id: RunId,
     fold: RunFold,
     costs: StepCosts,
+    reasons: Reasons,
     next: u64,
 }
 
@@ -29,9 +39,10 @@ pub(crate) struct StepLine {
     attempt: u32,
     tokens: u64,
     cost: NanoUsd,
-    pub(crate) spent: NanoUsd,
-    pub(crate) limit: Option<NanoUsd>,
+    spent: Amount,
+    limit: Limit,
     note: String,
+    message: Option<String>,
 }
 
 impl Progress {
@@ -41,6 +52,7 @@ impl Progress {
             run_id,
             fold: RunFold::new(),
             costs: StepCosts::new(),
+            reasons: Reasons::default(),
             next: 0,
         }
     }
@@ -60,11 +72,20 @@ impl Progress {
         &self.costs
     }
 
-    /// Takes the next event; gives a line where it moves a step.
+    /// Why its steps failed, and what was refused.
+    pub(crate) const fn reasons(&self) -> &Reasons {
+        &self.reasons
+    }
+
+    /// Takes the next event of a log; gives a line where it moves a step.
     ///
     /// # Errors
-    /// `Corrupt` where the event does not follow from those before it.
-    pub(crate) fn take(&mut self, record: &Record) -> Result<Option<StepLine>> {
+    /// `Corrupt` where the event does not follow from those before it, `Unavailable`.
+    pub(crate) async fn take(
+        &mut self,
+        log: &dyn EventLog,
+        record: &Record,
+    ) -> Result<Option<StepLine>> {
         if record.run_seq < self.next {
             return Ok(None);
         }
@@ -73,10 +94,12 @@ impl Progress {
             let sum = self.costs.entry(spent.step).or_default();
             *sum = sum.saturating_add(&spent.amount);
         }
-        Ok(self.line(record))
+        let message = reasons::message(log, record).await?;
+        self.reasons.take(&read_event(record)?, message.clone());
+        Ok(self.line(record, message.as_deref()))
     }
 
-    fn line(&self, record: &Record) -> Option<StepLine> {
+    fn line(&self, record: &Record, message: Option<&str>) -> Option<StepLine> {
         let shown = SHOWN.contains(&&*record.kind);
         let facts: Value = serde_json::from_str(&record.facts).ok().filter(|_| shown)?;
         let key: StepKey = facts["step"].as_str()?.parse().ok()?;
@@ -89,9 +112,10 @@ impl Progress {
             attempt: step.map_or(0, |step| step.attempt),
             tokens: cost.input_tokens.saturating_add(cost.output_tokens),
             cost: cost.money,
-            spent: run.spent().money,
-            limit: run.account().limit().money,
-            note: note(&record.kind, &facts),
+            spent: run.spent(),
+            limit: *run.account().limit(),
+            note: note(&record.kind, &facts, message),
+            message: message.map(str::to_owned),
             step: key,
         })
     }
@@ -115,7 +139,8 @@ const SHOWN: &[&str] = &[
     "model_call.denied",
 ];
 
-fn note(kind: &str, facts: &Value) -> String {
+fn note(kind: &str, facts: &Value, message: Option<&str>) -> String {
+    let said = message.map_or_else(String::new, |message| format!(": {}", shortened(message)));
     let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
     let at = |key: &str| {
         let us = facts[key].as_i64();
@@ -125,12 +150,12 @@ fn note(kind: &str, facts: &Value) -> String {
     match kind {
         "step.dispatched" => text("agent"),
         "step.expanded" => format!("{} items", facts["count"]),
-        "attempt.failed" => format!("{}{}", text("code"), at("retry_at")),
+        "attempt.failed" => format!("{}{said}{}", text("code"), at("retry_at")),
         "attempt.abandoned" => format!("{}{}", text("reason"), at("retry_at")),
         "step.blocked" => format!("{} {}", text("reason"), text("code"))
             .trim_end()
             .to_owned(),
-        "step.failed" | "model_call.denied" => text("code"),
+        "step.failed" | "model_call.denied" => format!("{}{said}", text("code")),
         "step.skipped" => text("reason"),
         "model_call.throttled" => {
             format!(
@@ -152,10 +177,7 @@ fn clock(at: Timestamp) -> String {
 impl StepLine {
     /// The run's spend against its budget.
     pub(crate) fn spend(&self) -> String {
-        match self.limit {
-            Some(limit) => format!("run {} of {limit} USD", self.spent),
-            None => format!("run {} USD", self.spent),
-        }
+        format!("run {}", spend::told(&self.spent, &self.limit))
     }
 
     /// What is said of the step, without time and spend.
@@ -185,9 +207,10 @@ impl StepLine {
         json!({
             "at": self.at.to_string(), "step": self.step, "status": self.status,
             "attempt": self.attempt, "tokens": self.tokens, "cost_usd": self.cost.to_string(),
-            "run_spent_usd": self.spent.to_string(),
-            "run_limit_usd": self.limit.map(|limit| limit.to_string()),
-            "note": self.note,
+            "run_spent_usd": self.spent.money.to_string(),
+            "run_limit_usd": self.limit.money.map(|limit| limit.to_string()),
+            "run_spent": self.spent, "run_limit": self.limit,
+            "note": self.note, "message": self.message,
         })
     }
 }

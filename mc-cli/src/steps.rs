@@ -1,8 +1,10 @@
-//! A run for people: its head, its steps, its accounts, and what unblocks what stands still.
+//! A run for people and programs: its head, its steps, its accounts, and why it stopped.
+//!
+//! What unblocks what stands still is in `waits`.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use mc_core::budget::{Account, AccountId, Amount, Limit};
+use mc_core::budget::{Account, AccountId, Dimension, Limit};
 use mc_core::event::run::{AbortReason, PauseReason};
 use mc_core::event::{BlockReason, StepStatus};
 use mc_core::id::StepKey;
@@ -10,10 +12,12 @@ use mc_core::run::{End, Run, Step};
 use mc_core::workflow::Definition;
 use serde_json::{Value, json};
 
+use crate::progress::Progress;
+use crate::reasons::Refused;
+use crate::spend::{self, limit_of, shown};
 use crate::table::{Align, Table};
-
-/// What each step spent.
-pub(crate) type StepCosts = BTreeMap<StepKey, Amount>;
+use crate::text::shortened;
+use crate::waits::UNKNOWN_MODEL;
 
 /// A run with what is known around it.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +26,19 @@ pub(crate) struct View<'a> {
     pub(crate) run: &'a Run,
     /// Its definition, where it has one.
     pub(crate) definition: Option<&'a Definition>,
-    /// What its steps spent.
-    pub(crate) costs: &'a StepCosts,
+    /// What its events say of costs and reasons.
+    pub(crate) progress: &'a Progress,
+    /// The store that it is in.
+    pub(crate) db: &'a Path,
 }
 
 impl View<'_> {
     /// The whole view as text.
     pub(crate) fn text(&self) -> String {
         let mut parts = vec![self.head(), self.steps().render(), self.accounts().render()];
-        let waits = self.waits();
-        if !waits.is_empty() {
-            parts.push(waits.join("\n"));
+        let why: Vec<String> = self.refusal().into_iter().chain(self.waits()).collect();
+        if !why.is_empty() {
+            parts.push(why.join("\n"));
         }
         parts.join("\n\n")
     }
@@ -68,7 +74,7 @@ impl View<'_> {
         keys
     }
 
-    fn agent(&self, key: &StepKey) -> String {
+    pub(crate) fn agent(&self, key: &StepKey) -> String {
         let begun = self.run.step(key).and_then(|step| step.agent.clone());
         let defined = || {
             let step = self.definition?.step(key.name())?;
@@ -85,49 +91,55 @@ impl View<'_> {
             ("status", Align::Left),
             ("attempt", Align::Right),
             ("agent", Align::Left),
+            ("calls", Align::Right),
             ("input", Align::Right),
             ("output", Align::Right),
             ("cost usd", Align::Right),
             ("note", Align::Left),
         ]);
         for key in self.keys() {
-            let cost = self.costs.get(&key).copied().unwrap_or_default();
+            let cost = self.progress.costs().get(&key).copied().unwrap_or_default();
             let step = self.run.step(&key);
             table.row([
                 key.to_string(),
                 self.run.step_status(&key).to_string(),
                 step.map_or(0, |step| step.attempt).to_string(),
                 self.agent(&key),
+                cost.calls.to_string(),
                 cost.input_tokens.to_string(),
                 cost.output_tokens.to_string(),
                 cost.money.to_string(),
-                step.map(note).unwrap_or_default(),
+                step.map(|step| self.note(&key, step)).unwrap_or_default(),
             ]);
         }
         table
     }
 
+    /// Money of each account, and whatever else of it is limited.
     fn accounts(&self) -> Table {
         let mut table = Table::new(&[
             ("account", Align::Left),
-            ("limit usd", Align::Right),
+            ("counts", Align::Left),
+            ("limit", Align::Right),
             ("spent", Align::Right),
             ("reserved", Align::Right),
             ("in doubt", Align::Right),
-            ("calls", Align::Right),
         ]);
         for (name, account) in self.own_accounts() {
-            table.row([
-                name,
-                account
-                    .limit()
-                    .money
-                    .map_or("-".to_owned(), |usd| usd.to_string()),
-                account.spent().money.to_string(),
-                account.reserved().money.to_string(),
-                account.in_doubt().money.to_string(),
-                account.spent().calls.to_string(),
-            ]);
+            for dimension in Dimension::ALL {
+                let limit = limit_of(account.limit(), dimension);
+                if limit.is_none() && dimension != Dimension::Money {
+                    continue;
+                }
+                table.row([
+                    name.clone(),
+                    spend::unit(dimension).to_owned(),
+                    limit.map_or("-".to_owned(), |limit| shown(dimension, limit)),
+                    shown(dimension, account.spent().of(dimension)),
+                    shown(dimension, account.reserved().of(dimension)),
+                    shown(dimension, account.in_doubt().of(dimension)),
+                ]);
+            }
         }
         table
     }
@@ -143,25 +155,95 @@ impl View<'_> {
         all
     }
 
-    /// What has to be done, by whom, for what stands still.
-    pub(crate) fn waits(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.run.paused.iter().map(paused_text).collect();
-        for (key, step) in &self.run.steps {
-            if let Some(block) = &step.block {
-                let code = if block.code.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", block.code)
-                };
-                let agent = self.agent(key);
-                let next = unblocks(block.reason, &agent);
-                lines.push(format!(
-                    "{key} is blocked by {}{code}: {next}",
-                    block.reason
-                ));
-            }
+    /// What a budget refused, where that is why the run ended or stands still.
+    pub(crate) fn refused(&self) -> Option<&Refused> {
+        let by_budget = |step: &Step| {
+            let block = step.block.as_ref();
+            block.is_some_and(|block| block.reason == BlockReason::Budget)
+        };
+        let ended = matches!(
+            self.run.end,
+            Some(End::Aborted {
+                reason: AbortReason::Budget { .. }
+            })
+        );
+        let paused = matches!(self.run.paused, Some(PauseReason::Budget { .. }));
+        let stopped = ended || paused || self.run.steps.values().any(by_budget);
+        self.progress.reasons().refused().filter(|_| stopped)
+    }
+
+    /// What stopped the run in lines: who asked, and each account with its columns at that moment;
+    /// or the model without a price.
+    pub(crate) fn refusal(&self) -> Vec<String> {
+        let Some(refused) = self.refused() else {
+            return self.unpriced();
+        };
+        let model = refused.model.as_ref();
+        let asked = model.map_or_else(String::new, |model| format!(" for {model}"));
+        let head = format!("{} was refused{asked} by its budget:", refused.step);
+        let accounts = refused
+            .accounts
+            .iter()
+            .map(|account| format!("  {account}"));
+        std::iter::once(head).chain(accounts).collect()
+    }
+
+    /// Models without a price, where they ended the run.
+    fn unpriced(&self) -> Vec<String> {
+        let by_policy = matches!(
+            &self.run.end,
+            Some(End::Aborted {
+                reason: AbortReason::Policy { code }
+            }) if code == UNKNOWN_MODEL
+        );
+        let all = self.progress.reasons().all_unpriced();
+        let lines = all.filter(|_| by_policy).map(|(step, model)| {
+            format!("{step} asked for model `{model}`, which has no price: add a price for it (docs/prices.md)")
+        });
+        lines.collect()
+    }
+
+    /// What a step's last failure said, whole; the item that failed speaks for its `for_each`.
+    pub(crate) fn message(&self, key: &StepKey) -> Option<&str> {
+        let reasons = self.progress.reasons();
+        let failed = self.run.step_status(key) == StepStatus::Failed;
+        let of_items = || {
+            let items = failed && key.index().is_none();
+            items.then(|| reasons.message_of_an_item(key)).flatten()
+        };
+        of_items().or_else(|| reasons.message(key))
+    }
+
+    /// What a table says of a step beside its numbers.
+    fn note(&self, key: &StepKey, step: &Step) -> String {
+        if let Some(block) = &step.block {
+            return format!("{} {}", block.reason, block.code)
+                .trim_end()
+                .to_owned();
         }
-        lines
+        let failure = match self.message(key).map(shortened) {
+            Some(said) if !step.code.is_empty() => format!("{}: {said}", step.code),
+            Some(said) => said,
+            None => step.code.clone(),
+        };
+        let failure = match (step.status.0, step.wake_at) {
+            (StepStatus::Waiting, Some(at)) => format!("again at {at} {failure}"),
+            // Waiting, it is paused behind a failure, or next in a queue.
+            (StepStatus::Failed | StepStatus::Waiting, _) => failure,
+            (
+                StepStatus::Running
+                | StepStatus::Blocked
+                | StepStatus::Completed
+                | StepStatus::Skipped
+                | StepStatus::Cancelled,
+                _,
+            ) => String::new(),
+        };
+        let items = step.expansion.as_ref();
+        let items = items.map(|items| format!("{} of {} items", items.ended, items.count));
+        let parts = items.into_iter().chain([failure.trim_end().to_owned()]);
+        let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        parts.join(", ")
     }
 
     /// The view for programs.
@@ -188,23 +270,26 @@ impl View<'_> {
             "labels": self.run.created.labels,
             "steps": steps,
             "accounts": accounts,
+            "refused": self.refused(),
             "waits": self.waits(),
         })
     }
 
     fn step_json(&self, key: &StepKey) -> Value {
         let step = self.run.step(key);
-        let cost = self.costs.get(key).copied().unwrap_or_default();
+        let cost = self.progress.costs().get(key).copied().unwrap_or_default();
         json!({
             "step": key,
             "status": self.run.step_status(key),
             "attempt": step.map_or(0, |step| step.attempt),
             "agent": self.agent(key),
+            "calls": cost.calls,
             "input_tokens": cost.input_tokens,
             "output_tokens": cost.output_tokens,
             "cost_usd": cost.money.to_string(),
             "blocked": step.and_then(|step| step.block.as_ref()),
             "code": step.map(|step| step.code.as_str()).filter(|code| !code.is_empty()),
+            "message": self.message(key),
         })
     }
 }
@@ -226,29 +311,6 @@ fn limit_json(limit: &Limit) -> Value {
     }
 }
 
-/// What a table says of a step beside its numbers.
-fn note(step: &Step) -> String {
-    if let Some(block) = &step.block {
-        return format!("{} {}", block.reason, block.code)
-            .trim_end()
-            .to_owned();
-    }
-    if let Some(items) = &step.expansion {
-        return format!("{} of {} items", items.ended, items.count);
-    }
-    if let (Some(at), StepStatus::Waiting) = (step.wake_at, step.status.0) {
-        return format!("{} again at {at}", step.code)
-            .trim_start()
-            .to_owned();
-    }
-    let failed = step.status.0 == StepStatus::Failed;
-    if failed {
-        step.code.clone()
-    } else {
-        String::new()
-    }
-}
-
 /// A run's status with its reason, e.g. `aborted (budget of run)`.
 pub(crate) fn status_text(run: &Run) -> String {
     match &run.end {
@@ -267,40 +329,5 @@ pub(crate) fn abort_text(reason: &AbortReason) -> String {
         AbortReason::Budget { account } => format!("budget of {account}"),
         AbortReason::Policy { code } => format!("policy {code}"),
         AbortReason::HostLost => "host lost".to_owned(),
-    }
-}
-
-fn paused_text(reason: &PauseReason) -> String {
-    match reason {
-        PauseReason::Operator => {
-            "the run is paused by an operator: its host lets it go on with `run.resume`".to_owned()
-        }
-        PauseReason::Budget { account } => format!(
-            "the run is paused by the budget of {account}: its host gives more with `control.set_limit`"
-        ),
-        PauseReason::StepFailed { step } => format!(
-            "the run is paused because {step} failed: its host lets it go on with `run.resume`"
-        ),
-    }
-}
-
-/// What clears a block.
-fn unblocks(reason: BlockReason, agent: &str) -> String {
-    match reason {
-        BlockReason::Approval => "a person has to approve it, or `mission-control abort RUN`".to_owned(),
-        BlockReason::Budget => {
-            "its host gives more with `control.set_limit` or settles doubts with `run.reconcile`"
-                .to_owned()
-        }
-        BlockReason::Guardrail => "its host lets it try afresh with `run.unblock`".to_owned(),
-        BlockReason::Circuit => "nothing to do: it goes on when the provider answers again".to_owned(),
-        BlockReason::InDoubt => {
-            "find out whether it happened, then abort the run or settle its doubts with `run.reconcile`"
-                .to_owned()
-        }
-        BlockReason::Signal => "its host sends the signal with `run.signal`".to_owned(),
-        BlockReason::AgentUnavailable => {
-            format!("register agent `{agent}`: add it to the agents file and run again")
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Plain text tables: columns as wide as they need, numbers to the right, no control characters.
 
+use crate::text::clean;
+
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -70,13 +72,6 @@ impl Table {
     }
 }
 
-/// Text without characters that could steer a terminal.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,10 +85,5 @@ mod tests {
             table.render(),
             "NAME     COST\na       10.00\nlonger   1.00"
         );
-    }
-
-    #[test]
-    fn what_steers_a_terminal_is_not_printed() {
-        assert_eq!(clean("a\u{1b}[2Jb\n"), "a?[2Jb?");
     }
 }

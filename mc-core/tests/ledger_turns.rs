@@ -369,12 +369,11 @@ impl Sim {
         }
         self.freeze(Movement::Unfreeze);
         for _ in 0..10 * self.world.steps.len() {
-            match self.movable().first() {
-                Some(index) => self.advance(*index),
-                None => {
-                    self.somebody_was_told();
-                    self.reconcile();
-                }
+            if let Some(index) = self.movable().first() {
+                self.advance(*index);
+            } else {
+                self.somebody_was_told();
+                self.reconcile();
             }
         }
     }

@@ -14,6 +14,7 @@ mod attempts;
 mod calls;
 mod clock;
 mod content;
+mod edges;
 mod flow;
 mod life;
 mod money;

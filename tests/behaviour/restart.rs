@@ -17,6 +17,8 @@ enum Next {
     Fails,
     /// The next one fails, and is written all the same.
     FailsAfter,
+    /// The next one fails, and nothing is written; the one after it fails, and is written.
+    FailsTwice,
     /// They fail until the disk is mended.
     Full,
     /// They fail for good.
@@ -49,6 +51,10 @@ impl Faults for Disk {
             Next::Works | Next::FailsAfter | Next::Lies => Ok(()),
             Next::Fails => {
                 self.set(Next::Works);
+                Err(away())
+            }
+            Next::FailsTwice => {
+                self.set(Next::FailsAfter);
                 Err(away())
             }
             Next::FailsAndLies => {
@@ -276,5 +282,55 @@ fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
         assert!(epochs.count() < 8);
         assert_eq!(run.state().await.unwrap().status.to_string(), "running");
         control.shutdown(secs(5)).await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_time_out_that_a_failed_commit_swallowed_comes_again() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        let it = agent(|ctx, _| async move {
+            ctx.sleep(secs(100_000)).await;
+            Ok(json!(1).into())
+        });
+        control.register_agent("it", it).await.unwrap();
+        let run = begin(&control, ONE, json!({})).await;
+        world.pass(secs(60)).await;
+        // The next commit is that of the time-out.
+        disk.set(Next::Fails);
+        let outcome = run.outcome().await.unwrap();
+        assert!(matches!(outcome, Outcome::Failed { code, .. } if code == "timeout"));
+        assert!(world.elapsed() <= secs(102));
+    });
+}
+
+#[test]
+fn a_batch_that_was_not_written_is_not_taken_for_written_by_the_next_try() {
+    let (world, disk) = world();
+    world.run(async {
+        let control = world.open().await;
+        let (first, second) = (disk.clone(), Notes::default());
+        let sent = second.clone();
+        let it = agent(move |ctx, _| {
+            let (disk, sent) = (first.clone(), sent.clone());
+            async move {
+                // The reservation is not written; the recovery's commit is, and fails all the same.
+                disk.set(Next::FailsTwice);
+                let request = request("p", 10);
+                let done = ctx.model_call(&request, |_| async {
+                    sent.add("sent");
+                    Ok(answer("ok", 5))
+                });
+                done.await?;
+                Ok(json!(1).into())
+            }
+        });
+        control.register_agent("it", it).await.unwrap();
+        let run = begin(&control, ONE, json!({})).await;
+        assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
+        assert_eq!(count(&control, &run, "model_call.reserved").await, 1);
+        assert_eq!(run.state().await.unwrap().spent().money, mills(5));
+        assert_eq!(second.len(), 1);
     });
 }

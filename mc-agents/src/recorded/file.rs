@@ -20,16 +20,25 @@ const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
 /// Reads a file of recorded runs; what it is packed with is seen from its first bytes.
 ///
 /// # Errors
-/// `NotFound` without such a file, `InvalidInput` with the line that is wrong.
+/// `NotFound` without such a file, `Unavailable` with the cause where it cannot be read, as a
+/// packed file that is cut short; `InvalidInput` with the line that is wrong. Each names the file.
 pub fn read_runs(path: impl AsRef<Path>) -> Result<Vec<RecordedRun>> {
     let path = path.as_ref();
+    if path.is_dir() {
+        let message = format!("{} is a directory", path.display());
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    }
     let file = File::open(path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             Error::not_found("file of recorded runs", path.display()).with_source(e)
         } else {
-            unreadable(e)
+            unreadable(e).with_context("file", path.display())
         }
     })?;
+    read(file).map_err(|error| error.with_context("file", path.display()))
+}
+
+fn read(file: File) -> Result<Vec<RecordedRun>> {
     let mut file = BufReader::new(file);
     let packed = file.fill_buf().map_err(unreadable)?.starts_with(&GZIP);
     if packed {
@@ -40,7 +49,13 @@ pub fn read_runs(path: impl AsRef<Path>) -> Result<Vec<RecordedRun>> {
 }
 
 fn unreadable(source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, "the recorded runs cannot be read").with_source(source)
+    let cause = if source.kind() == std::io::ErrorKind::UnexpectedEof {
+        "the packed file is cut short".to_owned()
+    } else {
+        source.to_string()
+    };
+    let message = format!("the recorded runs cannot be read: {cause}");
+    Error::new(ErrorKind::Unavailable, message).with_source(source)
 }
 
 /// Reads recorded runs, one a line, in the order of the lines.
@@ -74,6 +89,16 @@ fn parse_line(text: &[u8]) -> std::result::Result<RecordedRun, String> {
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_LINE_BYTES {
         return Err("a line is at most 64 MiB".to_owned());
     }
-    let form: RunForm = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    let form: RunForm = serde_json::from_slice(text).map_err(|e| place(&e))?;
     form.check()
+}
+
+/// What is wrong, with the column: the line is the file's, not that of the parser.
+fn place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let tail = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&tail) {
+        Some(rule) => format!("{rule} at column {}", error.column()),
+        None => text,
+    }
 }

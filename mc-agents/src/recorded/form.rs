@@ -13,6 +13,8 @@ use super::run::{RecordedCall, RecordedRun};
 const PROVIDER: &str = "recorded";
 /// The model of a call whose file has none.
 const UNKNOWN: &str = "unknown";
+/// The most tokens of a call: a count above it is no count, and its cost would overflow.
+const MAX_TOKENS: u64 = 1_000_000_000;
 /// The longest id: `rehearse/` before it still makes an idempotency key.
 const MAX_ID_BYTES: usize = 100;
 
@@ -41,8 +43,8 @@ struct CallForm {
     rate_limit_refusals: u32,
     prompt: String,
     completion: String,
-    prompt_tokens: u64,
-    completion_tokens: u64,
+    prompt_tokens: Number,
+    completion_tokens: Number,
     reported_cost_usd: Option<Number>,
     #[serde(default)]
     fail: Option<String>,
@@ -78,7 +80,8 @@ impl RunForm {
 impl CallForm {
     fn check(self) -> Result<RecordedCall, String> {
         let (started, finished) = span(&self.started, &self.finished)?;
-        let max_output_tokens = self.completion_tokens.checked_next_power_of_two();
+        let prompt_tokens = tokens("prompt_tokens", &self.prompt_tokens)?;
+        let completion_tokens = tokens("completion_tokens", &self.completion_tokens)?;
         let reported = self.reported_cost_usd.as_ref().map(micro_usd).transpose()?;
         Ok(RecordedCall {
             step: StepName::new(&as_name(&self.phase))
@@ -93,13 +96,20 @@ impl CallForm {
             refusals: self.rate_limit_refusals,
             prompt: self.prompt,
             completion: self.completion,
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            max_output_tokens: max_output_tokens.ok_or("`completion_tokens` is out of range")?,
+            prompt_tokens,
+            completion_tokens,
+            max_output_tokens: completion_tokens.next_power_of_two(),
             reported_cost_micro_usd: reported,
             fail: self.fail,
         })
     }
+}
+
+fn tokens(field: &str, count: &Number) -> Result<u64, String> {
+    let whole = count.as_u64().filter(|count| *count <= MAX_TOKENS);
+    whole.ok_or_else(|| {
+        format!("`{field}` {count} is not a count of tokens: a whole number up to {MAX_TOKENS}")
+    })
 }
 
 /// Lower case, and `_` for what is neither letter nor digit of ASCII.

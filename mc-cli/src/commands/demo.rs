@@ -63,6 +63,7 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
 }
 
 async fn act(common: &Common, console: &mut Console<'_>) -> Done {
+    let operator = operator(common)?;
     let opened = Opened::open(common, Settings::default()).await?;
     for spec in agents_file::read(AGENTS.as_bytes(), Path::new(""))? {
         let agent = agents_file::recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
@@ -74,8 +75,8 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
     let workflow = Workflow::from_yaml(WORKFLOW)?;
     let input =
         json!({"product": "a kettle that pours at the right temperature", "market": "home"});
-    let start = (workflow, input, StartOptions::by(operator(common)));
-    let done = start_and_watch(&opened.control, start, (console, common.json)).await;
+    let start = (workflow, input, StartOptions::by(operator));
+    let done = start_and_watch(&opened.control, start, (console, common)).await;
     opened.close(Duration::from_secs(5)).await?;
     done
 }
@@ -83,7 +84,7 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
 /// Makes the directory of the store, as nobody else would for a demo.
 fn make_directory(db: &Path) -> Result<(), Failure> {
     match db.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        Some(dir) => std::fs::create_dir_all(dir).map_err(|error| Failure::file(error, dir)),
+        Some(dir) => std::fs::create_dir_all(dir).map_err(|error| Failure::file(&error, dir)),
         None => Ok(()),
     }
 }

@@ -1,8 +1,7 @@
 //! `export`: the log as verifiable lines for auditors, or as rows for spreadsheets.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 
 use mc_core::audit::{EventLine, Frontier, Line, Opening, RunFacts, Sealer, run_genesis};
 use mc_core::budget::Amount;
@@ -18,6 +17,7 @@ use super::csv_rows::{Csv, safe};
 use super::verify::parts;
 use crate::args::{Common, ExportArgs, Format};
 use crate::console::Console;
+use crate::draft::Draft;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::store::{self, Reader};
@@ -55,10 +55,11 @@ pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Co
     match &args.out {
         None => write(&log, run, args.format, &mut *console.out).await?,
         Some(path) => {
-            let file = File::create(path).map_err(|error| Failure::file(error, path))?;
-            let mut out = BufWriter::new(file);
-            write(&log, run, args.format, &mut out).await?;
-            out.flush().map_err(|error| Failure::file(error, path))?;
+            let mut draft = Draft::begin(path).map_err(|error| Failure::output(&error, path))?;
+            write(&log, run, args.format, &mut draft).await?;
+            draft
+                .finish()
+                .map_err(|error| Failure::output(&error, path))?;
         }
     }
     Ok(Exit::Done)
@@ -123,7 +124,10 @@ async fn jsonl(
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {
     let row = log.workspace_row().await?;
-    let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, "the store has no events yet"))?;
+    let row = row.ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, "the store has no events yet");
+        Failure::from(error).with_next("start a run first: `mission-control run`")
+    })?;
     let mut chains = Chains::new(&row);
     let opening = Opening {
         workspace: row.workspace_id,

@@ -5,6 +5,7 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod plan;
 mod prices;
 mod rehearse;
 mod replay;
@@ -14,14 +15,14 @@ mod show;
 mod verify;
 mod watch;
 
-use std::path::Path;
-
 use mc_core::error::Error;
+use mc_core::id::OperatorName;
 
 use crate::args::{Cli, Command, Common, PricesCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::pipe::OnClose;
 
 pub(crate) use rehearse::execute as rehearse;
 
@@ -42,22 +43,40 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
         Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console)
+            prices::execute(common, model.as_deref(), console).await
         }
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
     }
 }
 
+/// What a command does when nobody reads its results any more.
+pub(crate) const fn on_close(command: &Command) -> OnClose {
+    match command {
+        Command::Run(_) | Command::Rehearse(_) | Command::Demo | Command::Abort(_) => OnClose::GoOn,
+        Command::Runs(_)
+        | Command::Show(_)
+        | Command::Replay(_)
+        | Command::Costs(_)
+        | Command::Prices(_)
+        | Command::Verify(_)
+        | Command::Export(_) => OnClose::Stop,
+    }
+}
+
 /// Who acts: as given, or by the login name.
-fn operator(common: &Common) -> String {
+fn operator(common: &Common) -> Result<String, Failure> {
     let login = || {
-        ["USER", "LOGNAME"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok())
+        let names = ["USER", "LOGNAME"].into_iter();
+        let mut names = names.filter_map(|name| std::env::var(name).ok());
+        names.find(|name| !name.is_empty())
     };
-    let named = common.operator.clone().or_else(login);
-    named.filter(|name| !name.is_empty()).unwrap_or_else(uid)
+    let name = common.operator.clone().or_else(login).unwrap_or_else(uid);
+    match OperatorName::new(&name) {
+        Ok(_) => Ok(name),
+        Err(fault) => Err(Failure::usage(Error::invalid("--operator", fault))
+            .with_next("name who acts with --operator NAME")),
+    }
 }
 
 #[cfg(unix)]
@@ -81,9 +100,4 @@ fn pair(text: &str, option: &'static str) -> Result<(String, String), Failure> {
             "of the form KEY=VALUE",
         ))),
     }
-}
-
-/// The bytes of a file.
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::file(error, path))
 }

@@ -1,47 +1,49 @@
 //! `rehearse`: recorded runs through the whole engine, in simulated time.
 
-use mc_core::error::{Detail, ErrorKind};
+use mc_agents::recorded::read_runs;
+use mc_core::error::ErrorKind;
 
 use super::{Done, operator};
-use crate::args::{Common, RehearseArgs, Unknown};
+use crate::args::{Common, RehearseArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::rehearse::{RehearseOptions, Report, UnknownIds, rehearse};
+use crate::rehearse::{self, RehearseOptions, Report, UnknownIds};
 
 /// Rehearses a file; runs that neither completed nor were stopped make the result negative.
 pub(crate) fn execute(common: &Common, args: &RehearseArgs, console: &mut Console<'_>) -> Done {
     let options = RehearseOptions {
         budget_fraction: args.budget_fraction,
-        unknown_ids: match args.unknown_models {
-            Unknown::Deny => UnknownIds::Deny,
-            Unknown::Free => UnknownIds::ListAsFree,
+        unknown_ids: if args.allow_unknown_models {
+            UnknownIds::ListAsFree
+        } else {
+            UnknownIds::Deny
         },
         report: if common.json {
             Report::Json
         } else {
             Report::Text
         },
-        operator: operator(common),
+        operator: operator(common)?,
         seed: args.seed,
         ..RehearseOptions::new(&args.file, &common.db)
     };
-    let summary = rehearse(&options, console.out).map_err(|error| {
-        let of_store = matches!(
-            error.detail(),
-            Some(Detail::AlreadyOpen { .. } | Detail::ForeignFile | Detail::NewerFormat { .. })
-        );
-        if of_store {
-            Failure::store(error, &common.db)
-        } else if error.kind() == ErrorKind::InvalidInput {
-            Failure::content(error, &args.file)
-        } else if error.kind() == ErrorKind::NotFound {
-            Failure::store(error, &args.file)
-                .with_next("give a file of recorded runs; see docs/recorded-runs.md")
+    let runs = read_runs(&args.file).map_err(|error| Failure::recorded(error, &args.file))?;
+    if runs.is_empty() {
+        return Err(Failure::recorded(rehearse::nothing(), &args.file));
+    }
+    let log = rehearse::open(&common.db).map_err(|error| Failure::store(error, &common.db))?;
+    let tally = rehearse::drive(&options, runs, log).map_err(|error| {
+        let other = error.kind() == ErrorKind::Conflict;
+        let failure = Failure::from(error);
+        if other {
+            failure.with_next("take another store with --db FILE, or the options of the first time")
         } else {
-            Failure::from(error)
+            failure
         }
     })?;
+    let summary = tally.summary();
+    rehearse::write(console.out, options.report, &tally, &summary)?;
     let fine = summary.unfinished() == 0 && summary.replay_mismatches == 0;
     Ok(if fine { Exit::Done } else { Exit::Negative })
 }

@@ -21,9 +21,17 @@ pub(super) async fn execute(common: &Common, args: &ReplayArgs, console: &mut Co
     let run = progress
         .run()
         .ok_or_else(|| Error::not_found("run", run_id))?;
-    let equal = match args.at {
-        None => Some(run.encode()? == *row.state),
-        Some(_) => None,
+    let last = row.next_run_seq.saturating_sub(1);
+    if args.at.is_some_and(|at| at > last) {
+        return Err(behind_the_end(run_id, last).into());
+    }
+    let whole = progress.next_run_seq() == row.next_run_seq;
+    let equal = if whole {
+        Some(run.encode()? == *row.state)
+    } else if args.at.is_none() {
+        Some(false)
+    } else {
+        None
     };
     if common.json {
         console.json(&json!({
@@ -34,7 +42,8 @@ pub(super) async fn execute(common: &Common, args: &ReplayArgs, console: &mut Co
         let view = View {
             run,
             definition: None,
-            costs: progress.costs(),
+            progress: &progress,
+            db: &common.db,
         };
         console.line(view.text())?;
         console.line(verdict(equal, &progress))?;
@@ -44,6 +53,11 @@ pub(super) async fn execute(common: &Common, args: &ReplayArgs, console: &mut Co
     } else {
         Exit::Done
     })
+}
+
+fn behind_the_end(run_id: RunId, last: u64) -> Error {
+    let rule = format!("run {run_id} has events 0 to {last}");
+    Error::invalid("--at", rule)
 }
 
 fn verdict(equal: Option<bool>, progress: &Progress) -> String {
@@ -70,7 +84,7 @@ pub(super) async fn fold(log: &dyn EventLog, run_id: RunId, at: Option<u64>) -> 
             if at.is_some_and(|at| record.run_seq > at) {
                 return Ok(progress);
             }
-            progress.take(record)?;
+            progress.take(log, record).await?;
         }
     }
 }

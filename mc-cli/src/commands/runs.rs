@@ -180,6 +180,7 @@ fn as_json(run: &RunSummary) -> Value {
         "labels": labels, "started_at": run.started_at.to_string(),
         "ended_at": run.ended_at.map(|at| at.to_string()), "spent_usd": run.spent.to_string(),
         "held_usd": run.held.to_string(),
-        "limit_usd": run.limit.money.map(|usd| usd.to_string()), "note": &*run.note,
+        "limit_usd": run.limit.money.map(|usd| usd.to_string()), "limit": run.limit,
+        "note": &*run.note,
     })
 }

@@ -1,24 +1,25 @@
 //! `show`: one run with its steps, its accounts and what it waits for.
 
-use mc_core::error::Result;
-use mc_core::id::{Digest, RunId};
-use mc_core::ports::EventLog;
+use mc_core::id::Digest;
 use mc_core::run::Run;
 
-use super::Done;
+use super::{Done, replay};
 use crate::args::{Common, RunArg};
 use crate::console::Console;
 use crate::exit::Exit;
-use crate::progress::Progress;
-use crate::steps::{StepCosts, View};
-use crate::store::{self, Reader};
+use crate::steps::View;
+use crate::store;
+
+/// What is said of an open run that waits for nobody.
+const IDLE: &str = "\nno process drives the run now: it goes on with the next `mission-control run` \
+                    on this store whose agents file has its agents";
 
 pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
     let log = store::look(common)?;
     let run_id = store::find_run(&log, &args.run).await?;
     let row = store::run_row(&log, run_id).await?;
     let run = Run::decode(&row.state)?;
-    let costs = costs(&log, run_id).await?;
+    let progress = replay::fold(&log, run_id, None).await?;
     let definition = match run.created.definition_hash {
         Some(hash) if hash != Digest::ZERO => store::definition(&log, hash).await?,
         _ => None,
@@ -26,26 +27,17 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     let view = View {
         run: &run,
         definition: definition.as_ref(),
-        costs: &costs,
+        progress: &progress,
+        db: &common.db,
     };
     if common.json {
         console.json(&view.json())?;
     } else {
         console.line(view.text())?;
+        // This command could open the store: no process drives its runs.
+        if !run.status.is_terminal() && view.waits().is_empty() {
+            console.line(IDLE)?;
+        }
     }
     Ok(Exit::Done)
-}
-
-async fn costs(log: &dyn EventLog, run_id: RunId) -> Result<StepCosts> {
-    let mut progress = Progress::new(run_id);
-    let mut reader = Reader::new(log, Some(run_id));
-    loop {
-        let page = reader.page().await?;
-        if page.is_empty() {
-            return Ok(progress.costs().clone());
-        }
-        for record in &page {
-            progress.take(record)?;
-        }
-    }
 }

@@ -180,17 +180,16 @@ pub(super) async fn parts(log: &dyn EventLog, record: &Record) -> Result<PartByt
 }
 
 fn export(path: &Path) -> std::result::Result<Report, Failure> {
-    let file = File::open(path).map_err(|error| Failure::file(error, path))?;
+    let file = File::open(path).map_err(|error| Failure::file(&error, path))?;
     let mut lines = BufReader::new(file).split(b'\n');
     let first = lines
         .next()
         .transpose()
-        .map_err(|error| Failure::file(error, path))?;
-    let mut verifier = ExportVerifier::open(&first.unwrap_or_default()).map_err(|error| {
-        Failure::store(error, path).with_next("give a file that `mission-control export` wrote")
-    })?;
+        .map_err(|error| Failure::file(&error, path))?;
+    let mut verifier = ExportVerifier::open(&first.unwrap_or_default())
+        .map_err(|error| Failure::no_export(error, path))?;
     for line in lines {
-        verifier.line(&line.map_err(|error| Failure::file(error, path))?);
+        verifier.line(&line.map_err(|error| Failure::file(&error, path))?);
     }
     Ok(verifier.finish())
 }

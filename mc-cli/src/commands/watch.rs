@@ -4,50 +4,55 @@ use std::pin::pin;
 
 use mc_core::engine::{Outcome, Position, RunHandle, RunNews};
 use mc_core::error::Error;
+use mc_core::ports::EventLog;
 use mission_control::MissionControl;
 use serde_json::{Value, json};
 
 use super::Done;
+use crate::args::Common;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::progress::Progress;
+use crate::progress::{Progress, StepLine};
+use crate::spend;
 use crate::steps::{View, abort_text};
 use crate::store::PAGE;
+use crate::text::{clean_json, shortened};
 
 /// Shows progress until the run stands still, then how it ended.
 pub(super) async fn watch(
     control: &MissionControl,
     run: &RunHandle,
-    (console, json): (&mut Console<'_>, bool),
+    (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
-    let mut live = Live::new(console.screen, json);
+    let mut live = Live::new(console.screen, common.json);
     let mut progress = Progress::new(run.id());
-    let position = follow(run, &mut progress, &mut |line| live.show(console, line)).await?;
+    let log = control.log().as_ref();
+    let show = &mut |line: &StepLine| live.show(console, line);
+    let position = follow((run, log), &mut progress, show).await?;
     // What became durable behind the last notice.
     loop {
-        let page = control
-            .log()
+        let page = log
             .read_run(run.id(), progress.next_run_seq(), PAGE)
             .await?;
         if page.is_empty() {
             break;
         }
         for record in &page {
-            if let Some(line) = progress.take(record)? {
+            if let Some(line) = progress.take(log, record).await? {
                 live.show(console, &line)?;
             }
         }
     }
     live.finish();
-    finish(&position, &progress, (console, json))
+    finish(&position, &progress, (console, common))
 }
 
-type Show<'a> = dyn FnMut(&crate::progress::StepLine) -> std::io::Result<()> + 'a;
+type Show<'a> = dyn FnMut(&StepLine) -> std::io::Result<()> + 'a;
 
 async fn follow(
-    run: &RunHandle,
+    (run, log): (&RunHandle, &dyn EventLog),
     progress: &mut Progress,
     show: &mut Show<'_>,
 ) -> Result<Position, Failure> {
@@ -58,7 +63,7 @@ async fn follow(
             biased;
             news = events.next() => match news? {
                 Some(RunNews::Event(record)) => {
-                    if let Some(line) = progress.take(&record)? {
+                    if let Some(line) = progress.take(log, &record).await? {
                         show(&line)?;
                     }
                 }
@@ -73,35 +78,36 @@ async fn follow(
 fn finish(
     position: &Position,
     progress: &Progress,
-    (console, json): (&mut Console<'_>, bool),
+    (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
     let Some(run) = progress.run() else {
         return Err(Error::internal("the run has no events").into());
     };
-    let spent = run.spent().money;
     let view = View {
         run,
         definition: None,
-        costs: progress.costs(),
+        progress,
+        db: &common.db,
     };
-    if json {
+    if common.json {
+        let workflow = run.workflow();
         console.json(&json!({
-            "run_id": run.run_id, "status": run.status, "outcome": outcome_json(position),
-            "spent_usd": spent.to_string(), "waits": view.waits(),
+            "run_id": run.run_id, "status": run.status, "outcome": outcome_json(position, &view),
+            "workflow": workflow.map(|(name, _)| name.as_str()),
+            "version": workflow.map(|(_, version)| version),
+            "spent_usd": run.spent().money.to_string(),
+            "refused": view.refused(), "waits": view.waits(),
         }))?;
     } else {
-        let limit = run.account().limit().money;
-        let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-        console.line(format_args!(
-            "\nrun {} {}, {spent}{of} USD",
-            run.run_id,
-            told(position)
-        ))?;
-        for line in view.waits() {
+        let spent = spend::told(&run.spent(), run.account().limit());
+        let told = told(position, &view);
+        console.line(format_args!("\nrun {} {told}, {spent}", run.run_id))?;
+        for line in view.refusal().into_iter().chain(view.waits()) {
             console.line(format_args!("  {line}"))?;
         }
         if let Position::Ended(Outcome::Completed(outputs)) = position {
-            console.line(serde_json::to_string_pretty(outputs).unwrap_or_default())?;
+            let text = serde_json::to_string_pretty(outputs).unwrap_or_default();
+            console.line(clean_json(&text))?;
         }
     }
     Ok(match position {
@@ -111,20 +117,37 @@ fn finish(
     })
 }
 
-fn told(position: &Position) -> String {
+fn told(position: &Position, view: &View<'_>) -> String {
     match position {
         Position::Ended(Outcome::Completed(_)) => "completed".to_owned(),
-        Position::Ended(Outcome::Failed { step, code, .. }) => format!("failed: {step} ({code})"),
+        Position::Ended(Outcome::Failed {
+            step,
+            code,
+            message,
+        }) => {
+            let message = view.message(step).unwrap_or(message);
+            let said = if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", shortened(message))
+            };
+            format!("failed: {step} ({code}{said})")
+        }
         Position::Ended(Outcome::Aborted(reason)) => format!("aborted: {}", abort_text(reason)),
         Position::Blocked { .. } => "stands still".to_owned(),
     }
 }
 
-fn outcome_json(position: &Position) -> Value {
+fn outcome_json(position: &Position, view: &View<'_>) -> Value {
     match position {
         Position::Ended(Outcome::Completed(outputs)) => json!({"completed": outputs}),
-        Position::Ended(Outcome::Failed { step, code, .. }) => {
-            json!({"failed": {"step": step, "code": code}})
+        Position::Ended(Outcome::Failed {
+            step,
+            code,
+            message,
+        }) => {
+            let message = view.message(step).unwrap_or(message);
+            json!({"failed": {"step": step, "code": code, "message": message}})
         }
         Position::Ended(Outcome::Aborted(reason)) => json!({"aborted": reason}),
         Position::Blocked { paused, steps } => {

@@ -4,6 +4,7 @@
 //! then overlap again. The clock jumps from one moment at which something is due to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use mc_agents::recorded::{AGENT, RecordedAgent, RecordedRun, WORKFLOW};
 use mission_control::core::id::AuthMethod;
 use mission_control::core::ports::{Clock, Entropy, EventLog};
 use mission_control::core::sim::{SeededEntropy, Simulation, Stalled};
-use mission_control::store::{RedbOptions, Threads};
+use mission_control::store::{RedbLog, RedbOptions, Threads};
 use mission_control::{
     Builder, Error, ErrorKind, Limit, MissionControl, Mode, ModelId, OnExceed, OsEntropy, Position,
     PriceTable, Result, Run, RunBudget, RunHandle, RunId, RunPolicy, Settings, StartOptions,
@@ -44,16 +45,30 @@ struct Stage {
     settings: Settings,
 }
 
-/// Re-enacts the runs and reads from the log what came of them.
-pub(super) fn drive(options: &RehearseOptions, mut runs: Vec<RecordedRun>) -> Result<Tally> {
-    let first = runs.iter().map(|run| run.started).min();
-    let first = first.ok_or_else(|| Error::invalid("file", "there is no run in it"))?;
-    runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
-    let file = RedbOptions {
+/// A file without a run.
+pub(crate) fn nothing() -> Error {
+    Error::invalid("file", "there is no run in it")
+}
+
+/// Opens or makes a store for a rehearsal: all on one thread.
+pub(crate) fn open(db: &Path) -> Result<RedbLog> {
+    let options = RedbOptions {
         threads: Threads::Inline,
         ..RedbOptions::default()
     };
-    let log: Arc<dyn EventLog> = Arc::new(file.open(&options.db)?);
+    options.open(db)
+}
+
+/// Re-enacts the runs and reads from the log what came of them.
+pub(crate) fn drive(
+    options: &RehearseOptions,
+    mut runs: Vec<RecordedRun>,
+    log: RedbLog,
+) -> Result<Tally> {
+    let first = runs.iter().map(|run| run.started).min();
+    let first = first.ok_or_else(nothing)?;
+    runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    let log: Arc<dyn EventLog> = Arc::new(log);
     let settings = settings(options, &runs);
     let stage = Stage {
         options: options.clone(),

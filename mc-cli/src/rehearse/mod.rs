@@ -15,8 +15,10 @@ use mc_agents::recorded::read_runs;
 use mission_control::{Error, ErrorKind, Result};
 
 pub use drive::operator_name;
+pub(crate) use drive::{drive, nothing, open};
 pub use options::{BudgetFraction, FractionFault, Progress, RehearseOptions, Report, UnknownIds};
 pub use report::Summary;
+pub(crate) use report::write;
 pub use tally::{Rehearsed, RunFate, Tally};
 
 /// Re-enacts a file of recorded runs on a store, and prints what came of them.
@@ -28,9 +30,12 @@ pub use tally::{Rehearsed, RunFate, Tally};
 /// other options; `Unavailable` and `Corrupt` for the store.
 pub fn rehearse(options: &RehearseOptions, out: &mut dyn Write) -> Result<Summary> {
     let runs = read_runs(&options.file)?;
-    let tally = drive::drive(options, runs)?;
+    if runs.is_empty() {
+        return Err(nothing());
+    }
+    let tally = drive(options, runs, open(&options.db)?)?;
     let summary = tally.summary();
-    report::write(out, options.report, &tally, &summary).map_err(|e| {
+    write(out, options.report, &tally, &summary).map_err(|e| {
         Error::new(ErrorKind::Unavailable, "the report cannot be written").with_source(e)
     })?;
     Ok(summary)

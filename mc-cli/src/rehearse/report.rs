@@ -7,6 +7,11 @@ use serde::{Serialize, Serializer};
 
 use super::options::Report;
 use super::tally::{RunFate, Tally};
+use crate::text::clean;
+
+/// What helps where a run was stopped by a model without a price.
+const UNPRICED: &str = "unknown_model: a model has no price; in another store \
+                        --allow-unknown-models lets such models answer at no cost";
 
 /// The sums of a rehearsal, read from the log.
 ///
@@ -73,7 +78,8 @@ fn is_stopped(fate: &RunFate) -> bool {
     }
 }
 
-pub(super) fn write(
+/// Writes what came of a rehearsal; the last line is the summary.
+pub(crate) fn write(
     out: &mut dyn Write,
     report: Report,
     tally: &Tally,
@@ -88,13 +94,17 @@ pub(super) fn write(
 
 fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Result<()> {
     for (run, fate) in &tally.runs {
-        let (id, end) = (&run.recorded, end(fate));
+        let project = clean(&run.project);
+        let (id, end) = (clean(&run.recorded), end(fate));
         let (calls, cost, refusals) = (fate.model_calls, fate.cost, fate.refusals);
         write!(
             out,
             "{id}  {calls:>3} calls  {cost:>11} USD  {refusals:>3} refusals  {end}"
         )?;
-        writeln!(out, "  {}", run.project)?;
+        writeln!(out, "  {project}")?;
+    }
+    if tally.runs.iter().any(|(_, fate)| is_unpriced(fate)) {
+        writeln!(out, "{UNPRICED}")?;
     }
     let Summary {
         runs,
@@ -122,6 +132,10 @@ fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Resu
         "most over a limit: {} nano-USD; replay differs in {} runs",
         summary.max_over_limit_nano_usd, summary.replay_mismatches,
     )
+}
+
+fn is_unpriced(fate: &RunFate) -> bool {
+    matches!(&fate.stopped_by, Some(AbortReason::Policy { code }) if code == "unknown_model")
 }
 
 /// How a run ended, in words.

@@ -90,3 +90,48 @@ fn csv_has_one_row_an_event_and_a_header() {
     assert!(settled[0].contains(",100,50,0.006,"), "{settled:?}");
     assert!(answer.out.contains("operator:ann,cli"), "{}", answer.out);
 }
+
+#[test]
+fn an_export_never_replaces_what_is_there() {
+    let desk = Desk::with_run();
+    let before = desk.bytes();
+    desk.write("letter", "dear ann");
+    std::fs::copy(desk.path("a.redb"), desk.path("other.redb")).unwrap();
+    let other = mc_store::RedbLog::open(desk.path("other.redb")).unwrap();
+    for name in ["letter", "a.redb", "other.redb", "."] {
+        for format in ["jsonl", "csv"] {
+            let out = desk.text(name);
+            let answer = desk.ask(&["export", "--format", format, "--out", &out]);
+            assert_eq!(answer.exit, Exit::CannotOpen, "{name}: {answer:?}");
+            assert!(answer.err.contains("next: "), "{}", answer.err);
+        }
+    }
+    drop(other);
+    assert_eq!(std::fs::read(desk.path("letter")).unwrap(), b"dear ann");
+    assert!(before == desk.bytes());
+    std::fs::rename(desk.path("other.redb"), desk.path("a.redb")).unwrap();
+    assert_eq!(desk.ask(&["verify"]).exit, Exit::Done);
+}
+
+#[test]
+fn an_export_is_there_whole_or_not_at_all() {
+    let desk = Desk::with_run();
+    let names = || {
+        let all = std::fs::read_dir(desk.dir.path()).unwrap();
+        all.map(|entry| entry.unwrap().file_name())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    let out = desk.text("log.jsonl");
+    assert_eq!(
+        desk.ask(&["export", "--run", "ffff", "--out", &out]).exit,
+        Exit::Negative
+    );
+    assert_eq!(names(), before);
+    assert_eq!(desk.ask(&["export", "--out", &out]).exit, Exit::Done);
+    assert_eq!(names().len(), before.len() + 1);
+    assert_eq!(
+        desk.ask(&["export"]).out,
+        std::fs::read_to_string(&out).unwrap()
+    );
+}

@@ -45,14 +45,14 @@ fn a_run_is_shown_by_the_beginning_of_its_id() {
     assert_eq!(answer.exit, Exit::Done, "{answer:?}");
     let tables: Vec<&str> = answer.out.split("\n\n").skip(1).collect();
     insta::assert_snapshot!(tables.join("\n\n"), @r"
-    STEP   STATUS     ATTEMPT  AGENT    INPUT  OUTPUT  COST USD  NOTE
-    plan   completed        1  planner    100      50     0.006
-    write  completed        2  writer    1000      20   0.00308
+    STEP   STATUS     ATTEMPT  AGENT    CALLS  INPUT  OUTPUT  COST USD  NOTE
+    plan   completed        1  planner      1    100      50     0.006
+    write  completed        2  writer       1   1000      20   0.00308
 
-    ACCOUNT     LIMIT USD    SPENT  RESERVED  IN DOUBT  CALLS
-    run                 -  0.00908      0.00      0.00      2
-    step:plan           -    0.006      0.00      0.00      1
-    step:write          -  0.00308      0.00      0.00      1
+    ACCOUNT     COUNTS  LIMIT    SPENT  RESERVED  IN DOUBT
+    run         USD         -  0.00908      0.00      0.00
+    step:plan   USD         -    0.006      0.00      0.00
+    step:write  USD         -  0.00308      0.00      0.00
     ");
 }
 

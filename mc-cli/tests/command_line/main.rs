@@ -4,8 +4,14 @@
     reason = "the helpers of a test fail as a test does"
 )]
 
+mod advice;
 mod evidence;
+mod forms;
+mod limits;
 mod looking;
+mod pipes;
+mod reasons;
 mod refusals;
 mod running;
+mod starting;
 mod support;

@@ -84,11 +84,48 @@ impl Desk {
         std::fs::write(self.path(name), text).unwrap();
     }
 
+    /// A desk whose writer fails for good with a message.
+    pub(crate) fn with_failure(message: &str) -> Self {
+        let desk = Self::new();
+        desk.edit(
+            "workflow.yaml",
+            "maximum_attempts: 2",
+            "maximum_attempts: 1",
+        );
+        let quoted = serde_json::Value::from(message).to_string();
+        desk.edit("calls.jsonl", "\"came back empty\"", &quoted);
+        let answer = desk.run(&[]);
+        assert_eq!(answer.exit, Exit::Negative, "{answer:?}");
+        desk
+    }
+
+    /// Replaces a text that stands in a file.
+    pub(crate) fn edit(&self, name: &str, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(old), "{old}: {text}");
+        self.write(name, &text.replace(old, new));
+    }
+
+    /// Every byte of the store.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.path("a.redb")).unwrap()
+    }
+
+    /// How many events of a type the store has.
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        let answer = self.ask(&["export", "--format", "csv"]);
+        let cell = format!(",{kind},");
+        answer.out.lines().filter(|l| l.contains(&cell)).count()
+    }
+
     /// A command over the desk's store.
     pub(crate) fn ask(&self, args: &[&str]) -> Answer {
         let db = self.text("a.redb");
-        let options = ["--db", &db, "--operator", "ann"];
-        let all = ["mission-control"].iter().chain(args).chain(&options);
+        let named = args.contains(&"--operator");
+        let operator: &[&str] = if named { &[] } else { &["--operator", "ann"] };
+        let store = ["--db", &db];
+        let all = ["mission-control"].iter().chain(args).chain(operator);
+        let all = all.chain(&store);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = mc_cli::run(all.copied(), &mut out, &mut err);
         Answer {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use std::time::Duration;
+
 use tokio::sync::Notify;
 
 use crate::id::{RunId, StepKey};
@@ -14,6 +16,8 @@ pub(super) struct AttemptCell {
     step: StepKey,
     attempt: u32,
     epoch: AtomicU64,
+    /// When it times out, in monotonic time.
+    deadline: Option<Duration>,
     cancelled: AtomicBool,
     stop: Notify,
     ordinal: AtomicU32,
@@ -23,12 +27,13 @@ pub(super) struct AttemptCell {
 pub(super) type AttemptKey = (RunId, StepKey, u32);
 
 impl AttemptCell {
-    pub(super) fn new(token: &Token) -> Self {
+    pub(super) fn new(token: &Token, deadline: Option<Duration>) -> Self {
         Self {
             run_id: token.run_id,
             step: token.step.clone(),
             attempt: token.attempt,
             epoch: AtomicU64::new(token.epoch),
+            deadline,
             cancelled: AtomicBool::new(false),
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
@@ -43,6 +48,10 @@ impl AttemptCell {
             step: self.step.clone(),
             attempt: self.attempt,
         }
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     pub(super) fn key(&self) -> AttemptKey {

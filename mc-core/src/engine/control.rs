@@ -97,6 +97,7 @@ impl Engine {
             attempts: Mutex::new(BTreeMap::new()),
             watchers: Mutex::new(BTreeMap::new()),
             news: broadcast::channel(NOTICES).0,
+            untold: Mutex::new(Vec::new()),
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
         });

@@ -20,7 +20,9 @@ use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 impl Inner {
     /// Starts an attempt whose dispatch is durable.
     pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder) {
-        let cell = Arc::new(AttemptCell::new(&order.token));
+        let begun = self.clock.monotonic();
+        let deadline = order.timeout.map(|timeout| begun.saturating_add(timeout));
+        let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         Counters::add(&self.counters.attempts, 1);
         let agent = lock(&self.agents).get(&order.agent).cloned();
@@ -46,6 +48,10 @@ impl Inner {
         cell: Arc<AttemptCell>,
         order: AttemptOrder,
     ) -> Result<StepOutcome, AgentError> {
+        if cell.is_cancelled() {
+            let message = "it was told to stop before it began";
+            return Err(AgentError::with_code(ErrorKind::Cancelled.code(), message));
+        }
         let resumed = match &order.suspended {
             None => None,
             Some((_, checkpoint, signal)) => {
@@ -57,14 +63,12 @@ impl Inner {
                 Some(Arc::new((checkpoint, signal)))
             }
         };
+        let deadline = cell.deadline();
         let caller = Caller {
             inner: Arc::clone(self),
             cell,
             actor: Actor::Agent(order.agent.clone()),
         };
-        let deadline = order
-            .timeout
-            .map(|timeout| self.clock.monotonic().saturating_add(timeout));
         let ctx = StepContext {
             caller,
             agent: order.agent,
@@ -78,7 +82,11 @@ impl Inner {
         let handler = AssertUnwindSafe(async move { agent.execute(ctx, input).await });
         match handler.catch_unwind().await {
             Ok(outcome) => outcome,
-            Err(payload) => Err(panicked(payload.as_ref())),
+            Err(payload) => {
+                let error = panicked(payload.as_ref());
+                forget(payload);
+                Err(error)
+            }
         }
     }
 
@@ -124,6 +132,18 @@ fn kept(outcome: StepOutcome) -> Result<StepOutcome, AgentError> {
         }),
     };
     checked.map_err(|refused| AgentError::with_code("invalid_output", refused.to_string()))
+}
+
+/// A payload may panic again when it is dropped, and so may what that panics with.
+#[expect(
+    clippy::mem_forget,
+    reason = "dropping it runs code that has just panicked"
+)]
+fn forget(payload: Box<dyn std::any::Any + Send>) {
+    let is_text = payload.is::<&str>() || payload.is::<String>();
+    if !is_text {
+        std::mem::forget(payload);
+    }
 }
 
 fn panicked(payload: &(dyn std::any::Any + Send)) -> AgentError {

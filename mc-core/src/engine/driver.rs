@@ -3,6 +3,7 @@
 //! It sleeps until the bell rings or something is due; there is no polling. While one batch is on
 //! its way to the disk the sequencer fills the next.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ use super::inner::{Inner, Phase, lock, stopped};
 use super::status::Counters;
 use super::steady_clock::Jump;
 use crate::error::{Error, Result};
+use crate::event::Record;
 use crate::id::{Actor, RunId};
 use crate::ports::Lease;
-use crate::sequencer::{ClosedBatch, Effect, Promised, Request, Scribe, Sequencer};
+use crate::sequencer::{
+    AttemptRequest, ClosedBatch, Effect, Promised, Request, Scribe, Sequencer, Token,
+};
 use crate::time::Timestamp;
 
 /// Runs that are paged in at a time because they are due.
@@ -89,6 +93,9 @@ impl Driver {
             Err(error) => return Err((error, promised)),
         };
         let records: Vec<_> = batch.records.iter().map(|record| record.run_id).collect();
+        let held_up = |record: &&Record| matches!(&*record.kind, "step.blocked" | "run.paused");
+        let held_up = batch.records.iter().filter(held_up);
+        let held_up: BTreeSet<RunId> = held_up.map(|record| record.run_id).collect();
         if let Err(error) = self.inner.log.append(self.lease, batch).await {
             return Err((error, promised));
         }
@@ -105,6 +112,9 @@ impl Driver {
             .store(micros, std::sync::atomic::Ordering::Relaxed);
         self.hand_out(promised);
         self.inner.publish(&records);
+        for run in held_up {
+            self.inner.warn_once(run);
+        }
         Ok(())
     }
 
@@ -113,15 +123,30 @@ impl Driver {
         if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
             sequencer.committed(promised.next_seq);
         }
-        for pending in promised.pending {
-            pending.answer();
-        }
         for effect in promised.effects {
             match effect {
-                Effect::Start(order) => self.inner.start_attempt(*order),
+                Effect::Start(order) if self.is_live(&order.token) => {
+                    self.inner.start_attempt(*order);
+                }
+                // Its run ended before the dispatch was on disk: nobody begins any more.
+                Effect::Start(order) => {
+                    let ended = Request::Attempt(order.token, AttemptRequest::Ended);
+                    self.inner.tell(Actor::System, ended);
+                }
                 Effect::Cancel(token) => self.inner.cancel_attempt(&token),
             }
         }
+        // Whoever aborted a run is answered once its attempts are told to stop.
+        for pending in promised.pending {
+            pending.answer();
+        }
+    }
+
+    fn is_live(&self, token: &Token) -> bool {
+        let live = lock(&self.inner.live);
+        live.sequencer
+            .as_ref()
+            .is_some_and(|sequencer| sequencer.is_live(token))
     }
 
     /// Sleeps until the bell rings or something is due.
@@ -185,17 +210,8 @@ impl Driver {
     }
 
     async fn page_in_due(&mut self, now: Timestamp) -> Result<()> {
-        let due = self.inner.log.runs_due(now, DUE_PAGE).await?;
-        for (_, run) in &due {
-            let resident = {
-                let live = lock(&self.inner.live);
-                live.sequencer
-                    .as_ref()
-                    .is_some_and(|s| s.workspace().runs.contains_key(run))
-            };
-            if !resident {
-                self.inner.page_in(*run).await?;
-            }
+        for (_, run) in self.parked_until(now).await? {
+            self.inner.page_in(run).await?;
         }
         self.parked_due = self.next_parked().await?;
         Ok(())
@@ -203,26 +219,26 @@ impl Driver {
 
     /// The next due time of a run that is not in memory.
     pub(super) async fn next_parked(&self) -> Result<Option<Timestamp>> {
+        let all = self.parked_until(Timestamp::from_unix_us(i64::MAX)).await?;
+        Ok(all.first().map(|(at, _)| *at))
+    }
+
+    /// The first runs that are due by a time and not in memory.
+    ///
+    /// Runs in memory keep their rows as they are while they wait for something else; however many
+    /// there are, they may not hide the others.
+    async fn parked_until(&self, until: Timestamp) -> Result<Vec<(Timestamp, RunId)>> {
         let mut limit = DUE_PAGE;
         loop {
-            let rows = self
-                .inner
-                .log
-                .runs_due(Timestamp::from_unix_us(i64::MAX), limit)
-                .await?;
-            let parked = {
+            let mut rows = self.inner.log.runs_due(until, limit).await?;
+            let all = rows.len() < limit;
+            {
                 let live = lock(&self.inner.live);
-                let resident = |run: &RunId| {
-                    live.sequencer
-                        .as_ref()
-                        .is_some_and(|s| s.workspace().runs.contains_key(run))
-                };
-                rows.iter()
-                    .find(|(_, run)| !resident(run))
-                    .map(|(at, _)| *at)
-            };
-            if parked.is_some() || rows.len() < limit {
-                return Ok(parked);
+                let runs = live.sequencer.as_ref().map(|s| &s.workspace().runs);
+                rows.retain(|(_, run)| runs.is_none_or(|runs| !runs.contains_key(run)));
+            }
+            if all || !rows.is_empty() {
+                return Ok(rows);
             }
             limit = limit.saturating_mul(4);
         }

@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
     /// Rung for subscribers of events, with the runs that moved.
     pub(super) news: broadcast::Sender<Arc<BTreeSet<RunId>>>,
+    /// What dropped handles had to say while no command was taken.
+    pub(super) untold: Mutex<Vec<(Actor, Request)>>,
     /// Runs about which a person was told that they wait.
     pub(super) warned: Mutex<BTreeSet<RunId>>,
     pub(super) counters: Counters,
@@ -68,9 +70,8 @@ pub(super) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
-            .field("log", &self.log)
-            .finish_non_exhaustive()
+        // Its log may be of any size.
+        f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
 
@@ -85,6 +86,23 @@ enum Handed {
     Wait(oneshot::Receiver<Result<Reply>>),
     PageIn(RunId),
     NotYet,
+}
+
+/// Somebody's place at the notice board of a run.
+pub(super) struct Watcher<'a> {
+    inner: &'a Inner,
+    run: RunId,
+    pub(super) moved: Arc<Notify>,
+}
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        let mut watchers = lock(&self.inner.watchers);
+        // The last one takes the board down: the map's copy and this one are left.
+        if Arc::strong_count(&self.moved) == 2 {
+            watchers.remove(&self.run);
+        }
+    }
 }
 
 impl Inner {
@@ -146,7 +164,7 @@ impl Inner {
 
     /// The same command under the epoch that has adopted its attempt meanwhile; under the old one
     /// it would be a late result, and the step would stay live without a handler.
-    fn readdress(&self, command: Arc<Command>) -> Arc<Command> {
+    pub(super) fn readdress(&self, command: Arc<Command>) -> Arc<Command> {
         let Request::Attempt(token, request) = &command.request else {
             return command;
         };
@@ -174,7 +192,9 @@ impl Inner {
             Phase::Broken(error) => return Handed::Done(Err(broken(error))),
             Phase::Stopped => return Handed::Done(Err(stopped())),
         }
-        let Some(sequencer) = live.sequencer.as_mut() else {
+        // After a contradiction the state is read back first.
+        let sound = |sequencer: &&mut Sequencer| sequencer.defect().is_none();
+        let Some(sequencer) = live.sequencer.as_mut().filter(sound) else {
             return Handed::NotYet;
         };
         if let Some(run) = command.request.run_id()
@@ -194,12 +214,34 @@ impl Inner {
 
     /// Hands a command over and waits for nothing; its run is in memory or it is of no use.
     pub(super) fn tell(&self, actor: Actor, request: Request) {
+        {
+            let live = lock(&self.live);
+            let sound = live
+                .sequencer
+                .as_ref()
+                .is_some_and(|sequencer| sequencer.defect().is_none());
+            match live.phase {
+                Phase::Up if sound => {}
+                Phase::Up | Phase::Recovering | Phase::Down(_) => {
+                    // A handle that was dropped meanwhile is gone for good: it is told later.
+                    if request.outlives_recovery() {
+                        lock(&self.untold).push((actor, request));
+                    }
+                    return;
+                }
+                Phase::Broken(_) | Phase::Stopped => return,
+            }
+        }
         let command = self.command(actor, request);
+        self.tell_command(&command);
+    }
+
+    pub(super) fn tell_command(&self, command: &Arc<Command>) {
         let instant = self.instant();
         let mut live = lock(&self.live);
         let up = matches!(live.phase, Phase::Up);
         if let Some(sequencer) = live.sequencer.as_mut().filter(|_| up) {
-            sequencer.submit(&command, instant, None);
+            sequencer.submit(command, instant, None);
         }
         drop(live);
         self.bell.notify_one();
@@ -222,8 +264,13 @@ impl Inner {
     }
 
     /// The notice board of a run.
-    pub(super) fn watcher(&self, run: RunId) -> Arc<Notify> {
-        Arc::clone(lock(&self.watchers).entry(run).or_default())
+    pub(super) fn watcher(&self, run: RunId) -> Watcher<'_> {
+        let moved = Arc::clone(lock(&self.watchers).entry(run).or_default());
+        Watcher {
+            inner: self,
+            run,
+            moved,
+        }
     }
 
     /// Wakes everybody who waits for a run, because the engine has stopped.
@@ -249,14 +296,10 @@ impl Inner {
     /// Tells everybody who waits that these runs have moved.
     pub(super) fn publish(&self, runs: &[RunId]) {
         let runs: BTreeSet<RunId> = runs.iter().copied().collect();
-        let mut watchers = lock(&self.watchers);
+        let watchers = lock(&self.watchers);
         for run in &runs {
             if let Some(notify) = watchers.get(run) {
                 notify.notify_waiters();
-                // Nobody but this map holds it: nobody waits.
-                if Arc::strong_count(notify) == 1 {
-                    watchers.remove(run);
-                }
             }
         }
         drop(watchers);

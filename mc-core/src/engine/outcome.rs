@@ -70,6 +70,33 @@ pub enum Position {
     },
 }
 
+/// Runs that are remembered as warned of.
+const MOST_WARNED: usize = 10_000;
+
+/// What lets a step go on, by what blocks it.
+const fn way_out(reason: BlockReason, code: &str) -> &'static str {
+    match reason {
+        BlockReason::Approval => {
+            "nobody can approve it in this version: `mission-control abort` ends the run"
+        }
+        BlockReason::Budget if is_only_doubt(code) => {
+            "`run.reconcile` settles the money in doubt that stands in its way"
+        }
+        BlockReason::Budget => {
+            "`control.set_limit` makes room, `mission-control abort` ends the run"
+        }
+        BlockReason::Guardrail => "`run.unblock` lets it try again",
+        BlockReason::InDoubt => "somebody has to say what happened",
+        BlockReason::Signal => "`run.signal` lets it go on",
+        BlockReason::AgentUnavailable => "`control.register_agent` brings its agent",
+        BlockReason::Circuit => "it clears by itself",
+    }
+}
+
+const fn is_only_doubt(code: &str) -> bool {
+    matches!(code.as_bytes(), b"only_doubt")
+}
+
 /// What stands still in a run until somebody outside acts.
 pub(super) fn blocked(run: &Run) -> Option<Position> {
     let outside = |reason: BlockReason| match reason {
@@ -178,7 +205,13 @@ impl Inner {
             let records = self.log.read_run(run.run_id, from, page).await?;
             for record in records.iter().rev() {
                 let kind = crate::run::read_event(record)?;
-                let failed = matches!(kind, EventKind::StepFailed(_) | EventKind::AttemptFailed(_));
+                let failed = if let EventKind::StepFailed(facts) = &kind {
+                    // Of a `for_each` it only says that an item failed.
+                    let failed = run.step(&facts.step);
+                    failed.is_none_or(|one| one.expansion.is_none())
+                } else {
+                    matches!(kind, EventKind::AttemptFailed(_))
+                };
                 // The last item of a `for_each` speaks for its step.
                 let is_its = kind.step().is_some_and(|key| key.name() == step.name());
                 if failed && is_its && !record.parts.is_empty() {
@@ -190,6 +223,38 @@ impl Inner {
             until = from;
         }
         Ok(String::new())
+    }
+
+    /// The first time that a run waits for a person, says what lets it go on.
+    pub(super) fn warn_once(&self, run_id: RunId) {
+        let run = {
+            let live = lock(&self.live);
+            let runs = live.sequencer.as_ref().map(|s| &s.workspace().runs);
+            runs.and_then(|runs| runs.get(&run_id))
+                .map(|resident| Arc::clone(&resident.run))
+        };
+        let Some(Position::Blocked { steps, .. }) = run.as_deref().and_then(blocked) else {
+            return;
+        };
+        {
+            let mut warned = lock(&self.warned);
+            // A bound, not a rule: after so many it may be said again.
+            if warned.len() >= MOST_WARNED {
+                warned.clear();
+            }
+            if !warned.insert(run_id) {
+                return;
+            }
+        }
+        match steps.first() {
+            None => tracing::warn!("run {run_id} is paused; `run.resume` lets it go on"),
+            Some(BlockedStep { step, reason, code }) => {
+                let way_out = way_out(*reason, code);
+                tracing::warn!(
+                    "run {run_id} waits: step `{step}` is blocked ({reason}); {way_out}"
+                );
+            }
+        }
     }
 
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {

@@ -34,8 +34,9 @@ struct Owed {
     /// Commands behind it.
     behind: Vec<Pending>,
     dispatch: Dispatch,
-    /// When attempts that were out time out.
-    deadlines: Vec<(Duration, Token)>,
+    /// Whether the failed batch is in the log, once that was looked up. Recovery itself writes, so
+    /// a later look would see its events.
+    committed: Option<bool>,
 }
 
 impl Driver {
@@ -106,12 +107,11 @@ impl Driver {
             failed,
             behind: Vec::new(),
             dispatch: Dispatch::Held,
-            deadlines: Vec::new(),
+            committed: None,
         };
         if let Some(mut sequencer) = live.sequencer.take() {
             owed.behind = sequencer.owed();
             owed.dispatch = sequencer.workspace().dispatch;
-            owed.deadlines = sequencer.deadlines();
         }
         owed
     }
@@ -128,43 +128,35 @@ impl Driver {
             live.phase = Phase::Down(Arc::clone(cause));
         }
         self.inner.turned.notify_waiters();
-        let error = || Error::new(cause.kind(), cause.message());
-        for list in [&mut owed.failed.pending, &mut owed.behind] {
-            let (attempts, hosts): (_, Vec<Pending>) = std::mem::take(list)
-                .into_iter()
-                .partition(|p| matches!(p.command.request, Request::Attempt(..)));
-            *list = attempts;
-            for pending in hosts {
-                pending.refuse(|| match cause.detail() {
-                    Some(detail) => error().with_detail(detail.clone()),
-                    None => error(),
-                });
-            }
-        }
+        let known = owed.committed.is_some() || owed.failed.next_seq == 0;
+        refuse_hosts(&mut owed.failed.pending, cause, known);
+        refuse_hosts(&mut owed.behind, cause, true);
         false
     }
 
     async fn reopen(&mut self, owed: &mut Owed) -> Result<()> {
         let found = self.inner.log.acquire().await?;
-        let committed = found.head.next_seq >= owed.failed.next_seq && owed.failed.next_seq > 0;
+        let last = owed.failed.next_seq;
+        let committed = *owed
+            .committed
+            .get_or_insert(last > 0 && found.head.next_seq >= last);
+        if committed {
+            owed.failed.pending.drain(..).for_each(Pending::answer);
+        }
         self.take_up(&found).await?;
         let epoch = found.lease.epoch;
         let mut pending = std::mem::take(&mut owed.failed.pending);
-        if committed {
-            pending.drain(..).for_each(Pending::answer);
-        }
         pending.append(&mut owed.behind);
         for one in pending {
             self.inner.decide_again(one, epoch).await;
-        }
-        if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
-            sequencer.keep_deadlines(std::mem::take(&mut owed.deadlines));
         }
         self.inner.go_up();
         if owed.dispatch == Dispatch::On {
             self.inner.tell(Actor::System, Request::StartDispatch);
         }
         self.inner.turned.notify_waiters();
+        // Whoever waits for a run may have waited for a commit that is lost.
+        self.inner.wake_all();
         Ok(())
     }
 
@@ -231,6 +223,27 @@ impl Driver {
     }
 }
 
+/// Hosts are told at once; what attempts report is kept until the store is back.
+fn refuse_hosts(list: &mut Vec<Pending>, cause: &Arc<Error>, known: bool) {
+    let (attempts, hosts): (_, Vec<Pending>) = std::mem::take(list)
+        .into_iter()
+        .partition(|pending| matches!(pending.command.request, Request::Attempt(..)));
+    *list = attempts;
+    let mut message = cause.message().to_owned();
+    if !known {
+        message += "; whether the command was written is not known: look before it is given again";
+    }
+    for pending in hosts {
+        pending.refuse(|| {
+            let error = Error::new(cause.kind(), message.clone());
+            match cause.detail() {
+                Some(detail) => error.with_detail(detail.clone()),
+                None => error,
+            }
+        });
+    }
+}
+
 impl Inner {
     /// The state is back: commands are taken again.
     pub(super) fn go_up(&self) {
@@ -238,6 +251,11 @@ impl Inner {
         // A shutdown that came meanwhile stays one.
         if !matches!(live.phase, Phase::Stopped) {
             live.phase = Phase::Up;
+        }
+        drop(live);
+        for (actor, request) in std::mem::take(&mut *lock(&self.untold)) {
+            let command = self.readdress(self.command(actor, request));
+            self.tell_command(&command);
         }
     }
 
@@ -268,6 +286,8 @@ impl Inner {
             let adopted = step.is_some_and(|s| s.live == Some(epoch) && s.attempt == cell.key().2);
             if adopted {
                 cell.adopt(epoch);
+                // The commit that was to end it in time may be the one that failed.
+                sequencer.keep_deadline(cell.token(), cell.deadline());
             } else {
                 cell.cancel();
             }

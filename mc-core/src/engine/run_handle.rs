@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::content;
 use super::events::RunEvents;
-use super::inner::{Inner, lock};
+use super::inner::Inner;
 use super::options::operator;
 use super::outcome::{Outcome, Position, blocked};
 use crate::budget::Amount;
@@ -46,12 +46,11 @@ impl RunHandle {
     pub async fn outcome(&self) -> Result<Outcome> {
         loop {
             let watcher = self.inner.watcher(self.run_id);
-            let moved = watcher.notified();
-            if let Some(run) = self.inner.settled_state(self.run_id).await? {
-                if let Some(outcome) = self.inner.outcome(&run).await? {
-                    return Ok(outcome);
-                }
-                self.warn_once(&run);
+            let moved = watcher.moved.notified();
+            if let Some(run) = self.inner.settled_state(self.run_id).await?
+                && let Some(outcome) = self.inner.outcome(&run).await?
+            {
+                return Ok(outcome);
             }
             self.inner.require_open()?;
             moved.await;
@@ -68,38 +67,17 @@ impl RunHandle {
     pub async fn settled_or_blocked(&self) -> Result<Position> {
         loop {
             let watcher = self.inner.watcher(self.run_id);
-            let moved = watcher.notified();
+            let moved = watcher.moved.notified();
             if let Some(run) = self.inner.settled_state(self.run_id).await? {
                 if let Some(outcome) = self.inner.outcome(&run).await? {
                     return Ok(Position::Ended(outcome));
                 }
-                self.warn_once(&run);
                 if let Some(position) = blocked(&run) {
                     return Ok(position);
                 }
             }
             self.inner.require_open()?;
             moved.await;
-        }
-    }
-
-    /// The first time that the run waits for a person, says what lets it go on.
-    fn warn_once(&self, run: &Run) {
-        let Some(Position::Blocked { steps, .. }) = blocked(run) else {
-            return;
-        };
-        if !lock(&self.inner.warned).insert(self.run_id) {
-            return;
-        }
-        let run = self.run_id;
-        if let Some(step) = steps.first() {
-            tracing::warn!(
-                "run {run} waits: step `{}` is blocked ({}); see `mission-control show {run}`",
-                step.step,
-                step.reason
-            );
-        } else {
-            tracing::warn!("run {run} is paused; see `mission-control show {run}`");
         }
     }
 

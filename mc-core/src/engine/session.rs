@@ -55,12 +55,15 @@ impl Inner {
             Some(sequencer) => sequencer.workspace().epoch,
             None => 0,
         };
-        let cell = Arc::new(AttemptCell::new(&Token {
-            epoch,
-            run_id,
-            step,
-            attempt: 1,
-        }));
+        let cell = Arc::new(AttemptCell::new(
+            &Token {
+                epoch,
+                run_id,
+                step,
+                attempt: 1,
+            },
+            None,
+        ));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         Ok(Session {
             caller: Caller {

@@ -248,7 +248,8 @@ pub struct ResultLate {
     pub step: StepKey,
     /// The attempt.
     pub attempt: u32,
-    /// `completed`, `failed`, `suspended`, `settled` or `released`.
+    /// `completed`, `failed`, `suspended`; of a call `settled`, `released`, `tool_completed` or
+    /// `tool_failed`.
     pub outcome: String,
     /// The call that it settles, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

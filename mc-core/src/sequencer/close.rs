@@ -147,6 +147,11 @@ impl Sequencer {
     /// Puts a run that was paged in into memory.
     pub fn page_in(&mut self, resident: Resident) {
         let run = resident.run.run_id;
+        self.evicted.retain(|gone| *gone != run);
+        // The row of a run that is here already is older than it.
+        if self.workspace.runs.contains_key(&run) {
+            return;
+        }
         for (key, step) in &resident.run.steps {
             if let Some(agent) = &step.agent {
                 let all = self.workspace.abandoned.entry(agent.clone()).or_default();
@@ -164,8 +169,7 @@ impl Sequencer {
                 self.workspace.budget_blocked.insert((run, key.clone()));
             }
         }
-        self.workspace.runs.entry(run).or_insert(resident);
-        self.evicted.retain(|gone| *gone != run);
+        self.workspace.runs.insert(run, resident);
         self.note_wake(run);
     }
 
@@ -213,20 +217,10 @@ impl Sequencer {
         (self.workspace.next_wake(), deadline)
     }
 
-    /// When attempts that are out time out.
-    pub fn deadlines(&self) -> Vec<(Duration, Token)> {
-        self.deadlines.iter().cloned().collect()
-    }
-
-    /// Takes the time-outs of attempts over that this epoch adopted.
-    pub fn keep_deadlines(&mut self, deadlines: Vec<(Duration, Token)>) {
-        let epoch = self.workspace.epoch;
-        for (at, token) in deadlines {
-            let token = Token { epoch, ..token };
-            if self.view().live(&token).is_some() {
-                self.deadlines.insert((at, token));
-            }
-        }
+    /// An attempt that this epoch adopted times out when it would have.
+    pub fn keep_deadline(&mut self, token: Token, deadline: Option<Duration>) {
+        let timed = deadline.filter(|_| self.view().live(&token).is_some());
+        self.deadlines.extend(timed.map(|at| (at, token)));
     }
 
     /// Every command whose reply is still owed, in order: to be decided again after a soft restart.
@@ -239,7 +233,7 @@ impl Sequencer {
                 reply: Some((slot, again)),
             });
         }
-        for (_, slot) in std::mem::take(&mut self.circuit_slots)
+        for (_, _, slot) in std::mem::take(&mut self.circuit_slots)
             .into_values()
             .flatten()
         {

@@ -342,6 +342,14 @@ pub enum Retry {
 }
 
 impl Request {
+    /// Whether it is still to be told after a recovery: what somebody says who is gone then.
+    pub const fn outlives_recovery(&self) -> bool {
+        matches!(
+            self,
+            Self::CloseSession(_) | Self::Attempt(..) | Self::ClockJumped { .. }
+        )
+    }
+
     /// The run that must be in memory for this request.
     pub const fn run_id(&self) -> Option<RunId> {
         match self {

@@ -49,7 +49,7 @@ pub struct Sequencer {
     pub(super) durable: u64,
     pub(super) last_ts: Timestamp,
     pub(super) slots: BTreeMap<Ticket, (Arc<Command>, Slot)>,
-    pub(super) circuit_slots: BTreeMap<ModelId, Vec<(RunId, Slot)>>,
+    pub(super) circuit_slots: BTreeMap<ModelId, Vec<(RunId, Arc<Command>, Slot)>>,
     /// What waits in the queue, by run.
     pub(super) waiting_of: BTreeMap<RunId, BTreeSet<Ticket>>,
     /// Agents of which an abandoned handler has ended.
@@ -145,6 +145,11 @@ impl Sequencer {
     /// Events below this number are durable.
     pub const fn durable(&self) -> u64 {
         self.durable
+    }
+
+    /// Whether an attempt is out and may act.
+    pub fn is_live(&self, token: &Token) -> bool {
+        self.view().live(token).is_some()
     }
 
     /// The defect that was found, if one was: the state and a decision contradict each other.

@@ -60,15 +60,12 @@ impl Sequencer {
                 self.promise(&command, slot, Err(run_ended(run)));
             }
         }
+        let mut gone = Vec::new();
         for slots in self.circuit_slots.values_mut() {
-            let (gone, rest) = std::mem::take(slots)
-                .into_iter()
-                .partition(|(id, _)| *id == run);
-            *slots = rest;
-            let gone: Vec<(RunId, Slot)> = gone;
-            for (_, slot) in gone {
-                let _ = slot.send(Err(run_ended(run)));
-            }
+            gone.extend(slots.extract_if(.., |(id, ..)| *id == run));
+        }
+        for (_, command, slot) in gone {
+            self.promise(&command, slot, Err(run_ended(run)));
         }
     }
 
@@ -165,7 +162,7 @@ impl Sequencer {
         match wait {
             Wait::Circuit => {
                 let waiting = self.circuit_slots.entry(call.model.clone()).or_default();
-                waiting.push((token.run_id, slot));
+                waiting.push((token.run_id, Arc::clone(command), slot));
             }
             Wait::Budget {
                 path,
@@ -314,7 +311,7 @@ impl Sequencer {
 
     pub(super) fn wake_circuits(&mut self) {
         for model in std::mem::take(&mut self.circuits_changed) {
-            for (_, slot) in self.circuit_slots.remove(&model).into_iter().flatten() {
+            for (_, _, slot) in self.circuit_slots.remove(&model).into_iter().flatten() {
                 // The answer depends on nothing that could be lost: ask again.
                 let _ = slot.send(Ok(Reply::Call(CallReply::Again)));
             }

@@ -13,7 +13,7 @@ use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waite
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{ModelCallDenied, ModelCallReserved};
-use crate::event::run::{AbortReason, PauseReason, RunPaused};
+use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
@@ -413,8 +413,7 @@ impl Asking<'_> {
         let hold = run.holds.get(&self.escrow());
         let failing = hold.map_or_else(|| failing.to_vec(), |hold| with_hold(failing, hold));
         events.push(refusal::blocked(&asker, "exceeded", failing));
-        let reason = PauseReason::Budget { account };
-        events.push(NewEvent::new(run.run_id, RunPaused { reason }));
+        events.extend(super::control::pause_for_budget(run, account));
         events
     }
 }
@@ -423,14 +422,14 @@ impl Asking<'_> {
 /// refused beyond it. Less room would only let it out to be refused once more.
 fn with_hold(failing: &[FailingAccount], hold: &Hold) -> Vec<FailingAccount> {
     let both = |one: &FailingAccount| {
-        let held = hold
+        let back = hold
             .path()
             .iter()
             .any(|id| id.to_string() == one.account)
             .then(|| Dimension::named(&one.dimension))
             .flatten()
             .map_or(0, |dimension| hold.amount().of(dimension));
-        let requested = i128::from(one.requested).saturating_add(held);
+        let requested = i128::from(one.requested).saturating_add(back);
         FailingAccount {
             requested: i64::try_from(requested).unwrap_or(i64::MAX),
             ..one.clone()

@@ -8,9 +8,9 @@ use crate::budget::{Account, AccountId, Amount, Books, Hold, Movement, OnExceed}
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
 use crate::event::call::{GuardrailJudged, ModelCallSettled};
-use crate::event::run::{AbortReason, PauseReason, RunPaused};
+use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, LateUsage, ResultLate};
-use crate::id::{Digest, ModelId};
+use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
@@ -46,6 +46,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     let (call, model) = open_call(step.calls.get(&answer.ordinal), token, answer.ordinal)?;
     let hold = Holding::of(run, token, answer.ordinal);
     let cost = price_of(view, model, answer, hold.drawn)?;
+    countable(view, resident, &token.step, &cost.actual)?;
     let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
     let breached = breaches(view, resident, &hold, &cost);
@@ -74,6 +75,30 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         effects: Vec::new(),
         answer,
     })
+}
+
+/// Refuses an amount that the accounts of a step have no numbers for.
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn countable(
+    view: &View<'_>,
+    resident: &Resident,
+    step: &StepKey,
+    actual: &Amount,
+) -> Result<()> {
+    let books = view.books(resident);
+    let agent = resident.run.step(step).and_then(|one| one.agent.as_ref());
+    let path = agent.map(|agent| resident.run.path(step, agent));
+    let fits = |id: &AccountId| {
+        let spent = books.account(id).map(|account| *account.spent());
+        spent.unwrap_or_default().checked_add(actual).is_some()
+    };
+    if path.iter().flatten().all(fits) {
+        return Ok(());
+    }
+    let rule = "more than can be counted beside what was spent before";
+    Err(Error::invalid("usage", rule))
 }
 
 fn open_call<'a>(
@@ -417,10 +442,7 @@ fn halt(
         "breached",
         Vec::new(),
     ));
-    let reason = PauseReason::Budget {
-        account: account.clone(),
-    };
-    events.push(NewEvent::new(run.run_id, RunPaused { reason }));
+    events.extend(super::control::pause_for_budget(run, account.clone()));
     events
 }
 
@@ -430,6 +452,14 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
     let held = doubt.map(|one| *one.amount()).unwrap_or_default();
     let billed = price_of(view, &answer.asked, answer, held);
+    if let (Some(_), Ok(billed)) = (doubt, &billed) {
+        countable(
+            view,
+            view.resident(token.run_id)?,
+            &token.step,
+            &billed.actual,
+        )?;
+    }
     // What somebody settled before is settled: a hold ends once. What it used is written down all
     // the same, as far as it has a price.
     let billed = match doubt {

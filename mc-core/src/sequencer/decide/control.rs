@@ -1,6 +1,7 @@
 //! Pause, resume, unblock: an operator steers a run.
 
 use super::View;
+use crate::budget::AccountId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::BlockReason;
 use crate::event::run::{PauseReason, RunPaused, RunResumed};
@@ -16,8 +17,13 @@ use crate::sequencer::decision::{Decision, NewEvent, Reply};
 pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     let run = &view.resident(run_id)?.run;
     check(run, RunTrigger::Pause)?;
-    if run.paused.is_some() {
-        return Ok(Decision::now(Reply::Done));
+    match run.paused {
+        // What waits for room in an account would go on by itself; from now on it waits for a
+        // person.
+        None | Some(PauseReason::Budget { .. }) => {}
+        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => {
+            return Ok(Decision::durable(Vec::new(), Reply::Done));
+        }
     }
     let facts = RunPaused {
         reason: PauseReason::Operator,
@@ -37,7 +43,7 @@ pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
         events.push(NewEvent::new(run_id, RunResumed {}));
     }
     if events.is_empty() {
-        return Ok(Decision::now(Reply::Done));
+        return Ok(Decision::durable(Vec::new(), Reply::Done));
     }
     Ok(Decision::events(events))
 }
@@ -46,6 +52,17 @@ fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
     match run_after(run.status, trigger) {
         Some(_) => Ok(()),
         None => Err(refuse_run(run.status, trigger).with_context("run", run.run_id)),
+    }
+}
+
+/// The run pauses until an account has room; a pause that waits for a person stands.
+pub fn pause_for_budget(run: &Run, account: AccountId) -> Option<NewEvent> {
+    match run.paused {
+        None | Some(PauseReason::Budget { .. }) => {
+            let reason = PauseReason::Budget { account };
+            Some(NewEvent::new(run.run_id, RunPaused { reason }))
+        }
+        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => None,
     }
 }
 

@@ -11,9 +11,10 @@ use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 ///
 /// # Errors
 /// `NotFound` for a run or hold that does not exist; `InvalidTransition` for a hold that is not in
-/// doubt; `InvalidInput` for a negative amount.
+/// doubt; `InvalidInput` for an amount that is negative or more than can be counted.
 pub fn reconcile(view: &View<'_>, request: &Reconcile) -> Result<Decision> {
-    let run = &view.resident(request.run_id)?.run;
+    let resident = view.resident(request.run_id)?;
+    let run = &resident.run;
     if request.actual.money < NanoUsd::ZERO {
         return Err(Error::invalid("actual", "an amount may not be negative"));
     }
@@ -25,6 +26,7 @@ pub fn reconcile(view: &View<'_>, request: &Reconcile) -> Result<Decision> {
             Error::new(ErrorKind::InvalidTransition, message).with_context("hold", &request.hold)
         );
     }
+    super::call_settle::countable(view, resident, &request.hold.step, &request.actual)?;
     let facts = BudgetReconciled {
         step: request.hold.step.clone(),
         attempt: request.hold.attempt,

@@ -1,10 +1,10 @@
 //! What a budget's refusal does to a step and its run.
 
-use super::{View, abort};
+use super::{View, abort, control};
 use crate::budget::{AccountId, OnExceed};
 use crate::error::FailingAccount;
 use crate::event::BlockReason;
-use crate::event::run::{AbortReason, PauseReason, RunPaused};
+use crate::event::run::AbortReason;
 use crate::event::step::StepBlocked;
 use crate::id::StepKey;
 use crate::sequencer::decision::NewEvent;
@@ -48,13 +48,11 @@ pub fn exceeded(
     on_exceed: OnExceed,
 ) -> Vec<NewEvent> {
     let account = account(&failing);
-    let run_id = asker.resident.run.run_id;
     let mut events = vec![blocked(asker, "exceeded", failing)];
     let unattended = asker.resident.run.created.policy.unattended;
     match on_exceed {
         OnExceed::Pause if !unattended => {
-            let reason = PauseReason::Budget { account };
-            events.push(NewEvent::new(run_id, RunPaused { reason }));
+            events.extend(control::pause_for_budget(&asker.resident.run, account));
         }
         OnExceed::Pause | OnExceed::Abort => {
             let reason = AbortReason::Budget { account };

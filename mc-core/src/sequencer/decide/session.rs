@@ -9,9 +9,11 @@ use super::attempt_end::end_calls;
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::{RunCompleted, RunCreated, RunStarted, Subject};
+use crate::event::step::AttemptEnded;
 use crate::event::step::{StepCompleted, StepDispatched};
 use crate::id::{Digest, RunId, StepKey, StepName};
 use crate::policy::RiskTier;
+use crate::run::Run;
 use crate::sequencer::command::OpenSession;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
 
@@ -82,6 +84,16 @@ fn effect_key(run_id: RunId, step: &StepKey) -> Digest {
     Digest::of(&pieces)
 }
 
+fn ended(run: &Run) -> Result<Option<NewEvent>> {
+    let step = session_step()?;
+    let out = run.workflow().is_none()
+        && run
+            .step(&step)
+            .is_some_and(|one| one.abandoned.contains(&1));
+    let facts = AttemptEnded { step, attempt: 1 };
+    Ok(out.then(|| NewEvent::new(run.run_id, facts)))
+}
+
 /// Ends a session: what it still holds goes back, open calls go in doubt.
 ///
 /// # Errors
@@ -89,7 +101,9 @@ fn effect_key(run_id: RunId, step: &StepKey) -> Digest {
 pub fn close(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     let resident = view.resident(run_id)?;
     if resident.run.status.is_terminal() {
-        return Ok(Decision::now(Reply::Done));
+        // It was aborted before; with its handle, what it had out has ended too.
+        let events = ended(&resident.run)?;
+        return Ok(Decision::durable(events.into_iter().collect(), Reply::Done));
     }
     if resident.run.workflow().is_some() {
         return Err(Error::invalid("run", "this run is not a session"));

@@ -14,8 +14,12 @@ use crate::workflow::{Definition, Workflow};
 
 /// The digest of what a key stands for: a repeat has the same, a reuse another.
 pub fn request_digest(request: &Start) -> Digest {
-    let version = request.version.unwrap_or(0).to_be_bytes();
-    Digest::of(&[&version, &json::canonical(&request.input)])
+    // How often a model is asked again, and who answers, is the host's affair and may change.
+    let rest = serde_json::json!({
+        "version": request.version, "budget": request.budget, "labels": request.labels,
+        "correlation_id": request.correlation_id,
+    });
+    Digest::of(&[&json::canonical(&rest), &json::canonical(&request.input)])
 }
 
 /// Starts a run, or finds the one that the key started before.

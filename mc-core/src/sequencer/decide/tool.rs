@@ -3,10 +3,12 @@
 use super::View;
 use super::call_settle::{no_progress, times};
 use super::journal::{self, Found};
+use super::late;
 use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::event::call::{ToolCallCompleted, ToolCallDispatched, ToolCallFailed};
+use crate::event::step::ResultLate;
 use crate::id::Digest;
 use crate::policy::RiskTier;
 use crate::resilience::REPEATS;
@@ -61,9 +63,11 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
 /// Takes a tool call's result or error.
 ///
 /// # Errors
-/// `Cancelled` where the token was revoked; `InvalidTransition` for a call that is not open.
+/// `InvalidTransition` for a call that is not open; `NotFound` for an attempt that never was.
 pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision> {
-    let (resident, step) = view.require_live(token)?;
+    let Some((resident, step)) = view.live(token) else {
+        return end_late(view, token, request);
+    };
     let calls = &step.calls;
     let open = CallState::Open {
         attempt: token.attempt,
@@ -108,6 +112,26 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
         events.extend(no_progress(view, resident, (token, ended), inputs));
     }
     Ok(Decision::events(events))
+}
+
+/// What a tool did after its attempt had lost its token: written down, and the state stays.
+fn end_late(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision> {
+    let run = late::known(view, token)?;
+    let (outcome, part) = match &request.result {
+        Ok(value) => ("tool_completed", NewPart::json(value)),
+        Err((_, message)) => ("tool_failed", NewPart::text(message)),
+    };
+    let facts = ResultLate {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        outcome: outcome.to_owned(),
+        ordinal: Some(request.ordinal),
+        held: Amount::ZERO,
+        actual: Amount::ZERO,
+        used: None,
+    };
+    let event = NewEvent::new(late::chain_of(run), facts).with(part);
+    Ok(Decision::durable(vec![event], Reply::Done))
 }
 
 /// How often the same tool gave this answer to the same parameters, this time included.

@@ -1,0 +1,240 @@
+//! What `run` is asked for, checked as far as it can be before a store is opened.
+//!
+//! First the command line, then every file that is named, then what is in the files, and last
+//! whether it all fits together. Nothing here writes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mc_agents::recorded::{RecordedAgent, read_runs};
+use mc_core::budget::Limit;
+use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
+use mc_core::event::MAX_PART_BYTES;
+use mc_core::event::run::RunBudget;
+use mc_core::id::{AgentName, Digest, Opaque, RunId};
+use mc_core::json;
+use mc_core::money::NanoUsd;
+use mc_core::ports::EventLog as _;
+use mc_core::run::Run;
+use mc_core::workflow::{Labels, Workflow};
+use mission_control::StartOptions;
+use serde_json::Value;
+
+use super::{operator, pair};
+use crate::agents_file::{self, AgentSpec, Speed};
+use crate::args::{Common, RunArgs};
+use crate::failure::Failure;
+use crate::store;
+
+/// A run that can be started.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) workflow: Workflow,
+    pub(super) agents: Vec<(AgentName, RecordedAgent)>,
+    pub(super) input: Value,
+    pub(super) options: StartOptions,
+}
+
+/// Reads and checks everything that the command line names.
+pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
+    let speed = Speed::read(&args.speed).map_err(Failure::usage)?;
+    let options = options(common, args)?;
+    let files = Files::read(args)?;
+    let workflow =
+        Workflow::from_yaml(&files.workflow).map_err(|e| Failure::content(e, &args.workflow))?;
+    let specs = specs(args, &files.agents).map_err(|e| Failure::content(e, &args.agents))?;
+    let input = files.input?;
+    covers(&workflow, &specs, &args.agents)?;
+    let agents = specs.into_iter().map(|spec| {
+        let runs = read_runs(&spec.file).map_err(|e| Failure::recorded(e, &spec.file))?;
+        Ok((spec.name, agents_file::recorded(runs, speed)))
+    });
+    let agents = agents.collect::<Result<_, Failure>>()?;
+    workflow.check_input(&input).map_err(|error| {
+        Failure::from(error)
+            .with_next("give with --input what the workflow's input_schema asks for")
+    })?;
+    Ok(Plan {
+        workflow,
+        agents,
+        input,
+        options,
+    })
+}
+
+/// The bytes of the files that are named.
+struct Files {
+    workflow: Vec<u8>,
+    agents: Vec<u8>,
+    input: Result<Value, Failure>,
+}
+
+impl Files {
+    /// Reads them all; every one that cannot be read is told.
+    fn read(args: &RunArgs) -> Result<Self, Failure> {
+        let mut missing = Vec::new();
+        let mut bytes = |path: &Path| {
+            fs::read(path).unwrap_or_else(|error| {
+                missing.push((path.to_owned(), error));
+                Vec::new()
+            })
+        };
+        let (workflow, agents) = (bytes(&args.workflow), bytes(&args.agents));
+        let input = match args.input.strip_prefix('@').map(Path::new) {
+            None => inline(&args.input),
+            Some(path) => {
+                let parsed = json::parse(&bytes(path)).and_then(fits);
+                parsed.map_err(|error| Failure::content(error, path))
+            }
+        };
+        missing.extend(unreadable(&specs(args, &agents).unwrap_or_default()));
+        if missing.is_empty() {
+            Ok(Self {
+                workflow,
+                agents,
+                input,
+            })
+        } else {
+            Err(Failure::files(missing))
+        }
+    }
+}
+
+/// The input as it stands on the command line.
+fn inline(text: &str) -> Result<Value, Failure> {
+    json::parse(text.as_bytes())
+        .and_then(fits)
+        .map_err(|error| {
+            Failure::usage(error.with_context("option", "--input"))
+                .with_next("give --input a JSON value in quotes, or @FILE")
+        })
+}
+
+fn fits(input: Value) -> mc_core::error::Result<Value> {
+    if json::canonical(&input).len() > MAX_PART_BYTES {
+        return Err(Error::invalid("input", "an input is at most 64 MiB"));
+    }
+    Ok(input)
+}
+
+fn specs(args: &RunArgs, text: &[u8]) -> mc_core::error::Result<Vec<AgentSpec>> {
+    let dir = args.agents.parent().unwrap_or(Path::new("."));
+    agents_file::read(text, dir)
+}
+
+/// The recorded files that cannot be opened, each once.
+fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
+    let files: std::collections::BTreeSet<&PathBuf> = specs.iter().map(|spec| &spec.file).collect();
+    let opened = files.into_iter().map(|file| (file, File::open(file)));
+    opened
+        .filter_map(|(file, opened)| Some((file.clone(), opened.err()?)))
+        .collect()
+}
+
+/// Every agent of the workflow has to be in the agents file.
+fn covers(workflow: &Workflow, specs: &[AgentSpec], file: &Path) -> Result<(), Failure> {
+    let steps = workflow.definition().steps().iter();
+    let missing = steps.filter(|(_, step)| !specs.iter().any(|spec| spec.name == step.agent));
+    let problems: Vec<WorkflowProblem> = missing
+        .map(|(name, step)| WorkflowProblem::UnknownAgent {
+            step: name.to_string(),
+            agent: step.agent.to_string(),
+        })
+        .collect();
+    let Some(first) = problems.first() else {
+        return Ok(());
+    };
+    let error = Error::new(ErrorKind::InvalidWorkflow, first.to_string())
+        .with_detail(Detail::Workflow(problems));
+    let next = format!("add every agent that is named to {}", file.display());
+    Err(Failure::from(error).with_next(next))
+}
+
+fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
+    let wrong = |option: &'static str, fault: &dyn std::fmt::Display| {
+        Failure::usage(Error::invalid(option, fault))
+    };
+    let budget = args.budget.as_deref().map(|text| {
+        let usd: NanoUsd = text.parse().map_err(|fault| wrong("--budget", &fault))?;
+        Ok::<_, Failure>(RunBudget {
+            limit: Limit::usd(usd),
+            ..RunBudget::default()
+        })
+    });
+    let labels = args.labels.iter().map(|text| pair(text, "--label"));
+    let labels = labels.collect::<Result<Vec<_>, _>>()?;
+    let labels = Labels::new(labels)
+        .map_err(|error| Failure::usage(error.with_context("option", "--label")))?;
+    if let Some(key) = &args.key {
+        Opaque::new(key).map_err(|fault| wrong("--key", &fault))?;
+    }
+    let operator = operator(common)?;
+    let labels = labels.pairs().iter();
+    Ok(StartOptions {
+        budget: budget.transpose()?,
+        idempotency_key: args.key.clone(),
+        labels: labels
+            .map(|(key, value)| (key.to_string(), value.clone()))
+            .collect::<BTreeMap<_, _>>(),
+        ..StartOptions::by(operator)
+    })
+}
+
+/// The run that the plan's key started before, if it is the same run that is asked for now.
+pub(super) async fn found(common: &Common, plan: &Plan) -> Result<Option<RunId>, Failure> {
+    let Some(key) = &plan.options.idempotency_key else {
+        return Ok(None);
+    };
+    if !common.db.exists() {
+        return Ok(None);
+    }
+    let log = store::look(common)?;
+    let (row, _) = log.run_by_key(plan.workflow.name(), key).await?;
+    let Some(row) = row else { return Ok(None) };
+    let run = Run::decode(&store::run_row(&log, row.run_id).await?.state)?;
+    match difference(plan, &run) {
+        None => Ok(Some(row.run_id)),
+        Some(what) => Err(reused(key, &run, what)),
+    }
+}
+
+/// What is asked for otherwise than when the run was started.
+fn difference(plan: &Plan, run: &Run) -> Option<&'static str> {
+    let created = &run.created;
+    let input = Digest::of(&[&json::canonical(&plan.input)]);
+    let labels = created.labels.iter();
+    let labels = labels.map(|(key, value)| (key.as_str(), &**value));
+    let wanted = plan.options.labels.iter();
+    if created.definition_hash != Some(plan.workflow.hash()) {
+        Some("definition")
+    } else if created.input_digest != input {
+        Some("input")
+    } else if plan
+        .options
+        .budget
+        .is_some_and(|budget| created.budget != Some(budget))
+    {
+        Some("budget")
+    } else if !labels.eq(wanted.map(|(key, value)| (key.as_str(), value.as_str()))) {
+        Some("label")
+    } else {
+        None
+    }
+}
+
+fn reused(key: &str, run: &Run, what: &str) -> Failure {
+    let of = run.workflow();
+    let of = of.map_or_else(String::new, |(name, version)| {
+        format!(" of {name} version {version}")
+    });
+    let id = run.run_id;
+    let message = format!("the key `{key}` belongs to run {id}{of}, which has another {what}");
+    let error = Error::new(ErrorKind::Conflict, message).with_detail(Detail::KeyReused {
+        key: key.to_owned(),
+        run_id: id.to_string(),
+    });
+    let next = format!("take another --key for a new run, or give the {what} that the run has");
+    Failure::from(error).with_next(next)
+}

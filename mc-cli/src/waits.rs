@@ -1,0 +1,139 @@
+//! What lets a run go on that stands still, as far as this command line or its host can.
+
+use mc_core::event::BlockReason;
+use mc_core::event::run::PauseReason;
+use mc_core::id::StepKey;
+use mc_core::run::Block;
+
+use crate::steps::View;
+use crate::text::shortened;
+
+/// The code of a block that waits for a price.
+pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
+
+impl View<'_> {
+    /// What has to be done, by whom, for what stands still.
+    pub(crate) fn waits(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.run.paused.iter().map(|why| self.paused(why)).collect();
+        for (key, step) in &self.run.steps {
+            if let Some(block) = &step.block {
+                let code = match (block.code.as_str(), self.message(key)) {
+                    ("", None) => String::new(),
+                    ("", Some(said)) => format!(" ({})", shortened(said)),
+                    (code, _) => format!(" ({code})"),
+                };
+                let next = self.unblocks(key, block);
+                lines.push(format!(
+                    "{key} is blocked by {}{code}: {next}",
+                    block.reason
+                ));
+            }
+        }
+        lines
+    }
+
+    /// The command that ends the run.
+    fn abort(&self) -> String {
+        let db = quoted(&self.db.display().to_string());
+        format!("`mission-control abort {} --db {db}`", self.run.run_id)
+    }
+
+    fn paused(&self, why: &PauseReason) -> String {
+        let abort = self.abort();
+        match why {
+            PauseReason::Operator => format!(
+                "the run is paused by an operator: its host lets it go on with `run.resume`, or end it with {abort}"
+            ),
+            PauseReason::Budget { account } => format!(
+                "the run is paused by the budget of {account}: {}",
+                more_room(&abort)
+            ),
+            PauseReason::StepFailed { step } => {
+                let said = self.message(step).map(shortened);
+                let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+                format!(
+                    "the run is paused because {step} failed{said}: its host lets it go on with `run.resume`, or end it with {abort}"
+                )
+            }
+        }
+    }
+
+    /// What clears a block.
+    fn unblocks(&self, key: &StepKey, block: &Block) -> String {
+        let abort = self.abort();
+        match block.reason {
+            BlockReason::Approval => {
+                format!("this version cannot approve steps; end the run with {abort}")
+            }
+            BlockReason::Budget if block.code == "only_doubt" => format!(
+                "its host settles what is in doubt with `run.reconcile`, or end it with {abort}"
+            ),
+            BlockReason::Budget => more_room(&abort),
+            BlockReason::Guardrail if block.code == UNKNOWN_MODEL => format!(
+                "{} has no price: its host has to add a price (docs/prices.md); recorded calls can name a model of `mission-control prices list recorded/`; end this run with {abort}",
+                self.model(key)
+            ),
+            BlockReason::Guardrail => {
+                format!("its host lets it try afresh with `run.unblock`, or end it with {abort}")
+            }
+            BlockReason::Circuit => {
+                "nothing to do: it goes on when the provider answers again".to_owned()
+            }
+            BlockReason::InDoubt => format!(
+                "find out whether it happened; its host says so with `run.reconcile`, or end it with {abort}"
+            ),
+            BlockReason::Signal => {
+                format!("its host sends the signal with `run.signal`, or end it with {abort}")
+            }
+            BlockReason::AgentUnavailable => format!(
+                "add agent `{}` to the agents file and run again, or end it with {abort}",
+                self.agent(key)
+            ),
+        }
+    }
+
+    /// The model that a step asked for, or that its estimate names.
+    fn model(&self, key: &StepKey) -> String {
+        let asked = self
+            .progress
+            .reasons()
+            .unpriced(key)
+            .map(ToString::to_string);
+        let estimated = || {
+            let step = self.definition?.step(key.name())?;
+            Some(step.estimate.as_ref()?.model.to_string())
+        };
+        let model = asked.or_else(estimated);
+        model.map_or_else(
+            || "its model".to_owned(),
+            |model| format!("model `{model}`"),
+        )
+    }
+}
+
+fn more_room(abort: &str) -> String {
+    format!(
+        "no command raises a limit; its host does with `control.set_limit`, or end it with {abort} and run again with a larger budget"
+    )
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_space_is_one_word() {
+        assert_eq!(quoted("a/b.redb"), "a/b.redb");
+        assert_eq!(quoted("my store's"), "'my store'\\''s'");
+    }
+}
