@@ -64,7 +64,8 @@ impl AgentExecutor for Caller {
             .input_tokens(0)
             .max_output_tokens(BOUND.unsigned_abs());
         let answered = ctx.model_call(&request, |_| async {
-            self.disk.mark(self.sent.fetch_add(1, Ordering::Relaxed) + 1);
+            self.disk
+                .mark(self.sent.fetch_add(1, Ordering::Relaxed) + 1);
             ctx.sleep(Duration::from_secs(1)).await;
             let usage = Usage {
                 output_text: COST.unsigned_abs(),
@@ -105,7 +106,10 @@ async fn begin(control: &MissionControl) -> RunHandle {
     let limit = Limit::usd(mills(LIMIT));
     let set = control.set_limit("ann", AccountId::Workspace, limit, OnExceed::Abort);
     set.await.unwrap();
-    control.publish(Workflow::from_yaml(FLOW).unwrap()).await.unwrap();
+    control
+        .publish(Workflow::from_yaml(FLOW).unwrap())
+        .await
+        .unwrap();
     control.start_dispatch().await.unwrap();
     let run = control.start("w", json!({}), StartOptions::by("ann"));
     run.await.unwrap()
@@ -116,9 +120,15 @@ fn is_covered(control: &MissionControl, sent: u64, place: &str) {
     let account = control.account(&AccountId::Workspace).unwrap_or_default();
     let counted = account.spent().money.as_nano() + account.in_doubt().money.as_nano();
     let billed = i64::try_from(sent).unwrap() * mills(COST).as_nano();
-    assert!(counted >= billed, "{place}: {counted} counted, {billed} billed");
+    assert!(
+        counted >= billed,
+        "{place}: {counted} counted, {billed} billed"
+    );
     let exposure = account.exposure().money;
-    assert!(exposure <= mills(LIMIT), "{place}: {exposure} is over the limit");
+    assert!(
+        exposure <= mills(LIMIT),
+        "{place}: {exposure} is over the limit"
+    );
 }
 
 /// One intent has one effect key, however often it is dispatched.
@@ -132,7 +142,10 @@ async fn keeps_its_effect_keys(control: &MissionControl, run: &RunHandle, place:
             keys.entry(step).or_default().insert(key);
         }
     }
-    assert!(keys.values().all(|keys| keys.len() == 1), "{place}: {keys:?}");
+    assert!(
+        keys.values().all(|keys| keys.len() == 1),
+        "{place}: {keys:?}"
+    );
 }
 
 async fn goes_on(control: &MissionControl, run: &RunHandle, place: &str) {
@@ -142,10 +155,15 @@ async fn goes_on(control: &MissionControl, run: &RunHandle, place: &str) {
             money: mills(COST),
             ..Amount::ZERO
         };
-        run.reconcile("ann", &hold, actual, "the bill").await.unwrap();
+        run.reconcile("ann", &hold, actual, "the bill")
+            .await
+            .unwrap();
     }
     let outcome = run.outcome().await.unwrap();
-    assert!(matches!(outcome, Outcome::Completed(_)), "{place}: {outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Completed(_)),
+        "{place}: {outcome:?}"
+    );
     keeps_its_effect_keys(control, run, place).await;
     let account = control.account(&AccountId::Workspace).unwrap();
     assert!(account.reserved().is_zero(), "{place}: {account:?}");
@@ -193,5 +211,8 @@ fn a_crash_at_any_moment_loses_no_bill_and_no_run() {
             taken_up += 1;
         }
     });
-    assert!(taken_up > 50, "only {taken_up} of {shown} images had the run");
+    assert!(
+        taken_up > 50,
+        "only {taken_up} of {shown} images had the run"
+    );
 }

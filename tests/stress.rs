@@ -60,7 +60,10 @@ async fn spends(control: MissionControl, caller: u64) -> i64 {
                 output_text: cost.unsigned_abs(),
                 ..Usage::default()
             };
-            permit.settle(&ModelAnswer::text("ok", usage)).await.unwrap();
+            permit
+                .settle(&ModelAnswer::text("ok", usage))
+                .await
+                .unwrap();
             billed += cost;
         }
     }
@@ -116,5 +119,8 @@ async fn no_interleaving_of_many_callers_passes_a_limit_or_loses_a_cent() {
     let account = control.account(&AccountId::Workspace).unwrap();
     assert_eq!(account.spent().money, mills(billed));
     assert!(account.reserved().is_zero() && account.in_doubt().is_zero());
-    assert!(billed > LIMIT - 2 * BOUND, "they stopped long before the limit: {billed}");
+    assert!(
+        billed > LIMIT - 2 * BOUND,
+        "they stopped long before the limit: {billed}"
+    );
 }

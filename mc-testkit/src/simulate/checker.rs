@@ -231,7 +231,9 @@ impl Checker {
         };
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
-            self.covered(record, facts)?;
+            if let Err(what) = self.covered(record, facts) {
+                self.find("I4", what);
+            }
         }
         let Some(run) = self.runs.get_mut(&record.run_id) else {
             let run = Run::create(record.run_id, &event).map_err(|e| format!("{e:?}"))?;
@@ -330,7 +332,7 @@ impl Checker {
             Ok(())
         } else {
             Err(format!(
-                "I4: `{}` went out with less than its estimate held",
+                "`{}` went out with less than its estimate held",
                 facts.step
             ))
         }
