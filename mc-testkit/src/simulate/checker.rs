@@ -133,10 +133,10 @@ impl Checker {
             return false;
         };
         let live = |step: &mc_core::run::Step| step.live.is_some() && step.attempt == attempt;
-        let held = |(key, hold): (&HoldKey, &Hold)| {
+        let covers = |(key, hold): (&HoldKey, &Hold)| {
             key.step == *step && key.attempt == attempt && hold.amount().calls > 0
         };
-        !run.step(step).is_some_and(live) || run.holds.iter().any(held)
+        !run.step(step).is_some_and(live) || run.holds.iter().any(covers)
     }
 
     /// Whether the hold that an attempt was dispatched with is in the log, if it has one.
