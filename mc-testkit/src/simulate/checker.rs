@@ -163,7 +163,7 @@ impl Checker {
         match dispatched {
             None => false,
             // One that was ended meanwhile needs none.
-            Some(hold) => !live || hold.is_zero() || held.is_some(),
+            Some(asked) => !live || asked.is_zero() || held.is_some(),
         }
     }
 
