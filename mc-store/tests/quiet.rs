@@ -1,9 +1,5 @@
 //! A panic of the database over a damaged page says nothing on the host's standard error; any other
 //! panic of the process still does. In a process of its own, since there is one hook a process.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests are not test functions"
-)]
 
 mod support;
 
