@@ -2,7 +2,8 @@
 //!
 //! Refused, each with line, column and JSON pointer: tags, anchors, aliases, merge keys, directives,
 //! more than one document, keys that are not text, keys given twice, numbers that are not plain
-//! decimal or would lose digits, `yes no on off` without quotes, nesting deeper than 64.
+//! decimal or would lose digits, `yes no on off` without quotes, nesting deeper than 64. Every fault
+//! is noted and null stands in its place; only what is not YAML at all ends the reading.
 //! What is *not* here: what the values mean.
 
 use std::borrow::Cow;
@@ -10,8 +11,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use crate::error::{Detail, Error, ErrorKind, Result, Violation};
-use crate::json::{self, MAX_DEPTH, escape_pointer};
+use crate::error::{Error, Result, Violation};
+use crate::json::{self, MAX_DEPTH, MAX_FAULTS, Reading, escape_pointer};
 
 /// The most values of one document.
 const MAX_VALUES: usize = 2_000_000;
@@ -19,56 +20,48 @@ const MAX_VALUES: usize = 2_000_000;
 /// Reads one YAML document.
 ///
 /// # Errors
-/// `InvalidInput` with the place and the rule.
+/// `InvalidInput` with the place and the rule of every fault.
 pub fn parse(bytes: &[u8]) -> Result<Value> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        Error::invalid("", format!("not UTF-8 from byte {}", error.valid_up_to()))
-    })?;
+    read(bytes)?.into_value()
+}
+
+/// Reads one YAML document and notes what is wrong in it.
+///
+/// # Errors
+/// `InvalidInput` where reading had to end: not UTF-8, not YAML, empty, a limit. It names the faults
+/// before that too.
+pub fn read(bytes: &[u8]) -> Result<Reading> {
+    let text = json::text(bytes)?;
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_comments: false,
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut composer = Composer::default();
-    match composer.run(&mut parser) {
-        Ok(()) => composer
-            .document
-            .ok_or_else(|| Error::invalid("", "the document is empty")),
-        Err(fault) => Err(composer.error(&fault)),
+    let ended = composer.run(&mut parser);
+    let Composer {
+        mut read, document, ..
+    } = composer;
+    match (ended, document) {
+        (Ok(()), Some(value)) => {
+            read.value = value;
+            Ok(read)
+        }
+        (Ok(()), None) => Err(Error::invalid("", "the document is empty")),
+        (Err(Ended), _) => Err(json::refusal(read.faults)),
     }
 }
 
-/// A broken rule and where it is, counted from 1.
-struct Fault {
-    rule: String,
-    line: usize,
-    column: usize,
-}
+/// The reading cannot go on; why is noted.
+struct Ended;
 
-fn fault(span: &Span, rule: impl Into<String>) -> Fault {
-    Fault {
-        rule: rule.into(),
-        line: span.start.line(),
-        column: span.start.col() + 1,
-    }
-}
+type Step = std::result::Result<(), Ended>;
 
-fn not_yaml(error: &ScanError) -> Fault {
-    // The parser's own limit is higher, but it looks ahead of what it hands out.
-    let too_deep = matches!(
-        error.kind(),
-        granit_parser::ErrorKind::RecursionLimitExceeded
-    );
-    let rule = if too_deep {
-        format!("nested deeper than {MAX_DEPTH}")
-    } else {
-        format!("not YAML: {}", error.info())
-    };
-    Fault {
-        rule,
-        line: error.marker().line(),
-        column: error.marker().col() + 1,
-    }
+/// A key that was read.
+struct Key {
+    name: String,
+    /// Whether its value is kept: not that of a key given twice.
+    kept: bool,
 }
 
 /// A list or an object that is being read.
@@ -76,38 +69,75 @@ enum Open {
     List(Vec<Value>),
     Object {
         fields: Map<String, Value>,
-        key: Option<String>,
+        key: Option<Key>,
     },
+}
+
+/// What a node that is not read stands for.
+enum Skipped {
+    /// A value: null takes its place.
+    Value,
+    /// A key: its value is read, but kept nowhere.
+    Key,
 }
 
 #[derive(Default)]
 struct Composer {
     open: Vec<Open>,
+    /// The lists and objects open inside a node that is not read.
+    skipping: Option<(Skipped, usize)>,
     document: Option<Value>,
     documents: usize,
     values: usize,
+    read: Reading,
 }
 
 impl Composer {
-    fn run<'a>(&mut self, parser: &mut Parser<'a, StrInput<'a>>) -> Result<(), Fault> {
+    fn run<'a>(&mut self, parser: &mut Parser<'a, StrInput<'a>>) -> Step {
         while let Some(next) = parser.next_event() {
-            let (event, span) = next.map_err(|error| not_yaml(&error))?;
-            self.event(event, &span)?;
+            match next {
+                Ok((event, span)) => self.event(event, &span)?,
+                Err(error) => return self.not_yaml(&error),
+            }
+            if self.documents > 1 {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), Fault> {
+    fn not_yaml(&mut self, error: &ScanError) -> Step {
+        // The parser's own limit is higher, but it looks ahead of what it hands out.
+        let too_deep = matches!(
+            error.kind(),
+            granit_parser::ErrorKind::RecursionLimitExceeded
+        );
+        let rule = if too_deep {
+            json::too_deep()
+        } else {
+            format!("not YAML: {}", error.info())
+        };
+        self.note_at((error.marker().line(), error.marker().col() + 1), &rule);
+        Err(Ended)
+    }
+
+    fn event(&mut self, event: Event<'_>, span: &Span) -> Step {
+        if self.skipping.is_some() {
+            return self.skip(&event, span);
+        }
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(fault(span, "there is more than one document"));
+                    self.fault(span, "there is more than one document")?;
                 }
                 Ok(())
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                Err(fault(span, "aliases are not allowed; write the value out"))
+                self.count(span)?;
+                self.fault(span, "aliases are not allowed; write the value out")?;
+                self.blank();
+                Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.plain_node(span, anchor, tag.is_some())?;
@@ -119,13 +149,8 @@ impl Composer {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.plain_node(span, anchor, tag.is_some())?;
-                self.enter(
-                    Open::Object {
-                        fields: Map::new(),
-                        key: None,
-                    },
-                    span,
-                )
+                let (fields, key) = (Map::new(), None);
+                self.enter(Open::Object { fields, key }, span)
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 match self.open.pop() {
@@ -141,67 +166,128 @@ impl Composer {
             | Event::StreamStart
             | Event::StreamEnd
             | Event::DocumentEnd => Ok(()),
-            _ => Err(fault(span, "this form of YAML is not known here")),
+            _ => {
+                self.fault(span, "this form of YAML is not known here")?;
+                Err(Ended)
+            }
         }
     }
 
-    fn plain_node(&mut self, span: &Span, anchor: usize, tag: bool) -> Result<(), Fault> {
-        self.values += 1;
-        if self.values > MAX_VALUES {
-            return Err(fault(
-                span,
-                format!("a document has at most {MAX_VALUES} values"),
-            ));
+    /// Passes over a part of a node that is not read.
+    fn skip(&mut self, event: &Event<'_>, span: &Span) -> Step {
+        let Some((skipped, depth)) = &mut self.skipping else {
+            return Ok(());
+        };
+        if matches!(event, Event::SequenceStart(..) | Event::MappingStart(..)) {
+            *depth += 1;
+        } else if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
+            *depth -= 1;
         }
+        if *depth > 0 {
+            return self.count(span);
+        }
+        let skipped = std::mem::replace(skipped, Skipped::Value);
+        self.skipping = None;
+        match skipped {
+            Skipped::Value => self.blank(),
+            Skipped::Key => self.key("?".to_owned(), false),
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, span: &Span) -> Step {
+        self.values += 1;
+        if self.values <= MAX_VALUES {
+            return Ok(());
+        }
+        let rule = format!("a document has at most {MAX_VALUES} values");
+        self.fault(span, &rule)?;
+        Err(Ended)
+    }
+
+    fn plain_node(&mut self, span: &Span, anchor: usize, tag: bool) -> Step {
+        self.count(span)?;
         if anchor != 0 {
-            return Err(fault(span, "anchors are not allowed; write the value out"));
+            self.fault(span, "anchors are not allowed; write the value out")?;
         }
         if tag {
-            return Err(fault(span, "tags are not allowed"));
+            self.fault(span, "tags are not allowed")?;
         }
         Ok(())
     }
 
-    fn enter(&mut self, open: Open, span: &Span) -> Result<(), Fault> {
-        if let Some(Open::Object { key: None, .. }) = self.open.last() {
-            return Err(fault(span, "a key is text, not a list or an object"));
+    /// Whether the next node is a key.
+    fn wants_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open::Object { key: None, .. }))
+    }
+
+    fn enter(&mut self, open: Open, span: &Span) -> Step {
+        if self.wants_key() {
+            self.fault(span, "a key is text, not a list or an object")?;
+            self.skipping = Some((Skipped::Key, 1));
+        } else if self.open.len() >= MAX_DEPTH {
+            self.fault(span, &json::too_deep())?;
+            self.skipping = Some((Skipped::Value, 1));
+        } else {
+            self.open.push(open);
         }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(fault(span, format!("nested deeper than {MAX_DEPTH}")));
-        }
-        self.open.push(open);
         Ok(())
     }
 
-    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, span: &Span) -> Result<(), Fault> {
+    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, span: &Span) -> Step {
         let plain = style == ScalarStyle::Plain;
-        if let Some(Open::Object {
-            fields,
-            key: key @ None,
-        }) = self.open.last_mut()
-        {
-            if plain && text == "<<" {
-                return Err(fault(
-                    span,
-                    "merge keys are not allowed; write the fields out",
-                ));
-            }
-            let twice = fields.contains_key(&*text);
-            let is_text = !plain || matches!(resolve(&text), Ok(Value::String(_)));
-            let key = key.insert(text.into_owned());
-            return match (is_text, twice) {
-                (false, _) => Err(fault(span, format!("a key is text; write it as \"{key}\""))),
-                (_, true) => Err(fault(span, "this key is given twice")),
-                (true, false) => Ok(()),
-            };
+        if self.wants_key() {
+            return self.scalar_key(text.into_owned(), plain, span);
         }
         let value = if plain {
-            resolve(&text).map_err(|rule| fault(span, rule))?
+            resolve(&text)
         } else {
-            Value::String(text.into_owned())
+            Ok(Value::String(text.into_owned()))
         };
-        self.place(value);
-        Ok(())
+        match value {
+            Ok(value) => {
+                self.place(value);
+                Ok(())
+            }
+            Err(rule) => {
+                self.fault(span, &rule)?;
+                self.blank();
+                Ok(())
+            }
+        }
+    }
+
+    fn scalar_key(&mut self, text: String, plain: bool, span: &Span) -> Step {
+        let Some(Open::Object { fields, .. }) = self.open.last() else {
+            return Ok(());
+        };
+        let twice = fields.contains_key(&text);
+        let merges = plain && text == "<<";
+        let is_text = !plain || matches!(resolve(&text), Ok(Value::String(_)));
+        let rule = match (merges, is_text, twice) {
+            (true, _, _) => Some("merge keys are not allowed; write the fields out".to_owned()),
+            (false, false, _) => Some(format!("a key is text; write it as \"{text}\"")),
+            (false, true, true) => Some("this key is given twice".to_owned()),
+            (false, true, false) => None,
+        };
+        self.key(text, !merges && !twice);
+        rule.map_or(Ok(()), |rule| self.fault(span, &rule))
+    }
+
+    fn key(&mut self, name: String, kept: bool) {
+        if let Some(Open::Object { key, .. }) = self.open.last_mut() {
+            *key = Some(Key { name, kept });
+        }
+    }
+
+    /// Puts null where a value or a key is wrong.
+    fn blank(&mut self) {
+        if self.wants_key() {
+            self.key("*".to_owned(), false);
+            return;
+        }
+        self.read.blanks.insert(self.pointer());
+        self.place(Value::Null);
     }
 
     /// Puts a finished value where it belongs.
@@ -210,8 +296,8 @@ impl Composer {
             None => self.document = Some(value),
             Some(Open::List(items)) => items.push(value),
             Some(Open::Object { fields, key }) => {
-                if let Some(key) = key.take() {
-                    fields.insert(key, value);
+                if let Some(Key { name, kept: true }) = key.take() {
+                    fields.insert(name, value);
                 }
             }
         }
@@ -221,7 +307,7 @@ impl Composer {
     fn pointer(&self) -> String {
         let part = |open: &Open| match open {
             Open::List(items) => Some(items.len().to_string()),
-            Open::Object { key, .. } => key.clone(),
+            Open::Object { key, .. } => key.as_ref().map(|key| key.name.clone()),
         };
         let mut pointer = String::new();
         for part in self.open.iter().filter_map(part) {
@@ -231,21 +317,21 @@ impl Composer {
         pointer
     }
 
-    fn error(&self, fault: &Fault) -> Error {
-        let path = self.pointer();
-        let rule = format!(
-            "{} (line {}, column {})",
-            fault.rule, fault.line, fault.column
-        );
-        let message = if path.is_empty() {
-            rule.clone()
-        } else {
-            format!("{path}: {rule}")
-        };
-        Error::new(ErrorKind::InvalidInput, message)
-            .with_detail(Detail::Violations(vec![Violation { path, rule }]))
-            .with_context("line", fault.line)
-            .with_context("column", fault.column)
+    /// Notes a fault of the node at `span`.
+    fn fault(&mut self, span: &Span, rule: &str) -> Step {
+        let place = (span.start.line(), span.start.col() + 1);
+        if self.read.faults.len() >= MAX_FAULTS {
+            self.note_at(place, &json::too_many_faults());
+            return Err(Ended);
+        }
+        self.note_at(place, rule);
+        Ok(())
+    }
+
+    fn note_at(&mut self, (line, column): (usize, usize), rule: &str) {
+        let rule = format!("{rule} (line {line}, column {column})");
+        let fault = Violation::new(self.pointer(), rule);
+        self.read.faults.push(fault);
     }
 }
 
@@ -305,141 +391,4 @@ fn looks_like_a_number(lower: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn refused(text: &str) -> String {
-        parse(text.as_bytes()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn plain_yaml_is_the_same_value_as_its_json() {
-        let yaml = "a: {b: [1, -2, 1.5, true, null], c: 'x'}\nd: |\n  two\n  lines\ne: 5m\nf:\n";
-        let json = json!({"a": {"b": [1, -2, 1.5, true, null], "c": "x"},
-            "d": "two\nlines\n", "e": "5m", "f": null});
-        assert_eq!(parse(yaml.as_bytes()).unwrap(), json);
-        assert_eq!(parse(json.to_string().as_bytes()).unwrap(), json);
-    }
-
-    #[test]
-    fn what_readers_disagree_about_is_refused_with_its_place() {
-        for (yaml, rule) in [
-            ("a: &x 1", "anchors"),
-            ("a: &x [1]\nb: *x", "anchors"),
-            ("a: *x", "not YAML"),
-            ("a: !!str 1", "tags"),
-            ("a: !mine {b: 1}", "tags"),
-            ("<<: {a: 1}", "merge keys"),
-            ("a: 1\n---\nb: 2", "more than one document"),
-            ("%YAML 1.1\n---\na: 1", "not YAML"),
-            ("? [a]\n: 1", "a key is text"),
-            ("? {a: 1}\n: 1", "a key is text"),
-            ("a: yes", "true or false"),
-            ("a: Off", "true or false"),
-            ("on: 1", "a key is text"),
-        ] {
-            let message = refused(yaml);
-            assert!(
-                message.contains(rule) && message.contains("line"),
-                "{yaml:?}: {message}"
-            );
-        }
-    }
-
-    #[test]
-    fn keys_are_text_and_given_once() {
-        for (yaml, rule) in [
-            (
-                "a: 1\na: 2",
-                "/a: this key is given twice (line 2, column 1)",
-            ),
-            (
-                "1: a\n\"1\": b",
-                "/1: a key is text; write it as \"1\" (line 1, column 1)",
-            ),
-            ("x:\n  - {true: 1}", "/x/0/true: a key is text"),
-            ("null: 1", "a key is text"),
-            ("1.5: 1", "a key is text"),
-            ("{'a': 1, \"a\": 2}", "given twice"),
-        ] {
-            assert!(refused(yaml).contains(rule), "{yaml:?}: {}", refused(yaml));
-        }
-        assert_eq!(
-            parse(b"\"1\": a\n\"<<\": b").unwrap(),
-            json!({"1": "a", "<<": "b"})
-        );
-    }
-
-    #[test]
-    fn numbers_are_plain_decimal_and_exact_or_refused() {
-        for bad in [
-            "0x1F",
-            "0o17",
-            "010",
-            "1_000",
-            "+1",
-            ".5",
-            "5.",
-            ".inf",
-            "-.INF",
-            ".nan",
-            "NaN",
-            "1e400",
-            "18446744073709551616",
-            "1e16",
-            "-9223372036854775809",
-            "Infinity",
-        ] {
-            assert!(
-                refused(&format!("a: {bad}")).contains("plain decimal"),
-                "{bad}"
-            );
-        }
-        let exact = parse(b"[18446744073709551615, -9223372036854775808, 1e3]").unwrap();
-        assert_eq!(
-            exact.to_string(),
-            "[18446744073709551615,-9223372036854775808,1000.0]"
-        );
-        let text = parse(b"[2026-01-01, 1.2.3, 0xg, 5m, 12:30, 1-2, e5, ., -]");
-        assert!(text.is_err(), "a lone dash is no value");
-        let text = parse(b"[2026-01-01, 1.2.3, 0xg, 5m, '12:30', 1-2, e5, .]").unwrap();
-        assert!(
-            text.as_array().unwrap().iter().all(Value::is_string),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn nesting_ends_at_64() {
-        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(parse(nested(64).as_bytes()).is_ok());
-        assert!(refused(&nested(65)).contains("deeper than 64"));
-        assert!(refused(&nested(100_000)).contains("deeper than 64"));
-        let block = (0..70).fold(String::new(), |block, n| block + &" ".repeat(n) + "a:\n");
-        assert!(refused(&block).contains("deeper than 64"));
-    }
-
-    #[test]
-    fn what_is_not_yaml_is_refused() {
-        for bad in [
-            "a: [1",
-            "a: b: c",
-            "a:\n\tb: 1",
-            "a: \"\\ud800\"",
-            "a: 'x",
-            "",
-            "# only",
-            "{a: 1} x",
-        ] {
-            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
-        }
-        assert!(
-            parse(b"a: \xff")
-                .unwrap_err()
-                .to_string()
-                .contains("not UTF-8 from byte 3")
-        );
-    }
-}
+mod tests;

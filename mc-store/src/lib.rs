@@ -13,6 +13,7 @@ mod memory;
 mod page;
 mod redb_log;
 mod rows;
+mod seal;
 mod term;
 
 pub use memory::MemoryLog;

@@ -130,6 +130,57 @@ fn flipped_bits_are_read_or_refused_and_never_panic() {
 }
 
 #[test]
+fn a_flipped_bit_is_survived_or_named_and_then_every_byte_is_kept() {
+    let (_dir, path) = filled();
+    let whole = fs::read(&path).unwrap();
+    let head: Vec<usize> = (0..320).collect();
+    let written: Vec<usize> = (320..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let rows: Vec<usize> = (0..whole.len())
+        .filter(|at| whole[*at..].starts_with(b"{\"events\":"))
+        .collect();
+    let chance = SeededEntropy::new(4);
+    let mut refusals = 0;
+    for round in 0..400 {
+        let places = [&head, &written, &rows][round % 3];
+        let at = places[usize::try_from(chance.below(places.len() as u64)).unwrap()];
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << chance.below(8);
+        fs::write(&path, &damaged).unwrap();
+        let owned = RedbLog::open(&path).and_then(|log| block_on(log.acquire()).map(drop));
+        if let Err(error) = owned {
+            refusals += 1;
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error:?}");
+            assert!(fs::read(&path).unwrap() == damaged, "byte {at}: {error:?}");
+        }
+    }
+    assert!(refusals > 40, "only {refusals} of the flips were noticed");
+}
+
+#[test]
+fn rows_that_an_owner_starts_from_are_whole_or_the_file_is_refused() {
+    let (_dir, path) = filled();
+    let whole = fs::read(&path).unwrap();
+    for row in [
+        &b"agent:researcher"[..],
+        b"{\"events\":",
+        b"{\"workflow\":\"research\"",
+    ] {
+        let places = (0..whole.len()).filter(|at| whole[*at..].starts_with(row));
+        let damaged = places.fold(whole.clone(), |mut bytes, at| {
+            bytes[at + row.len() - 1] ^= 1;
+            bytes
+        });
+        assert!(damaged != whole);
+        fs::write(&path, &damaged).unwrap();
+        assert_eq!(RedbLog::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(fs::read(&path).unwrap() == damaged);
+        // What can be read of it is evidence.
+        let log = RedbLog::open_read_only(&path).unwrap();
+        assert!(!block_on(log.read_workspace(0, 9)).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn a_changed_event_is_noticed_when_it_is_read() {
     let (_dir, path) = place();
     let log = RedbLog::open(&path).unwrap();

@@ -26,8 +26,11 @@ pub enum TierChoice {
 /// What bounds a call.
 #[derive(Clone, Copy, Debug)]
 pub struct CallBound<'a> {
-    /// The most input tokens, from a count or from bytes; none leaves the model's own limit.
+    /// The most input tokens, from a count; none leaves the other bounds.
     pub input_tokens: Option<u64>,
+    /// The UTF-8 bytes of the request as it is sent, tool schemas and all; they bound its tokens
+    /// where the model's row says so.
+    pub rendered_bytes: Option<u64>,
     /// The output limit that is sent with the request; none leaves the model's own limit.
     pub max_output_tokens: Option<u64>,
     /// How many answers are asked for; 0 counts as 1.
@@ -49,6 +52,7 @@ impl Default for CallBound<'_> {
     fn default() -> Self {
         Self {
             input_tokens: None,
+            rendered_bytes: None,
             max_output_tokens: None,
             choices: 1,
             hidden_retries: 0,
@@ -99,15 +103,32 @@ pub struct Bound {
     pub basis: Basis,
 }
 
-/// Bounds the input tokens of a request by its size.
+/// The least of what bounds the input tokens of one sending: a count, the request's bytes, the
+/// model's own limit. Each is sound alone, so knowing more never raises it.
 ///
-/// `None` where bytes say nothing for this model and it has no limit of its own.
-pub fn input_bound_bytes(price: &ModelPrice, request_bytes: u64) -> Option<u64> {
+/// Bytes bound text that we send: they say nothing of images, sound and film, which a request may
+/// name by a link, nor of what the provider's own tools read.
+///
+/// `None` where nothing bounds them.
+pub fn input_bound(price: &ModelPrice, call: &CallBound<'_>) -> Option<u64> {
     let bytes = match price.input_bound {
-        InputBound::Bytes { framing } => Some(request_bytes.saturating_add(framing)),
-        InputBound::MaximumInput => None,
+        InputBound::Bytes { framing } if all_in_the_request(call) => call
+            .rendered_bytes
+            .map(|bytes| bytes.saturating_add(framing)),
+        InputBound::Bytes { .. } | InputBound::MaximumInput => None,
     };
-    least(bytes, price.max_input_tokens)
+    least(least(call.input_tokens, bytes), price.max_input_tokens)
+}
+
+/// Whether all that the model reads is text of the request.
+fn all_in_the_request(call: &CallBound<'_>) -> bool {
+    let mut inputs = call
+        .classes
+        .iter()
+        .filter(|class| class.side() == Side::Input);
+    let mut units = call.units.iter();
+    inputs.all(|class| TokenClass::TEXT.contains(class))
+        && units.all(|(unit, cap)| *unit == Unit::Request || *cap == 0)
 }
 
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -129,8 +150,7 @@ fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 /// A [`CostFault`]: nothing bounds the input or output, a unit or tier has no price, or the sum does
 /// not fit.
 pub fn reserve_bound(price: &ModelPrice, call: &CallBound<'_>) -> Result<Bound, CostFault> {
-    let input_tokens =
-        least(call.input_tokens, price.max_input_tokens).ok_or(CostFault::InputUnbounded)?;
+    let input_tokens = input_bound(price, call).ok_or(CostFault::InputUnbounded)?;
     let (input_price, output_price) = dearest(price, call, input_tokens)?;
     let units = unit_weight(price, |unit| cap(call, unit))?;
     let basis = Basis {

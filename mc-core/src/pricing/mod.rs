@@ -27,7 +27,7 @@ mod unknown;
 #[cfg(test)]
 mod tests;
 
-pub use bound::{Basis, Bound, CallBound, TierChoice, input_bound_bytes, reserve_bound};
+pub use bound::{Basis, Bound, CallBound, TierChoice, input_bound, reserve_bound};
 pub use class::{ServiceTier, Side, TokenClass, Unit};
 pub use cost::{Cost, CostFault, CostFlag, Missing, Terms, cost};
 pub use model::{Hours, InputBound, ModelPrice, Origin, Rate, Ratio, ReasoningLimit, TierEdge};

@@ -162,8 +162,9 @@ pub enum InputBound {
 }
 
 impl InputBound {
-    /// What stands in a row that says nothing.
-    pub const DEFAULT: Self = Self::Bytes { framing: 64 };
+    /// What holds for a row that says nothing: not of every tokenizer is it known that a token is
+    /// at least a byte, nor how much a provider adds.
+    pub const DEFAULT: Self = Self::MaximumInput;
 
     fn is_default(&self) -> bool {
         *self == Self::DEFAULT

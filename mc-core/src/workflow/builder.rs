@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::compiled::{Workflow, invalid};
+use super::compiled::Workflow;
 use crate::budget::OnExceed;
 use crate::error::{Result, WorkflowProblem};
 use crate::json::escape_pointer;
@@ -200,16 +200,15 @@ impl WorkflowBuilder {
     /// # Errors
     /// `InvalidWorkflow` with every problem.
     pub fn build(mut self) -> Result<Workflow> {
-        if !self.twice.is_empty() {
-            let twice = self.twice.iter().map(|name| WorkflowProblem::Form {
-                at: format!("/steps/{}", escape_pointer(name)),
-                rule: "this key is given twice".to_owned(),
-            });
-            return Err(invalid(twice.collect()));
-        }
+        let twice = self.twice.iter().map(|name| WorkflowProblem::Form {
+            at: format!("/steps/{}", escape_pointer(name)),
+            rule: "this key is given twice".to_owned(),
+        });
+        let twice = twice.collect();
         self.fields
             .insert("steps".to_owned(), Value::Object(self.steps));
         // Through text, so that depth and numbers are checked as in any document.
-        Workflow::from_json(Value::Object(self.fields).to_string())
+        let text = Value::Object(self.fields).to_string();
+        Workflow::from_json_with(text.as_bytes(), twice)
     }
 }

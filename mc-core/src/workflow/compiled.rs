@@ -16,7 +16,7 @@ use super::reader::Spelling;
 use super::schema::Schema;
 use crate::error::{Detail, Error, ErrorKind, Result, Violation, WorkflowProblem};
 use crate::id::{Digest, StepName, WorkflowName};
-use crate::json;
+use crate::json::{self, Reading};
 use crate::yaml;
 
 /// A valid definition and its compiled schemas. A clone is cheap.
@@ -38,7 +38,7 @@ impl Workflow {
     /// # Errors
     /// `InvalidWorkflow` with every problem.
     pub fn from_yaml(document: impl AsRef<[u8]>) -> Result<Self> {
-        Self::from_document(document.as_ref(), yaml::parse)
+        Self::from_document(document.as_ref(), yaml::read, Vec::new())
     }
 
     /// Reads a definition written as JSON.
@@ -46,7 +46,12 @@ impl Workflow {
     /// # Errors
     /// `InvalidWorkflow` with every problem.
     pub fn from_json(document: impl AsRef<[u8]>) -> Result<Self> {
-        Self::from_document(document.as_ref(), json::parse)
+        Self::from_json_with(document.as_ref(), Vec::new())
+    }
+
+    /// Reads JSON of which some problems are known already.
+    pub(super) fn from_json_with(document: &[u8], known: Vec<WorkflowProblem>) -> Result<Self> {
+        Self::from_document(document, json::read, known)
     }
 
     /// Starts a definition in code.
@@ -75,19 +80,38 @@ impl Workflow {
         })
     }
 
-    fn from_document(bytes: &[u8], parse: fn(&[u8]) -> Result<Value>) -> Result<Self> {
+    fn from_document(
+        bytes: &[u8],
+        read: fn(&[u8]) -> Result<Reading>,
+        mut problems: Vec<WorkflowProblem>,
+    ) -> Result<Self> {
         if bytes.len() > MAX_DEFINITION_BYTES {
             let max = u64::try_from(MAX_DEFINITION_BYTES).unwrap_or(u64::MAX);
             let name = "bytes in a definition".to_owned();
-            return Err(invalid(vec![WorkflowProblem::Limit {
+            problems.push(WorkflowProblem::Limit {
                 name,
                 max,
                 at: String::new(),
-            }]));
+            });
+            return Err(invalid(problems));
         }
-        let document = parse(bytes).map_err(malformed)?;
-        let (draft, mut problems) = read::draft(&document, Spelling::Document);
-        let schemas = compile_draft(&draft, &mut problems);
+        let Reading {
+            value,
+            faults,
+            blanks,
+        } = match read(bytes) {
+            Ok(reading) => reading,
+            Err(fault) => {
+                problems.extend(malformed(&fault));
+                return Err(invalid(problems).with_source(fault));
+            }
+        };
+        problems.extend(faults.into_iter().map(form));
+        let (draft, mut found) = read::draft(&value, Spelling::Document);
+        let schemas = compile_draft(&draft, &mut found);
+        // What stands for a wrong value is no second problem.
+        found.retain(|problem| !place(problem).is_some_and(|at| blanks.contains(at)));
+        problems.extend(found);
         if !problems.is_empty() {
             return Err(invalid(problems));
         }
@@ -204,14 +228,33 @@ pub(super) fn invalid(problems: Vec<WorkflowProblem>) -> Error {
     Error::new(ErrorKind::InvalidWorkflow, message).with_detail(Detail::Workflow(problems))
 }
 
-/// A document that cannot be read, as a problem of a workflow.
-fn malformed(fault: Error) -> Error {
+/// What is wrong with a document that cannot be read, as problems of a workflow.
+fn malformed(fault: &Error) -> Vec<WorkflowProblem> {
     let violations = match fault.detail() {
         Some(Detail::Violations(violations)) => violations.clone(),
         _ => vec![Violation::new("", fault.message())],
     };
-    let form = |Violation { path, rule }| WorkflowProblem::Form { at: path, rule };
-    invalid(violations.into_iter().map(form).collect()).with_source(fault)
+    violations.into_iter().map(form).collect()
+}
+
+/// Where a problem stands in the document, if at one place.
+fn place(problem: &WorkflowProblem) -> Option<&str> {
+    match problem {
+        WorkflowProblem::UnknownStep { at, .. }
+        | WorkflowProblem::UnknownInput { at, .. }
+        | WorkflowProblem::Expression { at, .. }
+        | WorkflowProblem::Schema { at, .. }
+        | WorkflowProblem::Form { at, .. }
+        | WorkflowProblem::Limit { at, .. }
+        | WorkflowProblem::NotAvailable { at, .. } => Some(at),
+        WorkflowProblem::Cycle { .. }
+        | WorkflowProblem::UnknownAgent { .. }
+        | WorkflowProblem::Unreachable { .. } => None,
+    }
+}
+
+fn form(Violation { path, rule }: Violation) -> WorkflowProblem {
+    WorkflowProblem::Form { at: path, rule }
 }
 
 fn compile_draft(draft: &Draft, problems: &mut Vec<WorkflowProblem>) -> Schemas {
@@ -233,7 +276,7 @@ fn compile<'a>(
         if let Some(schema) = known.get(&text) {
             return Some(schema.clone());
         }
-        match Schema::compile(schema) {
+        match Schema::compile_text(schema, &text) {
             Ok(schema) => {
                 known.insert(text, schema.clone());
                 Some(schema)

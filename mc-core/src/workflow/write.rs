@@ -3,7 +3,7 @@
 //! Only what differs from its default is written, so a new field with a default leaves every hash
 //! as it was. What is *not* here: sorting and number text, which `json::canonical` does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
@@ -18,15 +18,25 @@ use crate::time::as_ms;
 
 /// The canonical bytes of a whole definition.
 pub(super) fn canonical_bytes(parts: &Parts) -> Vec<u8> {
-    let steps: Map<String, Value> = parts
-        .steps
-        .iter()
-        .map(|(name, step)| (name.as_str().to_owned(), self::step(step)))
+    let mut fields: BTreeMap<String, Option<Value>> = outline(parts)
+        .into_iter()
+        .map(|(key, value)| (key, Some(value)))
         .collect();
-    let mut out = outline(parts);
-    out.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
-    out.insert("steps".to_owned(), Value::Object(steps));
-    json::canonical(&Value::Object(out))
+    fields.insert("schema_version".to_owned(), Some(SCHEMA_VERSION.into()));
+    fields.insert("steps".to_owned(), None);
+    let mut out = Vec::new();
+    json::write_object(fields, &mut out, |field, out| {
+        if let Some(value) = field {
+            json::write_canonical(&value, out);
+            return;
+        }
+        // One after another: the copies of all steps together would be large.
+        let steps = parts.steps.iter().map(|(name, step)| (name.as_str(), step));
+        json::write_object(steps, out, |step, out| {
+            json::write_canonical(&self::step(step), out);
+        });
+    });
+    out
 }
 
 /// The canonical fields of a definition beside its steps.

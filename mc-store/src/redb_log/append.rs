@@ -9,10 +9,11 @@ use mc_core::ports::{Batch, Blob, Lease, RunRow};
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 
 use super::fault::Outcome;
-use super::frames::{self, MetaHead, chunk_number};
+use super::frames::{self, HEAD, MetaHead, chunk_number};
 use super::open::begin;
 use super::pack::{KEPT, Packer, REWRITTEN, slices};
 use super::postings::{self, Tail};
+use super::reads::WORKSPACE;
 use super::tables::{
     ACCOUNTS, BLOB_CHUNKS, BLOBS, FRAMES, KEYS, META, RUN_AGENTS, RUN_ATTENTION, RUN_DUE,
     RUN_INDEX, RUN_TERMS, RUNS, TILES, WORKFLOWS, agent_key, blob_chunk_key, blob_key, due_key,
@@ -20,6 +21,7 @@ use super::tables::{
 };
 use crate::contract;
 use crate::rows::{self, RunHead};
+use crate::seal::{sealed, unsealed};
 
 /// What the writer keeps from one batch to the next.
 #[derive(Debug, Default)]
@@ -148,7 +150,7 @@ fn write_runs(tx: &WriteTransaction, rows: &[RunRow], packer: &mut Packer) -> Ou
                 lists.change(run, &before, &head);
             }
             let state = packer.pack(&row.state, REWRITTEN);
-            let value = rows::encode_run(row, &encoded, &state);
+            let value = sealed(run.as_bytes(), rows::encode_run(row, &encoded, &state));
             runs.insert(run.as_bytes(), value.as_slice())?;
         }
     }
@@ -164,7 +166,7 @@ fn old_head(
     let Some(row) = runs.get(run.as_bytes())? else {
         return Ok(Some(RunHead::default()));
     };
-    let old = rows::run_head(row.value())?;
+    let old = rows::run_head(unsealed(run.as_bytes(), row.value())?)?;
     if old == new {
         Ok(None)
     } else {
@@ -240,14 +242,17 @@ fn write_shared(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Ou
     if !batch.accounts.is_empty() {
         let mut accounts = tx.open_table(ACCOUNTS)?;
         for row in &batch.accounts {
-            accounts.insert(&*row.account, packer.pack(&row.state, REWRITTEN).as_slice())?;
+            let state = packer.pack(&row.state, REWRITTEN);
+            let value = sealed(row.account.as_bytes(), state);
+            accounts.insert(&*row.account, value.as_slice())?;
         }
     }
     if !batch.workflows.is_empty() {
         let mut workflows = tx.open_table(WORKFLOWS)?;
         for row in &batch.workflows {
             let key = workflow_key(&row.workflow, row.version);
-            workflows.insert(key.as_slice(), rows::encode_workflow(row).as_slice())?;
+            let value = sealed(&key, rows::encode_workflow(row));
+            workflows.insert(key.as_slice(), value.as_slice())?;
         }
     }
     if !batch.keys.is_empty() {
@@ -263,21 +268,23 @@ fn write_shared(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Ou
 fn write_meta(tx: &WriteTransaction, head: MetaHead, batch: &Batch) -> Outcome<()> {
     let mut meta = tx.open_table(META)?;
     let head = MetaHead::of(contract::end_after(head.end(), batch));
-    meta.insert("head", head.encode().as_slice())?;
+    meta.insert(HEAD, head.encode().as_slice())?;
     let workspace = rows::encode_workspace(&batch.workspace);
-    meta.insert("workspace", workspace.as_slice())?;
+    let workspace = sealed(WORKSPACE.as_bytes(), workspace);
+    meta.insert(WORKSPACE, workspace.as_slice())?;
     Ok(())
 }
 
 /// Raises the epoch; the new one is on disk when this returns.
-pub(super) fn raise(db: &Database) -> Outcome<()> {
+pub(super) fn raise(db: &Database) -> Outcome<u64> {
     let tx = begin(db)?;
-    {
+    let epoch = {
         let mut meta = tx.open_table(META)?;
         let mut head = MetaHead::read(&meta)?;
         head.head.epoch = head.head.epoch.saturating_add(1);
-        meta.insert("head", head.encode().as_slice())?;
-    }
+        meta.insert(HEAD, head.encode().as_slice())?;
+        head.head.epoch
+    };
     tx.commit()?;
-    Ok(())
+    Ok(epoch)
 }

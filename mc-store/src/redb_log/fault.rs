@@ -21,14 +21,9 @@ pub(super) enum Fault {
     /// A refusal of our own; nothing was written.
     #[error("{0}")]
     Refused(Error),
-    /// The database panicked, as it does on some damaged pages.
-    #[error("the database panicked")]
-    Panicked,
-}
-
-/// Runs what may panic on a damaged file.
-pub(super) fn contained<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked))
+    /// The database panicked, as it does on some damaged pages; what it said.
+    #[error("the database panicked: {0}")]
+    Panicked(String),
 }
 
 macro_rules! from_database {
@@ -72,7 +67,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::Refused(error) => error,
             Fault::Database(error) => of_database(error),
-            Fault::Panicked => Self::corrupt("page", None),
+            Fault::Panicked(said) => Self::corrupt("page", None).with_context("panic", said),
         }
     }
 }

@@ -12,10 +12,14 @@ use super::pack::{KEPT, Packer, Unpacker, slices};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::contract::End;
+use crate::seal::{sealed, unsealed};
 use mc_core::audit::frame;
 
 /// The most events in one frame: a page of scattered hits unpacks a frame a hit.
 const FRAME_EVENTS: usize = 32;
+
+/// The key of the head.
+pub(super) const HEAD: &str = "head";
 
 /// The end of the log, as the row `head` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +34,11 @@ impl MetaHead {
         out.raw(&self.head.next_seq.to_be_bytes());
         out.raw(&self.head.epoch.to_be_bytes());
         out.raw(&self.last_ts.as_unix_us().to_be_bytes());
-        out.finish()
+        sealed(HEAD.as_bytes(), out.finish())
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut row = Reader::new(bytes);
+        let mut row = Reader::new(unsealed(HEAD.as_bytes(), bytes)?);
         let next_seq = u64::from_be_bytes(row.array()?);
         let epoch = u64::from_be_bytes(row.array()?);
         let last_ts = Timestamp::from_unix_us(i64::from_be_bytes(row.array()?));
@@ -62,7 +66,7 @@ impl MetaHead {
     }
 
     pub(super) fn read(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Outcome<Self> {
-        match meta.get("head")? {
+        match meta.get(HEAD)? {
             Some(row) => Ok(Self::decode(row.value())?),
             None => Err(Error::corrupt("head", None).into()),
         }

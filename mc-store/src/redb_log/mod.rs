@@ -4,6 +4,7 @@
 //! `reads` and `search` answer, `store` meets failure, `worker` keeps disks away from async threads.
 
 mod append;
+mod contain;
 mod fault;
 mod frames;
 mod gate;

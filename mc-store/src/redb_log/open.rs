@@ -1,6 +1,7 @@
 //! Opening: what is refused, in which order, and how a new file comes to be.
 //!
-//! A file is looked at through an [`Overlay`] first, so that one which is refused keeps every byte.
+//! A file is looked at through an [`Overlay`] first, so that one which is refused keeps every byte:
+//! for writing, every row that an owner starts from is read and the first write is tried there.
 //! A new store is built under another name and then linked to its own, so that a crash never leaves
 //! half a store, and two processes that create the same one end with one owner.
 
@@ -12,12 +13,15 @@ use mc_core::error::{Detail, Error, ErrorKind, Result};
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase as _, StorageBackend, WriteTransaction};
 
-use super::fault::{self, Fault, Outcome, contained};
-use super::frames::{self, MetaHead};
+use super::append;
+use super::contain::contained;
+use super::fault::{self, Fault, Outcome};
+use super::frames::{self, HEAD, MetaHead};
 use super::gate::Gate;
 use super::overlay::{Overlay, Sharing};
 use super::pack::Unpacker;
 use super::place::{self, Place, beside};
+use super::reads;
 use super::tables::{self, FORMAT, FORMAT_MARK, FRAMES, META};
 
 /// The first bytes of every file of redb.
@@ -40,7 +44,7 @@ pub(super) fn file(path: &Path) -> Result<Opened> {
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    open(path, &options, Sharing::Alone)
+    open(path, &options, Purpose::Own)
 }
 
 /// Opens a store's file that nobody may change.
@@ -50,16 +54,25 @@ pub(super) fn file_to_inspect(path: &Path) -> Result<Opened> {
     }
     let mut options = OpenOptions::new();
     options.read(true);
-    open(path, &options, Sharing::WithReaders)
+    open(path, &options, Purpose::Inspect)
 }
 
-fn open(path: &Path, options: &OpenOptions, sharing: Sharing) -> Result<Opened> {
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To own it: what its owner starts from has to be whole.
+    Own,
+    /// To look at it: what can be read of a damaged store is still evidence.
+    Inspect,
+}
+
+fn open(path: &Path, options: &OpenOptions, purpose: Purpose) -> Result<Opened> {
     check_magic(path)?;
     let file = options.open(path).map_err(fault::of_io)?;
     let place = Place::of(path, &file).map_err(fault::of_io)?;
     let backend = FileBackend::new(file).map_err(Fault::from)?;
     let gate = Gate::new(Box::new(backend));
-    look_at(&gate, sharing).map_err(|error| with_owner(error, path))?;
+    look_at(&gate, purpose).map_err(|error| with_owner(error, path))?;
     place::warn_of_disk(path);
     Ok(Opened {
         gate,
@@ -73,7 +86,7 @@ pub(super) fn backend(backend: Box<dyn StorageBackend>) -> Result<Opened> {
     if gate.len().map_err(fault::of_io)? == 0 {
         contained(|| initialise(database(&gate, SMALL_CACHE)?))?;
     } else {
-        look_at(&gate, Sharing::Alone)?;
+        look_at(&gate, Purpose::Own)?;
     }
     Ok(Opened { gate, place: None })
 }
@@ -119,7 +132,11 @@ fn check_magic(path: &Path) -> Result<()> {
     .map_err(|error| error.with_context("path", path.display()))
 }
 
-fn look_at(gate: &Gate, sharing: Sharing) -> Result<()> {
+fn look_at(gate: &Gate, purpose: Purpose) -> Result<()> {
+    let sharing = match purpose {
+        Purpose::Own => Sharing::Alone,
+        Purpose::Inspect => Sharing::WithReaders,
+    };
     contained(|| {
         let db = view(gate, sharing)?;
         let tx = db.begin_read()?;
@@ -132,9 +149,21 @@ fn look_at(gate: &Gate, sharing: Sharing) -> Result<()> {
         }
         check_format(&tx)?;
         tables::check_all(&tx)?;
-        check_end(&tx)
+        check_end(&tx)?;
+        match purpose {
+            Purpose::Own => rehearse(&db, &tx),
+            Purpose::Inspect => Ok(()),
+        }
     })
     .map_err(Error::from)
+}
+
+/// Does in the view what an owner does first: reads what it starts from, and raises the epoch.
+fn rehearse(db: &Database, tx: &redb::ReadTransaction) -> Outcome<()> {
+    reads::recovered(tx)?;
+    reads::check_needy(tx)?;
+    append::raise(db)?;
+    Ok(())
 }
 
 fn check_format(tx: &redb::ReadTransaction) -> Outcome<()> {
@@ -191,7 +220,7 @@ fn initialise(db: Database) -> Outcome<()> {
         let mut meta = tx.open_table(META)?;
         let format = [FORMAT_MARK, &FORMAT.to_be_bytes()].concat();
         meta.insert("format", format.as_slice())?;
-        meta.insert("head", MetaHead::default().encode().as_slice())?;
+        meta.insert(HEAD, MetaHead::default().encode().as_slice())?;
     }
     tx.commit()?;
     drop(db);

@@ -22,6 +22,10 @@ use super::tables::{
     index_key, run_at, workflow_of,
 };
 use crate::rows;
+use crate::seal::unsealed;
+
+/// The key of the workspace's row.
+pub(super) const WORKSPACE: &str = "workspace";
 
 pub(super) fn meta_head(tx: &ReadTransaction) -> Outcome<MetaHead> {
     MetaHead::read(&tx.open_table(META)?)
@@ -50,8 +54,8 @@ pub(super) fn recovered(tx: &ReadTransaction) -> Outcome<Recovered> {
 
 /// The workspace's row.
 pub(super) fn workspace_row(tx: &ReadTransaction) -> Outcome<Option<WorkspaceRow>> {
-    let row = tx.open_table(META)?.get("workspace")?;
-    let row = row.map(|row| rows::decode_workspace(row.value()));
+    let row = tx.open_table(META)?.get(WORKSPACE)?;
+    let row = row.map(|row| rows::decode_workspace(unsealed(WORKSPACE.as_bytes(), row.value())?));
     Ok(row.transpose()?)
 }
 
@@ -60,9 +64,10 @@ fn accounts(tx: &ReadTransaction) -> Outcome<Vec<AccountRow>> {
     let mut out = Vec::new();
     for row in table.range::<&str>(..)? {
         let (account, state) = row?;
+        let state = unsealed(account.value().as_bytes(), state.value())?;
         out.push(AccountRow {
             account: Arc::from(account.value()),
-            state: Arc::from(unpack(state.value())?),
+            state: Arc::from(unpack(state)?),
         });
     }
     Ok(out)
@@ -73,8 +78,9 @@ fn workflows(tx: &ReadTransaction) -> Outcome<Vec<WorkflowRow>> {
     let mut out = Vec::new();
     for row in table.range::<&[u8]>(..)? {
         let (key, value) = row?;
+        let value = unsealed(key.value(), value.value())?.to_vec();
         let key = workflow_of(key.value()).ok_or_else(|| Error::corrupt("workflow", None))?;
-        out.push(rows::decode_workflow(key, value.value())?);
+        out.push(rows::decode_workflow(key, &value)?);
     }
     Ok(out)
 }
@@ -185,7 +191,8 @@ pub(super) fn run_row(tx: &ReadTransaction, run: RunId) -> Outcome<Option<RunRow
     let Some(value) = table.get(run.as_bytes())? else {
         return Ok(None);
     };
-    let (mut row, state) = rows::decode_run(run, value.value())?;
+    let value = unsealed(run.as_bytes(), value.value())?;
+    let (mut row, state) = rows::decode_run(run, value)?;
     row.state = Arc::from(unpack(state)?);
     Ok(Some(row))
 }
@@ -203,6 +210,16 @@ pub(super) fn runs_in_need(
         out.push(RunId::from_bytes(*row?.0.value()));
     }
     Ok(behind(out, after, limit))
+}
+
+/// Reads the row of every run that needs its owner.
+pub(super) fn check_needy(tx: &ReadTransaction) -> Outcome<()> {
+    for run in runs_in_need(tx, None, usize::MAX)? {
+        if run_row(tx, run)?.is_none() {
+            return Err(Error::corrupt("run", None).with_context("run", run).into());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn runs_due(

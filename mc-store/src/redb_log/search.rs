@@ -22,6 +22,7 @@ use super::tables::{
 use crate::filter::{event_matches, run_matches};
 use crate::page::{Fingerprint, place_of, run_at};
 use crate::rows;
+use crate::seal::unsealed;
 use crate::term;
 
 /// How many rows or tiles a page looks at.
@@ -177,7 +178,10 @@ impl Candidates {
 
     fn summary(&self, run: RunId) -> Outcome<RunSummary> {
         match self.runs.get(run.as_bytes())? {
-            Some(row) => Ok(rows::decode_summary(run, row.value())?),
+            Some(row) => Ok(rows::decode_summary(
+                run,
+                unsealed(run.as_bytes(), row.value())?,
+            )?),
             None => Err(Error::corrupt("run_terms", None).into()),
         }
     }

@@ -14,7 +14,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tracing::warn;
 
 use super::append::{self, Writer};
-use super::fault::{self, Fault, Outcome, contained};
+use super::contain::contained;
+use super::fault::{self, Fault, Outcome};
 use super::gate::{Gate, lock};
 use super::health::{FileState, ReserveState, StoreHealth, WriteState};
 use super::open::{self, Opened};
@@ -156,11 +157,11 @@ impl Store {
     }
 
     /// Notes a failed write. What was refused left no trace and changes nothing.
-    fn settle(&self, writer: &mut Writer, written: Outcome<()>) -> Result<()> {
+    fn settle<T>(&self, writer: &mut Writer, written: Outcome<T>) -> Result<T> {
         match written {
-            Ok(()) => Ok(()),
+            Ok(written) => Ok(written),
             Err(Fault::Refused(error)) => Err(error),
-            Err(fault @ (Fault::Database(_) | Fault::Panicked)) => {
+            Err(fault @ (Fault::Database(_) | Fault::Panicked(_))) => {
                 let error = Error::from(fault);
                 self.set_failed(writer, true);
                 writer.met_full_disk = fault::is_full(&error);
@@ -216,9 +217,13 @@ impl Store {
             self.reopen()?;
             self.set_failed(writer, false);
         }
+        // Rows that cannot be read are noticed before anything is written.
+        let mut found = self.read(reads::recovered)?;
         let raised = self.with(append::raise);
-        self.settle(writer, raised)?;
-        self.read(reads::recovered)
+        let epoch = self.settle(writer, raised)?;
+        found.lease.epoch = epoch;
+        found.head.epoch = epoch;
+        Ok(found)
     }
 
     /// Throws the database away and opens it again; waits for the reads that are in it.

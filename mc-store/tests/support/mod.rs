@@ -11,7 +11,8 @@ use std::sync::Arc;
 use mc_core::error::Result;
 use mc_core::event::{PartContent, PartRef, Record};
 use mc_core::id::{Digest, RunId, WorkflowName};
-use mc_core::ports::{Batch, EventLog, EventQuery, Head, KeyRow, Lease};
+use mc_core::ports::{AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, WorkflowRow};
+use mc_core::time::Timestamp;
 use mc_testkit::{SeededEntropy, Story, folded_row, run_id};
 
 /// Runs a future of a log to its end.
@@ -68,6 +69,8 @@ impl Teller {
         events.extend(batch.records.clone());
         batch.runs = folds(&events).into_values().collect();
         batch.keys = vec![key(&events)];
+        batch.accounts = accounts(events.len());
+        batch.workflows = vec![workflow(events.len())];
         self.batch = Some(batch);
     }
 
@@ -89,6 +92,29 @@ fn folds(events: &[Record]) -> BTreeMap<RunId, mc_core::ports::RunRow> {
     runs.into_iter()
         .map(|(run, events)| (run, folded_row(run, &events)))
         .collect()
+}
+
+/// Accounts with states that grow.
+fn accounts(events: usize) -> Vec<AccountRow> {
+    ["workspace", "agent:researcher", "workflow:research"]
+        .map(|account| AccountRow {
+            account: Arc::from(account),
+            state: Arc::from(format!("{{\"events\":{events}}}").repeat(9).into_bytes()),
+        })
+        .to_vec()
+}
+
+/// A version of a workflow that was published with the events before it.
+fn workflow(events: usize) -> WorkflowRow {
+    let definition = format!("{{\"workflow\":\"research\",\"events\":{events}}}");
+    WorkflowRow {
+        workflow: WorkflowName::new("research").unwrap(),
+        version: u32::try_from(events).unwrap(),
+        hash: Digest::of(&[definition.as_bytes()]),
+        published_at: Timestamp::EPOCH,
+        active: true,
+        definition: Arc::from(definition.into_bytes()),
+    }
 }
 
 /// A key that tells at which event its batch ended.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mc_testkit::simulate::live;
+use mc_testkit::simulate::{Habits, live_with};
 
 /// Lives simulated worlds through and holds them against the invariants.
 #[derive(Debug, Parser)]
@@ -17,6 +17,9 @@ struct Args {
     /// Live every seed twice and compare the roots of the two logs.
     #[arg(long)]
     twice: bool,
+    /// Leave out sessions, sleeps, late answers and clocks that are set.
+    #[arg(long)]
+    tame: bool,
 }
 
 fn range(text: &str) -> Option<std::ops::Range<u64>> {
@@ -31,12 +34,17 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "--seeds takes FROM..TO, e.g. 0..100");
         return ExitCode::from(64);
     };
+    let habits = if args.tame {
+        Habits::Tame
+    } else {
+        Habits::Wild
+    };
     // Agents panic on purpose; their words are in the log.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut worlds, mut events, mut runs, mut crashes, mut broken) = (0, 0, 0, 0, 0);
     for seed in seeds {
-        let mut lived = live(seed);
-        if args.twice && live(seed).root != lived.root {
+        let mut lived = live_with(seed, habits);
+        if args.twice && live_with(seed, habits).root != lived.root {
             lived.findings.push(mc_testkit::simulate::Finding {
                 invariant: "I10",
                 what: "the same seed gave another log".to_owned(),

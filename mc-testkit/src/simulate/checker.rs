@@ -5,12 +5,13 @@
 //! | I1 state == fold(log) | each row's bytes against the checker's own fold |
 //! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
 //! | I3 columns add up | shared accounts from postings alone; no reservation passes a limit |
-//! | I4 joins and holds | the needs of a dispatched step, by its definition |
+//! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins |
 //! | I5 terminal is terminal | the transition tables refuse anything else |
 //! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
-//! | I8 durable before it acts | the agents themselves look for their dispatch in the log |
+//! | I8 durable before it acts | whoever gets a reply looks for its event in the log: agents for their dispatch and their holds, operators for what they did |
 //! | I9 one workspace | every batch names the same one |
 //!
+//! `handlers` adds a rule: a live step of the log has a handler in this process, of this epoch.
 //! I7 (liveness) is in `world`, which sees when nothing can move any more.
 
 use std::collections::BTreeMap;
@@ -18,12 +19,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use mc_core::audit::{Frontier, Scope, Verifier};
-use mc_core::budget::{Account, AccountId, Books, BooksMut, Movement, post};
+use mc_core::budget::{Account, AccountId, Books, BooksMut, Hold, Movement, post};
 use mc_core::event::step::StepDispatched;
 use mc_core::event::{EventKind, Record, StepStatus};
 use mc_core::id::{Digest, RunId, StepKey, StepName, WorkspaceId};
 use mc_core::ports::Batch;
-use mc_core::run::{Run, RunEvent, read_event};
+use mc_core::pricing::{CallBound, PriceTable, reserve_bound};
+use mc_core::run::{HoldKey, Run, RunEvent, read_event};
 use mc_core::workflow::{Join, Workflow};
 
 /// Something that must not be.
@@ -42,7 +44,7 @@ impl fmt::Display for Finding {
 }
 
 /// Folds a log and compares.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checker {
     workspace: Option<WorkspaceId>,
     runs: BTreeMap<RunId, Run>,
@@ -52,7 +54,25 @@ pub struct Checker {
     blobs: BTreeMap<Digest, Arc<[u8]>>,
     tiles: BTreeMap<u64, Digest>,
     frontier: Option<Arc<[u8]>>,
+    prices: PriceTable,
     findings: Vec<Finding>,
+}
+
+impl Default for Checker {
+    fn default() -> Self {
+        Self {
+            workspace: None,
+            runs: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            workflows: BTreeMap::new(),
+            records: Vec::new(),
+            blobs: BTreeMap::new(),
+            tiles: BTreeMap::new(),
+            frontier: None,
+            prices: PriceTable::embedded().clone(),
+            findings: Vec::new(),
+        }
+    }
 }
 
 /// The shared accounts; a run's own are its own.
@@ -79,6 +99,72 @@ impl Checker {
     /// The runs as the checker folded them.
     pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
         &self.runs
+    }
+
+    /// The shared accounts as the checker added them up.
+    pub const fn accounts(&self) -> &BTreeMap<AccountId, Account> {
+        &self.shared
+    }
+
+    /// The published definitions by hash.
+    pub const fn workflows(&self) -> &BTreeMap<Digest, Arc<Workflow>> {
+        &self.workflows
+    }
+
+    /// The epoch of the last event.
+    pub fn epoch(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.epoch)
+    }
+
+    /// I8: what was acknowledged is in the log.
+    pub fn acknowledged(&mut self, what: &str, is_in_the_log: impl FnOnce(&Self) -> bool) {
+        if !is_in_the_log(self) {
+            self.find(
+                "I8",
+                format!("{what} was acknowledged and is not in the log"),
+            );
+        }
+    }
+
+    /// Whether the money of an attempt's call is held durably: by a hold of its own, or by the
+    /// escrow or block that it draws from. An attempt that was ended meanwhile needs none.
+    pub fn holds(&self, run: RunId, step: &StepKey, attempt: u32) -> bool {
+        let Some(run) = self.runs.get(&run) else {
+            return false;
+        };
+        let live = |step: &mc_core::run::Step| step.live.is_some() && step.attempt == attempt;
+        let covers = |(key, hold): (&HoldKey, &Hold)| {
+            key.step == *step && key.attempt == attempt && hold.amount().calls > 0
+        };
+        !run.step(step).is_some_and(live) || run.holds.iter().any(covers)
+    }
+
+    /// Whether the hold that an attempt was dispatched with is in the log, if it has one.
+    pub fn has_escrow(&self, run: RunId, step: &StepKey, attempt: u32) -> bool {
+        let dispatched = self.records.iter().rev().find_map(|record| {
+            if record.run_id != run {
+                return None;
+            }
+            match read_event(record) {
+                Ok(EventKind::StepDispatched(facts))
+                    if facts.step == *step && facts.attempt == attempt =>
+                {
+                    Some(facts.hold)
+                }
+                _ => None,
+            }
+        });
+        let run = self.runs.get(&run);
+        let live = run
+            .and_then(|run| run.step(step))
+            .is_some_and(|step| step.live.is_some() && step.attempt == attempt);
+        let key = HoldKey::escrow(step.clone(), attempt);
+        let held = run.and_then(|run| run.holds.get(&key)).map(Hold::amount);
+        match dispatched {
+            None => false,
+            // One that was ended meanwhile needs none.
+            Some(asked) => !live || asked.is_zero() || held.is_some(),
+        }
     }
 
     /// How many events there are.
@@ -145,6 +231,9 @@ impl Checker {
         };
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
+            if let Err(what) = self.covered(record, facts) {
+                self.find("I4", what);
+            }
         }
         let Some(run) = self.runs.get_mut(&record.run_id) else {
             let run = Run::create(record.run_id, &event).map_err(|e| format!("{e:?}"))?;
@@ -215,6 +304,37 @@ impl Checker {
             Ok(())
         } else {
             Err(format!("I4: `{}` went out before its join", facts.step))
+        }
+    }
+
+    /// I4: the hold that goes into the log with the dispatch covers the step's estimate.
+    fn covered(&self, record: &Record, facts: &StepDispatched) -> Result<(), String> {
+        let run = self.runs.get(&record.run_id);
+        let hash = run.and_then(|run| run.created.definition_hash);
+        let workflow = hash.and_then(|hash| self.workflows.get(&hash));
+        let step = workflow.and_then(|w| w.definition().step(facts.step.name()));
+        let Some(estimate) = step.and_then(|step| step.estimate.as_ref()) else {
+            return Ok(());
+        };
+        let price = self
+            .prices
+            .find(&estimate.model, record.ts)
+            .ok_or("an estimate without a price went out")?;
+        let call = CallBound {
+            input_tokens: Some(estimate.input_tokens),
+            max_output_tokens: Some(estimate.max_output_tokens),
+            ..CallBound::default()
+        };
+        let bound = reserve_bound(price, &call).map_err(|fault| fault.to_string())?;
+        let calls = i64::try_from(estimate.calls).unwrap_or(i64::MAX);
+        let worst = bound.money.as_nano().saturating_mul(calls);
+        if facts.hold.money.as_nano() >= worst && facts.hold.calls >= estimate.calls {
+            Ok(())
+        } else {
+            Err(format!(
+                "`{}` went out with less than its estimate held",
+                facts.step
+            ))
         }
     }
 

@@ -1,17 +1,23 @@
 //! Simulated worlds: the whole engine under scripted agents, failing disks, crashes and operators
 //! who press every button, all drawn from one seed.
 //!
-//! `world` lives a seed through, `script` is what its agents and workflows do, `disk` fails appends,
+//! `world` lives a seed through, `buttons` is what people press, `script` what agents and workflows
+//! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
 //! and `checker` holds every event of every commit against the invariants. The same seed gives the
 //! same log, byte for byte.
 
+mod buttons;
 mod checker;
 mod disk;
 mod draw;
+mod ghost;
+mod habits;
+mod handlers;
 mod script;
 mod world;
 
 pub use checker::{Checker, Finding};
 pub use disk::{Disk, WatchedLog};
 pub use draw::Draw;
-pub use world::{Lived, live};
+pub use habits::Habits;
+pub use world::{Lived, live, live_with};

@@ -1,22 +1,28 @@
 //! What agents and workflows of a seed do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mc_core::engine::{
-    Admission, AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, StepContext,
-    StepOutcome,
+    Admission, AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, Spawner,
+    StepContext, StepOutcome,
 };
 use mc_core::event::step::WaitingFor;
 use mc_core::id::{ModelId, Opaque};
 use mc_core::policy::RiskTier;
-use mc_core::ports::EventLog;
+use mc_core::ports::{Clock as _, EventLog};
 use mc_core::resilience::{CallFailure, OutputBegun};
+use mc_core::sim::SimClock;
+use mc_core::time::Timestamp;
 use mc_core::usage::Usage;
 use serde_json::{Value, json};
 
 use super::disk::WatchedLog;
 use super::draw::Draw;
+use super::ghost;
+use super::habits::Habits;
+use super::handlers::Handlers;
 
 /// The agents of every world.
 pub(super) const AGENTS: [&str; 3] = ["ann", "bob", "cyd"];
@@ -30,6 +36,14 @@ pub(super) struct Scripted {
     pub(super) log: WatchedLog,
     /// Whether it may hang for ever.
     pub(super) hangs: Hangs,
+    /// What may happen.
+    pub(super) habits: Habits,
+    /// Who works in this process.
+    pub(super) handlers: Handlers,
+    /// Where what it leaves behind runs.
+    pub(super) spawner: Arc<dyn Spawner>,
+    /// The world's clock.
+    pub(super) clock: Arc<SimClock>,
 }
 
 /// Whether agents may hang for ever.
@@ -44,13 +58,16 @@ pub(super) enum Hangs {
 #[async_trait]
 impl AgentExecutor for Scripted {
     async fn execute(&self, ctx: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
+        let _working = self
+            .handlers
+            .work((ctx.run_id(), ctx.step(), ctx.attempt()));
         self.must_be_durable(&ctx).await;
         let place = format!("{}#{}", ctx.effect_key(), ctx.attempt());
         let mut draw = Draw::of(self.seed, &place);
         for _ in 0..draw.below(4) {
             self.act(&ctx, &mut draw).await?;
         }
-        end(&ctx, &mut draw, input, self.hangs).await
+        self.end(&ctx, &mut draw, input).await
     }
 }
 
@@ -63,11 +80,12 @@ impl Scripted {
                 .runs()
                 .get(&run)
                 .and_then(|run| run.step(&ctx.step()));
-            step.is_some_and(|step| step.attempt >= ctx.attempt())
+            let dispatched = step.is_some_and(|step| step.attempt >= ctx.attempt());
+            dispatched && checker.has_escrow(run, &ctx.step(), ctx.attempt())
         });
         if !written {
             let what = format!(
-                "{run}/{}#{} is out before its dispatch",
+                "{run}/{}#{} is out before its dispatch or its hold",
                 ctx.step(),
                 ctx.attempt()
             );
@@ -80,7 +98,9 @@ impl Scripted {
     }
 
     async fn act(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
-        match draw.below(8) {
+        match draw.below(self.habits.choices(8, 2)) {
+            8 => ghost::leave(self, ctx, &request(draw)?, draw).await?,
+            9 => drop(self.reserve(ctx, &request(draw)?).await?),
             0 => {
                 ctx.tool_call("search", RiskTier::Write, &json!({"q": 1}), || async {
                     Ok(json!({"found": 1}))
@@ -90,14 +110,14 @@ impl Scripted {
             1 => drop(ctx.once("id", || async { json!(42) }).await?),
             2 => ctx.decision(json!(1), json!("because"), json!(2)).await?,
             3 => ctx.side_effect("file", "k").await?,
-            4 => lie(ctx, draw).await?,
+            4 => self.lie(ctx, draw).await?,
             _ => call(ctx, draw).await?,
         }
         Ok(())
     }
 }
 
-fn request(draw: &mut Draw) -> Result<ModelRequest, AgentError> {
+pub(super) fn request(draw: &mut Draw) -> Result<ModelRequest, AgentError> {
     let model = ModelId::new("recorded/GPT_4").map_err(|f| AgentError::new(f.to_string()))?;
     let prompt = format!("prompt {}", draw.below(3));
     Ok(ModelRequest::text(model, &prompt)
@@ -136,50 +156,80 @@ async fn call(ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
     answered.await.map(drop).map_err(AgentError::from)
 }
 
-/// A permit that is dropped, or a provider that bills more than it may.
-async fn lie(ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
-    match ctx.reserve(&request(draw)?).await? {
-        Admission::Allowed(permit) if draw.one_in(2) => drop(permit),
-        Admission::Allowed(permit) => {
-            let usage = Usage::text(150, 150 + draw.below(100));
-            permit.settle(&ModelAnswer::text("more", usage)).await?;
+impl Scripted {
+    /// Reserves a call. I8: what holds its money is in the log.
+    pub(super) async fn reserve(
+        &self,
+        ctx: &StepContext,
+        request: &ModelRequest,
+    ) -> Result<Admission, AgentError> {
+        let admission = ctx.reserve(request).await?;
+        if matches!(admission, Admission::Allowed(_)) && !ctx.is_cancelled() {
+            let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
+            self.log.faults().checker(|checker| {
+                checker.acknowledged(&format!("a permit of {run}/{step}#{attempt}"), |log| {
+                    log.holds(run, &step, attempt)
+                });
+            });
         }
-        Admission::Answered(_) => {}
-        Admission::NeedsApproval(reason) => return Err(AgentError::new(reason)),
-        Admission::Denied(error) => {
-            return Err(AgentError::with_code(error.code(), error.message()).fatal());
-        }
+        Ok(admission)
     }
-    Ok(())
-}
 
-/// How the attempt ends: well, badly, late, never, or by waiting.
-async fn end(
-    ctx: &StepContext,
-    draw: &mut Draw,
-    input: Value,
-    hangs: Hangs,
-) -> Result<StepOutcome, AgentError> {
-    match draw.below(16) {
-        0 => Err(AgentError::new("as drawn")),
-        1 => Err(AgentError::new("for good").fatal()),
-        2 => {
-            // Ignores that it is to stop, and answers too late.
-            ctx.sleep(Duration::from_secs(90)).await;
-            Ok(json!({"late": true}).into())
+    /// A permit that is dropped, or a provider that bills more than it may.
+    async fn lie(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+        match self.reserve(ctx, &request(draw)?).await? {
+            Admission::Allowed(permit) if draw.one_in(2) => drop(permit),
+            Admission::Allowed(permit) => {
+                let usage = Usage::text(150, 150 + draw.below(100));
+                permit.settle(&ModelAnswer::text("more", usage)).await?;
+            }
+            Admission::Answered(_) => {}
+            Admission::NeedsApproval(reason) => return Err(AgentError::new(reason)),
+            Admission::Denied(error) => {
+                return Err(AgentError::with_code(error.code(), error.message()).fatal());
+            }
         }
-        3 if hangs == Hangs::Yes => {
-            ctx.cancelled().await;
-            Err(AgentError::new("told to stop"))
-        }
-        4 if ctx.resumed().is_none() => Ok(StepOutcome::Suspend {
-            checkpoint: json!({"at": 1}),
-            waiting_for: signal()?,
-        }),
-        5 => std::panic::resume_unwind(Box::new("as drawn".to_owned())),
-        _ => {
-            ctx.sleep(Duration::from_millis(draw.below(3_000))).await;
-            Ok(json!({"list": [1, 2, 3], "input": input.is_object()}).into())
+        Ok(())
+    }
+
+    /// How the attempt ends: well, badly, late, never, or by waiting.
+    async fn end(
+        &self,
+        ctx: &StepContext,
+        draw: &mut Draw,
+        input: Value,
+    ) -> Result<StepOutcome, AgentError> {
+        match draw.below(self.habits.choices(16, 2)) {
+            16 | 17 if ctx.resumed().is_none() => {
+                // Now and then a time that has passed.
+                let away = Duration::from_secs(60 * draw.below(240));
+                let until = self.clock.now().as_unix_us() - 3_600_000_000;
+                let until = Timestamp::from_unix_us(until).after(away);
+                Ok(StepOutcome::Suspend {
+                    checkpoint: json!({"asleep": true}),
+                    waiting_for: WaitingFor::Time { until },
+                })
+            }
+            0 => Err(AgentError::new("as drawn")),
+            1 => Err(AgentError::new("for good").fatal()),
+            2 => {
+                // Ignores that it is to stop, and answers too late.
+                ctx.sleep(Duration::from_secs(90)).await;
+                Ok(json!({"late": true}).into())
+            }
+            3 if self.hangs == Hangs::Yes => {
+                ctx.cancelled().await;
+                Err(AgentError::new("told to stop"))
+            }
+            4 if ctx.resumed().is_none() => Ok(StepOutcome::Suspend {
+                checkpoint: json!({"at": 1}),
+                waiting_for: signal()?,
+            }),
+            5 => std::panic::resume_unwind(Box::new("as drawn".to_owned())),
+            _ => {
+                ctx.sleep(Duration::from_millis(draw.below(3_000))).await;
+                Ok(json!({"list": [1, 2, 3], "input": input.is_object()}).into())
+            }
         }
     }
 }

@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mc_core::budget::{AccountId, Amount, Limit, OnExceed};
-use mc_core::engine::{Engine, MissionControl, Parts, Position, RunHandle, StartOptions};
+use mc_core::engine::{Engine, MissionControl, Parts, Position, RunHandle};
 use mc_core::error::Result;
-use mc_core::id::{AuthMethod, Digest, StepKey};
+use mc_core::id::{AuthMethod, Digest, RunId, StepKey};
 use mc_core::money::NanoUsd;
 use mc_core::ports::Clock;
 use mc_core::run::{Run, Step};
 use mc_core::sequencer::Settings;
 use mc_core::sim::Simulation;
 use mc_core::time::Timestamp;
-use mc_core::workflow::Workflow;
 use serde_json::json;
 
+use super::buttons::Desk;
 use super::checker::Finding;
 use super::disk::{Disk, WatchedLog};
 use super::draw::Draw;
-use super::script::{AGENTS, Hangs, Scripted, workflow};
+use super::habits::Habits;
+use super::handlers::Handlers;
+use super::script::{AGENTS, Hangs, Scripted};
 
 /// What a seed came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +46,25 @@ struct World {
     log: WatchedLog,
     draw: Draw,
     seed: u64,
-    runs: Vec<mc_core::id::RunId>,
+    habits: Habits,
+    handlers: Handlers,
+    runs: Vec<RunId>,
+}
+
+/// Lives a seed through, with everything that can happen.
+pub fn live(seed: u64) -> Lived {
+    live_with(seed, Habits::Wild)
 }
 
 /// Lives a seed through.
-pub fn live(seed: u64) -> Lived {
+pub fn live_with(seed: u64, habits: Habits) -> Lived {
     let mut world = World {
         simulation: Simulation::new(seed, START),
         log: WatchedLog::default(),
         draw: Draw::of(seed, "world"),
         seed,
+        habits,
+        handlers: Handlers::default(),
         runs: Vec::new(),
     };
     let lives = 1 + world.draw.below(3);
@@ -88,23 +99,34 @@ impl World {
     /// A process that works for a while and then dies where it stands.
     fn one_life(&mut self) {
         self.log.faults().set(Disk::Works);
-        let (log, seed) = (self.log.clone(), self.seed);
-        let parts = self.parts();
+        let (parts, agent) = (self.parts(), self.agent(Hangs::Yes));
         let clock = Arc::clone(self.simulation.clock());
         let Self {
             simulation,
             draw,
             runs,
+            habits,
+            log,
             ..
         } = self;
         let lived = simulation.block_on(async {
-            let control = open(parts, &log, (seed, Hangs::Yes)).await?;
-            for _ in 0..4 + draw.below(12) {
-                press(&control, &log, draw, runs).await;
-                let pause = Duration::from_millis(draw.below(4_000));
+            let mut desk = Desk {
+                control: open(parts, &agent).await?,
+                agent: agent(),
+                draw,
+                runs,
+                habits: *habits,
+                sessions: Vec::new(),
+            };
+            for _ in 0..4 + desk.draw.below(12) {
+                desk.press().await;
+                let pause = Duration::from_millis(desk.draw.below(4_000));
                 clock
                     .sleep_until(clock.monotonic().saturating_add(pause))
                     .await;
+                let now = clock.monotonic();
+                log.faults()
+                    .checker(|checker| desk.agent.handlers.look(checker, now));
             }
             Ok::<_, mc_core::error::Error>(())
         });
@@ -124,13 +146,12 @@ impl World {
         self.one_life();
         self.simulation.crash();
         self.log.faults().set(Disk::Works);
-        let (log, seed) = (self.log.clone(), self.seed);
-        let parts = self.parts();
+        let (parts, agent) = (self.parts(), self.agent(Hangs::No));
         let Self {
             simulation, runs, ..
         } = self;
         let lived = simulation.block_on(async {
-            let control = open(parts, &log, (seed, Hangs::No)).await?;
+            let control = open(parts, &agent).await?;
             raise_limits(&control).await?;
             for run in &*runs {
                 bring_to_an_end(&control.run(*run)).await?;
@@ -151,6 +172,22 @@ impl World {
         });
         for run in open {
             self.find("I7", format!("{run} never ended"));
+        }
+    }
+
+    /// Makes this process's agents.
+    fn agent(&self, hangs: Hangs) -> impl Fn() -> Scripted + use<> {
+        let (seed, habits, log) = (self.seed, self.habits, self.log.clone());
+        let (handlers, spawner) = (self.handlers.clone(), self.simulation.spawner());
+        let clock = Arc::clone(self.simulation.clock());
+        move || Scripted {
+            seed,
+            log: log.clone(),
+            hangs,
+            habits,
+            handlers: handlers.clone(),
+            spawner: Arc::clone(&spawner),
+            clock: Arc::clone(&clock),
         }
     }
 
@@ -185,94 +222,13 @@ fn stands(run: &Run) -> String {
     format!("run {id} [{status}{paused}; {}]", steps.join("; "))
 }
 
-async fn open(
-    parts: Parts,
-    log: &WatchedLog,
-    (seed, hangs): (u64, Hangs),
-) -> Result<MissionControl> {
+async fn open(parts: Parts, agent: &impl Fn() -> Scripted) -> Result<MissionControl> {
     let control = Engine::open(parts).await?;
-    for agent in AGENTS {
-        control
-            .register_agent(
-                agent,
-                Scripted {
-                    seed,
-                    log: log.clone(),
-                    hangs,
-                },
-            )
-            .await?;
+    for name in AGENTS {
+        control.register_agent(name, agent()).await?;
     }
     control.start_dispatch().await?;
     Ok(control)
-}
-
-/// One button, drawn. What is refused is refused: the invariants judge, not the button.
-async fn press(
-    control: &MissionControl,
-    log: &WatchedLog,
-    draw: &mut Draw,
-    runs: &mut Vec<mc_core::id::RunId>,
-) {
-    let run = draw.pick(runs).copied().map(|run| control.run(run));
-    match (draw.below(12), run) {
-        (0, Some(run)) => drop(run.abort("ann").await),
-        (1, Some(run)) => drop(run.pause("ann").await),
-        (2, Some(run)) => drop(run.resume("ann").await),
-        (3, Some(run)) => drop(run.signal("ann", "go", json!({"n": 1})).await),
-        (4, Some(run)) => reconcile(&run, draw).await,
-        (5, Some(run)) => {
-            let steps = ["s0", "s1", "s2"];
-            let step = draw
-                .pick(&steps)
-                .and_then(|name| name.parse::<StepKey>().ok());
-            if let Some(step) = step {
-                drop(run.unblock("ann", &step).await);
-            }
-        }
-        (6, _) => {
-            let account: AccountId = match draw.pick(&AGENTS).and_then(|name| name.parse().ok()) {
-                Some(agent) if draw.one_in(2) => AccountId::Agent(agent),
-                _ => AccountId::Workspace,
-            };
-            let limit = Limit::usd(NanoUsd::from_nano(
-                i64::try_from(draw.below(60)).unwrap_or(0) * 1_000_000,
-            ));
-            drop(
-                control
-                    .set_limit("ann", account, limit, OnExceed::Pause)
-                    .await,
-            );
-        }
-        (7, _) => log.faults().set(Disk::FailsBefore),
-        (8, _) => log.faults().set(Disk::FailsAfter),
-        (9, _) if draw.one_in(2) => log.faults().set(Disk::Full(2)),
-        _ => start(control, draw, runs).await,
-    }
-}
-
-async fn start(control: &MissionControl, draw: &mut Draw, runs: &mut Vec<mc_core::id::RunId>) {
-    let name = format!("flow{}", draw.below(3));
-    let Ok(definition) = Workflow::from_yaml(workflow(&name, draw)) else {
-        return;
-    };
-    if control.publish(definition).await.is_err() {
-        return;
-    }
-    let input = json!({"list": [1, 2, 3]});
-    if let Ok(run) = control.start(&name, input, StartOptions::by("ann")).await {
-        runs.push(run.id());
-    }
-}
-
-async fn reconcile(run: &RunHandle, draw: &mut Draw) {
-    for (hold, amount) in run.doubts().await.unwrap_or_default() {
-        let actual = if draw.one_in(2) { amount } else { Amount::ZERO };
-        drop(
-            run.reconcile("ann", &hold, actual, "the provider's bill")
-                .await,
-        );
-    }
 }
 
 async fn raise_limits(control: &MissionControl) -> Result<()> {

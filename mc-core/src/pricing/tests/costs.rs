@@ -2,7 +2,7 @@
 
 use super::super::{
     CallBound, Cost, CostFault, CostFlag, Missing, ServiceTier, Terms, TierChoice, TokenClass,
-    Unit, cost, input_bound_bytes, reserve_bound,
+    Unit, cost, input_bound, reserve_bound,
 };
 use super::{at, only};
 use crate::money::NanoUsd;
@@ -253,11 +253,47 @@ fn affordable_output_is_the_most_that_fits() {
 }
 
 #[test]
-fn bytes_bound_the_input_where_tokens_are_at_least_a_byte() {
-    assert_eq!(input_bound_bytes(&only(TIERED), 1000), Some(1064));
-    assert_eq!(input_bound_bytes(&only(TIERED), u64::MAX), Some(1_050_000));
-    let other = format!("input_bound = {{ kind = \"maximum_input\" }}\n{TIERED}");
-    assert_eq!(input_bound_bytes(&only(&other), 10), Some(1_050_000));
+fn bytes_bound_the_input_where_the_row_says_that_tokens_are_at_least_a_byte() {
+    let bytes = format!("input_bound = {{ kind = \"bytes\", framing = 64 }}\n{TIERED}");
+    let tokens = |row: &str, call: CallBound<'_>| {
+        let bound = reserve_bound(&only(row), &call).unwrap();
+        bound.basis.input_tokens
+    };
+    let of = |bytes| CallBound {
+        rendered_bytes: Some(bytes),
+        ..CallBound::default()
+    };
+    assert_eq!(tokens(&bytes, of(1000)), 1064);
+    assert_eq!(tokens(&bytes, of(u64::MAX)), 1_050_000);
+    assert_eq!(tokens(TIERED, of(10)), 1_050_000);
+    let counted = |input_tokens| CallBound {
+        input_tokens: Some(input_tokens),
+        ..of(1000)
+    };
+    assert_eq!(tokens(&bytes, counted(10)), 10);
+    assert_eq!(tokens(&bytes, counted(5000)), 1064);
+}
+
+#[test]
+fn bytes_say_nothing_of_images_and_of_the_providers_tools() {
+    let bytes = format!("input_bound = {{ kind = \"bytes\", framing = 64 }}\n{TIERED}");
+    let text = CallBound {
+        rendered_bytes: Some(10),
+        ..CallBound::default()
+    };
+    let classes = &[TokenClass::Input, TokenClass::InputImage];
+    let images = CallBound { classes, ..text };
+    let searches = |cap| [(Unit::WebSearch, cap)];
+    let (none, some) = (searches(0), searches(1));
+    let units = |units| CallBound { units, ..text };
+    for (call, expected) in [
+        (text, Some(74)),
+        (images, Some(1_050_000)),
+        (units(&none), Some(74)),
+        (units(&some), Some(1_050_000)),
+    ] {
+        assert_eq!(input_bound(&only(&bytes), &call), expected);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn every_key_of_the_schema_is_read() {
         max_input_tokens = 1000
         max_output_tokens = 100
         max_tokens_includes_reasoning = false
-        input_bound = { kind = "maximum_input" }
+        input_bound = { kind = "bytes", framing = 9 }
         effective_from = "2026-03-05T00:00:00Z"
         effective_until = "2027-03-05T02:00:00+02:00"
         tier_metric = "input_total"
@@ -32,7 +32,7 @@ fn every_key_of_the_schema_is_read() {
         (Some(1000), Some(100))
     );
     assert_eq!(price.reasoning_limit, ReasoningLimit::Extra);
-    assert_eq!(price.input_bound, InputBound::MaximumInput);
+    assert_eq!(price.input_bound, InputBound::Bytes { framing: 9 });
     assert_eq!(price.effective_until, Some(at("2027-03-05T00:00:00Z")));
     assert_eq!(price.tier_edge, TierEdge::Inclusive);
     assert_eq!(price.aliases.len(), 2);
@@ -292,7 +292,7 @@ fn the_version_depends_on_content_and_not_on_spelling() {
     assert_eq!(
         plain,
         version(&one(
-            "input_bound = { kind = \"bytes\", framing = 64 }\nrate = [{ input = \"1\", output = \"2\" }]"
+            "input_bound = { kind = \"maximum_input\" }\nrate = [{ input = \"1\", output = \"2\" }]"
         ))
     );
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::{
-    Bound, CallBound, Missing, ModelPrice, PriceTable, ServiceTier, Side, Terms, TierChoice,
-    TokenClass, Unit, cost, reserve_bound,
+    Bound, CallBound, InputBound, Missing, ModelPrice, PriceTable, ServiceTier, Side, Terms,
+    TierChoice, TokenClass, Unit, cost, reserve_bound,
 };
 use super::{HEAD, row};
 use crate::money::NanoUsd;
@@ -248,6 +248,30 @@ proptest! {
             reserve_bound(&model, &call).unwrap().money
         };
         prop_assert!(bound(a.min(b), c.min(d)) <= bound(a.max(b), c.max(d)));
+    }
+
+    #[test]
+    fn the_bound_never_rises_by_knowing_more(
+        model in model(),
+        own in prop::option::of(0_u64..6000),
+        framing in prop::option::of(0_u64..100),
+        (count, bytes) in (0_u64..6000, 0_u64..6000),
+        output in prop::option::of(0_u64..600),
+    ) {
+        let input_bound = framing.map_or(InputBound::MaximumInput, |framing| InputBound::Bytes { framing });
+        let model = ModelPrice { max_input_tokens: own, input_bound, ..model };
+        let bound = |input_tokens, rendered_bytes, max_output_tokens| {
+            let call = CallBound { input_tokens, rendered_bytes, max_output_tokens, ..CallBound::default() };
+            // Nothing bounds it: more than any bound.
+            reserve_bound(&model, &call).map_or((NanoUsd::MAX, u64::MAX), |bound| (bound.money, bound.input_tokens))
+        };
+        let (count, bytes) = (Some(count), Some(bytes));
+        let no_more = |more: (NanoUsd, u64), less: (NanoUsd, u64)| more.0 <= less.0 && more.1 <= less.1;
+        let all = bound(count, bytes, output);
+        for less in [bound(count, None, output), bound(None, bytes, output), bound(count, bytes, None)] {
+            prop_assert!(no_more(all, less), "{all:?} > {less:?}");
+            prop_assert!(no_more(less, bound(None, None, None)));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod chaining;
 mod forms;
+mod limit_table;
 mod limits;
 mod properties;
 mod refused;

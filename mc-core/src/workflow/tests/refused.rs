@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{one_problem, problems, problems_of};
-use crate::error::WorkflowProblem;
 use crate::workflow::{StepSpec, Workflow};
 
 #[test]
@@ -37,6 +36,44 @@ fn every_problem_is_named_at_once() {
         );
     }
     assert_eq!(found.len(), 14, "{found:#?}");
+}
+
+#[test]
+fn faults_of_values_and_of_the_definition_are_named_together() {
+    let yaml = r#"{ workflow: w, colour: red, budget: { usd: -5.00, calls: -1, input_tokens: .nan },
+        steps: { a: { agent: x, needs: [b], agent: y }, b: { agent: x, needs: [a], timeout: .inf,
+          estimate: { model: a/b, input_tokens: 99999999999999999999, max_output_tokens: yes } },
+          c: { agent: x, budget: { usd: "-1" }, input: { d: !t 1 } } } }"#;
+    let json = r#"{ "workflow": "w", "colour": "red", "budget": { "usd": -5.00, "calls": -1, "input_tokens": 1e400 },
+        "steps": { "a": { "agent": "x", "needs": ["b"], "agent": "y" }, "b": { "agent": "x", "needs": ["a"],
+          "timeout": -1e999, "estimate": { "model": "a/b", "input_tokens": 99999999999999999999, "max_output_tokens": "1" } },
+          "c": { "agent": "x", "budget": { "usd": "-1" }, "inputs": 1 } } }"#;
+    let common = [
+        "/budget/input_tokens: ",
+        "/steps/a/agent: this key is given twice",
+        "/steps/b/timeout: ",
+        "/steps/b/estimate/input_tokens: ",
+        "/colour: there is no such field",
+        "/budget/usd: an amount is written in quotes",
+        "/budget/calls: a whole number",
+        "/steps/b/estimate/max_output_tokens: ",
+        "/steps/c/budget/usd: ",
+        "cycle: a -> b -> a",
+    ];
+    let of_json = problems_of(Workflow::from_json(json));
+    let of_json: Vec<String> = of_json.iter().map(ToString::to_string).collect();
+    for (found, own) in [
+        (problems(yaml), "/steps/c/input/d: tags"),
+        (of_json, "/steps/c/inputs: there is"),
+    ] {
+        for expected in common.iter().chain([&own]) {
+            assert!(
+                found.iter().any(|problem| problem.starts_with(expected)),
+                "{expected}: {found:#?}"
+            );
+        }
+        assert_eq!(found.len(), common.len() + 1, "{found:#?}");
+    }
 }
 
 #[test]
@@ -285,12 +322,12 @@ fn json_is_read_as_strictly() {
 fn the_builder_is_checked_like_a_document() {
     let twice = Workflow::builder("w")
         .step(StepSpec::agent("a", "x"))
-        .step(StepSpec::agent("a", "y"));
-    let expected = WorkflowProblem::Form {
-        at: "/steps/a".into(),
-        rule: "this key is given twice".into(),
-    };
-    assert_eq!(problems_of(twice.build()), [expected]);
+        .step(StepSpec::agent("a", "y"))
+        .step(StepSpec::agent("b", "X"));
+    let found = problems_of(twice.build());
+    assert_eq!(found[0].to_string(), "/steps/a: this key is given twice");
+    assert!(found[1].to_string().starts_with("/steps/b/agent: a name"));
+    assert_eq!(found.len(), 2, "{found:?}");
     let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
     let built = Workflow::builder("w")
         .step(StepSpec::agent("a", "x").input(deep))

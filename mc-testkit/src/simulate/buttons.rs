@@ -1,0 +1,222 @@
+//! What operators and hosts of a world do, one button after the other.
+//!
+//! What is refused is refused: the invariants judge, not the button. What is acknowledged has to be
+//! in the log (I8).
+
+use std::sync::Arc;
+
+use mc_core::budget::{AccountId, Amount, Limit, OnExceed};
+use mc_core::engine::{
+    Admission, MissionControl, ModelAnswer, RunHandle, Session, SessionOptions, StartOptions,
+};
+use mc_core::event::run::RunBudget;
+use mc_core::id::{RunId, StepKey};
+use mc_core::money::NanoUsd;
+use mc_core::ports::Clock as _;
+use mc_core::usage::Usage;
+use mc_core::workflow::Workflow;
+use serde_json::json;
+
+use super::checker::Checker;
+use super::disk::Disk;
+use super::draw::Draw;
+use super::habits::Habits;
+use super::handlers::Working;
+use super::script::{AGENTS, Scripted, request, workflow};
+
+/// The step of every session.
+const SESSION_STEP: &str = "session";
+
+/// The desk of a process: who sits there presses buttons.
+pub(super) struct Desk<'a> {
+    pub(super) control: MissionControl,
+    /// The agents of the process, for what they share.
+    pub(super) agent: Scripted,
+    pub(super) draw: &'a mut Draw,
+    pub(super) runs: &'a mut Vec<RunId>,
+    pub(super) habits: Habits,
+    pub(super) sessions: Vec<Arc<Opened>>,
+}
+
+/// An open session, and that this process has it.
+pub(super) struct Opened {
+    session: Session,
+    working: Working,
+}
+
+impl Desk<'_> {
+    /// I8 of a reply.
+    fn acknowledged(&self, what: &str, is_in_the_log: impl FnOnce(&Checker) -> bool) {
+        let faults = self.agent.log.faults();
+        faults.checker(|checker| checker.acknowledged(what, is_in_the_log));
+    }
+
+    /// One button, drawn.
+    pub(super) async fn press(&mut self) {
+        let run = self.draw.pick(self.runs).copied();
+        let run = run.map(|run| self.control.run(run));
+        let disk = |disk| self.agent.log.faults().set(disk);
+        match (self.draw.below(self.habits.choices(12, 6)), run) {
+            (0, Some(run)) => self.abort(&run).await,
+            (1, Some(run)) => drop(run.pause("ann").await),
+            (2, Some(run)) => drop(run.resume("ann").await),
+            (3, Some(run)) => drop(run.signal("ann", "go", json!({"n": 1})).await),
+            (4, Some(run)) => self.reconcile(&run).await,
+            (5, Some(run)) => {
+                let steps = ["s0", "s1", "s2"];
+                let step = self.draw.pick(&steps);
+                if let Some(step) = step.and_then(|name| name.parse::<StepKey>().ok()) {
+                    drop(run.unblock("ann", &step).await);
+                }
+            }
+            (6, _) => self.limit().await,
+            (7, _) => disk(Disk::FailsBefore),
+            (8, _) => disk(Disk::FailsAfter),
+            (9, _) if self.draw.one_in(2) => disk(Disk::Full(2)),
+            (12 | 13, _) => self.open_session().await,
+            (14 | 15, _) => self.use_session(),
+            (16, _) => self.close_session().await,
+            (17, _) => self.set_the_clock(),
+            _ => self.start().await,
+        }
+    }
+
+    async fn abort(&self, run: &RunHandle) {
+        if run.abort("ann").await.is_ok() {
+            self.acknowledged("an abort", |log| {
+                log.runs()
+                    .get(&run.id())
+                    .is_some_and(|run| run.status.is_terminal())
+            });
+        }
+    }
+
+    async fn limit(&mut self) {
+        let account = match self.draw.pick(&AGENTS).and_then(|name| name.parse().ok()) {
+            Some(agent) if self.draw.one_in(2) => AccountId::Agent(agent),
+            _ => AccountId::Workspace,
+        };
+        let nano = i64::try_from(self.draw.below(60)).unwrap_or(0) * 1_000_000;
+        let limit = Limit::usd(NanoUsd::from_nano(nano));
+        let set = self
+            .control
+            .set_limit("ann", account.clone(), limit, OnExceed::Pause);
+        if set.await.is_ok() {
+            self.acknowledged("a limit", |log| {
+                let account = log.accounts().get(&account);
+                account.is_some_and(|account| *account.limit() == limit)
+            });
+        }
+    }
+
+    async fn start(&mut self) {
+        let name = format!("flow{}", self.draw.below(3));
+        let Ok(definition) = Workflow::from_yaml(workflow(&name, self.draw)) else {
+            return;
+        };
+        let hash = definition.hash();
+        if self.control.publish(definition).await.is_err() {
+            return;
+        }
+        self.acknowledged("a definition", |log| log.workflows().contains_key(&hash));
+        let input = json!({"list": [1, 2, 3]});
+        let started = self.control.start(&name, input, StartOptions::by("ann"));
+        if let Ok(run) = started.await {
+            self.acknowledged("a start", |log| log.runs().contains_key(&run.id()));
+            self.runs.push(run.id());
+        }
+    }
+
+    async fn reconcile(&mut self, run: &RunHandle) {
+        for (hold, amount) in run.doubts().await.unwrap_or_default() {
+            let actual = if self.draw.one_in(2) {
+                amount
+            } else {
+                Amount::ZERO
+            };
+            drop(
+                run.reconcile("ann", &hold, actual, "the provider's bill")
+                    .await,
+            );
+        }
+    }
+
+    async fn open_session(&mut self) {
+        let agent = self.draw.pick(&AGENTS).copied().unwrap_or("ann");
+        let limit = Limit::usd(NanoUsd::from_nano(
+            i64::try_from(1 + self.draw.below(40)).unwrap_or(1) * 1_000_000,
+        ));
+        let budget = self.draw.one_in(2).then_some(RunBudget {
+            limit,
+            on_exceed: OnExceed::Abort,
+        });
+        let options = SessionOptions {
+            budget,
+            ..SessionOptions::default()
+        };
+        let Ok(session) = self.control.guard(agent, options).await else {
+            return;
+        };
+        let run = session.id();
+        self.acknowledged("a session", |log| log.runs().contains_key(&run));
+        self.runs.push(run);
+        if let Ok(step) = SESSION_STEP.parse::<StepKey>() {
+            let working = self.agent.handlers.work((run, step, 1));
+            self.sessions.push(Arc::new(Opened { session, working }));
+        }
+    }
+
+    /// A call of a session: answered, billed too high, or dropped. It may wait for a turn that only
+    /// this desk can give it, so it is not waited for.
+    fn use_session(&mut self) {
+        let at = self.draw.below(self.sessions.len() as u64);
+        let at = usize::try_from(at).unwrap_or(0);
+        let (Some(opened), Ok(request)) = (self.sessions.get(at), request(self.draw)) else {
+            return;
+        };
+        let (opened, log) = (Arc::clone(opened), self.agent.log.clone());
+        let (dropped, used) = (self.draw.one_in(4), 1 + self.draw.below(150));
+        let call = async move {
+            let reserved = opened.session.reserve(&request).await;
+            let Ok(Admission::Allowed(permit)) = reserved else {
+                return;
+            };
+            let (run, step, attempt) = &opened.working.attempt;
+            log.faults().checker(|checker| {
+                checker.acknowledged("a permit of a session", |log| {
+                    log.holds(*run, step, *attempt)
+                });
+            });
+            if !dropped {
+                let answer = ModelAnswer::text("ok", Usage::text(used, used));
+                drop(permit.settle(&answer).await);
+            }
+        };
+        self.agent.spawner.spawn_handler(Box::pin(call));
+    }
+
+    async fn close_session(&mut self) {
+        let Some(opened) = self.sessions.pop() else {
+            return;
+        };
+        // One with a call under way ends when the call has.
+        let (false, Ok(opened)) = (self.draw.one_in(2), Arc::try_unwrap(opened)) else {
+            return;
+        };
+        let run = opened.session.id();
+        if opened.session.close().await.is_ok() {
+            self.acknowledged("the end of a session", |log| {
+                let run = log.runs().get(&run);
+                run.is_some_and(|run| run.status.is_terminal())
+            });
+        }
+    }
+
+    /// Sets the wall clock by up to twelve hours, back or forward.
+    fn set_the_clock(&mut self) {
+        let clock = &self.agent.clock;
+        let minutes = i64::try_from(self.draw.below(1_440)).unwrap_or(0) - 720;
+        let us = clock.now().as_unix_us() + minutes * 60_000_000;
+        clock.set_wall(mc_core::time::Timestamp::from_unix_us(us));
+    }
+}

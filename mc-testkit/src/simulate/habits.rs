@@ -1,0 +1,20 @@
+//! How far a world goes: the worlds of before keep their histories, and with them their regressions.
+
+/// What may happen in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habits {
+    /// Steps, calls, buttons, a failing disk and crashes.
+    Tame,
+    /// Also handlers that answer twice, sessions, sleeps, and a wall clock that is set by hours.
+    Wild,
+}
+
+impl Habits {
+    /// How many things can be drawn: `more` of them in a wild world only.
+    pub(super) const fn choices(self, tame: u64, more: u64) -> u64 {
+        match self {
+            Self::Tame => tame,
+            Self::Wild => tame + more,
+        }
+    }
+}
