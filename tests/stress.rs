@@ -51,7 +51,7 @@ async fn spends(control: MissionControl, caller: u64) -> i64 {
             break;
         };
         tokio::task::yield_now().await;
-        if (caller + call) % 3 == 0 {
+        if (caller + call).is_multiple_of(3) {
             let lost = ProviderError::new(CallFailure::Unreachable, "never sent");
             permit.fail(&lost).await.unwrap();
         } else {

@@ -117,9 +117,7 @@ impl World {
 }
 
 /// A token of the model `test/m` costs one thousandth of a dollar, in and out.
-pub fn prices() -> PriceTable {
-    PriceTable::parse(
-        r#"
+pub const PRICES: &str = r#"
 schema = 1
 currency = "USD"
 version = "test"
@@ -132,9 +130,11 @@ max_output_tokens = 1000
 source = "test"
 checked_at = "2026-01-01"
 rate = [{ input = "1000", output = "1000" }]
-"#,
-    )
-    .unwrap()
+"#;
+
+/// The table of [`PRICES`].
+pub fn prices() -> PriceTable {
+    PriceTable::parse(PRICES).unwrap()
 }
 
 /// Settings with the tests' prices.

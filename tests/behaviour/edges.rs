@@ -226,3 +226,26 @@ fn what_a_tool_answers_after_its_run_has_ended_is_written_down() {
         assert_eq!(late["outcome"], json!("tool_completed"));
     });
 }
+
+#[test]
+fn a_request_without_a_count_is_bound_by_its_bytes_where_the_model_allows_it() {
+    let world = World::seeded(8);
+    world.run(async {
+        let text = "input_bound = { kind = \"bytes\", framing = 64 }\nsource = \"test\"";
+        let table = PRICES.replacen("source = \"test\"", text, 1);
+        let mut settings = settings();
+        settings.prices = std::sync::Arc::new(PriceTable::parse(&table).unwrap());
+        let control = world.open_with(settings).await;
+        let session = control
+            .guard("host", SessionOptions::default())
+            .await
+            .unwrap();
+        let request = ModelRequest::text(model(), "twelve bytes").max_output_tokens(1);
+        let send = |_| async { Ok(answer("ok", 1)) };
+        session.model_call(&request, send).await.unwrap();
+        let run = control.run(session.id());
+        let reserved = facts(&control, &run, "model_call.reserved").await;
+        let bound = reserved["amount"]["input_tokens"].as_u64().unwrap();
+        assert!((12 + 64..200).contains(&bound), "{bound} of at most 1000");
+    });
+}

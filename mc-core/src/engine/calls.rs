@@ -65,6 +65,17 @@ impl ModelRequest {
         self
     }
 
+    /// The bytes of all that is sent, as JSON: at least those of the text. A count that was stated
+    /// stands instead.
+    fn rendered_bytes(&self) -> Option<u64> {
+        if self.bound.input_tokens.is_some() {
+            return None;
+        }
+        let messages = self.messages.iter().map(|one| json::canonical(one).len());
+        let bytes = messages.sum::<usize>() + json::canonical(&self.parameters).len();
+        u64::try_from(bytes).ok()
+    }
+
     fn digest(&self) -> crate::id::Digest {
         json::digest(&json!({
             "agent": self.agent, "model": self.model, "messages": self.messages,
@@ -206,6 +217,7 @@ impl Caller {
             model: request.model.clone(),
             bound: request.bound,
             messages: request.messages.clone(),
+            rendered_bytes: request.rendered_bytes(),
         });
         loop {
             let reply = self

@@ -45,18 +45,14 @@ impl RunEvent<'_> {
 }
 
 /// Whether a hold may come into doubt, or leave it, by such an event.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the others move no money in or out of doubt"
-)]
 const fn may_change_doubts(kind: &EventKind) -> bool {
-    match kind {
+    matches!(
+        kind,
         EventKind::ModelCallDoubted(_)
-        | EventKind::AttemptInterrupted(_)
-        | EventKind::ResultLate(_)
-        | EventKind::BudgetReconciled(_) => true,
-        _ => false,
-    }
+            | EventKind::AttemptInterrupted(_)
+            | EventKind::ResultLate(_)
+            | EventKind::BudgetReconciled(_)
+    )
 }
 
 /// The run's own accounts; what belongs to the workspace is left alone.

@@ -238,12 +238,15 @@ pub struct ReserveCall {
     pub bound: TokenBound,
     /// The request, message by message.
     pub messages: Vec<Value>,
+    /// The bytes of messages and parameters; none where the input is counted.
+    pub rendered_bytes: Option<u64>,
 }
 
 /// What a call can use at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBound {
-    /// The most input tokens, from a count or from bytes; none leaves the model's own limit.
+    /// The most input tokens, by a count; none to bound them by the request's bytes, where the
+    /// model's row says that it may be, or else by the model's own limit.
     pub input_tokens: Option<u64>,
     /// The output limit that is sent with the request; none leaves the model's own limit.
     pub max_output_tokens: Option<u64>,

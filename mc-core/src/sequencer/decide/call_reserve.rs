@@ -119,6 +119,7 @@ impl Asking<'_> {
         let limits = &self.call.bound;
         CallBound {
             input_tokens: limits.input_tokens,
+            rendered_bytes: self.call.rendered_bytes,
             max_output_tokens: limits.max_output_tokens,
             choices: limits.choices,
             hidden_retries: limits.hidden_retries,
