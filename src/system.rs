@@ -114,14 +114,16 @@ impl Spawner for Threads {
         }
     }
 
-    fn spawn_handler(&self, mut task: Task) {
+    fn spawn_handler(&self, task: Task) {
         if let Some(runtime) = &self.handlers {
-            // A handler may block its thread, for good even: before each poll the other tasks of the
-            // thread are handed to another one.
-            runtime.spawn(std::future::poll_fn(move |context| {
-                tokio::task::block_in_place(|| task.as_mut().poll(context))
-            }));
+            runtime.spawn(task);
         }
+    }
+
+    fn run_handler(&self, run: &mut dyn FnMut()) {
+        // It may block its thread, for good even: the thread's other tasks are handed to another
+        // one first.
+        tokio::task::block_in_place(run);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -79,7 +80,13 @@ impl Inner {
         };
         let input = Value::clone(&order.input);
         // A handler that panics harms only its own attempt.
-        let handler = AssertUnwindSafe(async move { agent.execute(ctx, input).await });
+        let mut handler = Box::pin(async move { agent.execute(ctx, input).await });
+        let spawner = Arc::clone(&self.spawner);
+        let handler = AssertUnwindSafe(std::future::poll_fn(move |context| {
+            let mut polled = Poll::Pending;
+            spawner.run_handler(&mut || polled = handler.as_mut().poll(context));
+            polled
+        }));
         match handler.catch_unwind().await {
             Ok(outcome) => outcome,
             Err(payload) => {

@@ -15,6 +15,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// Runs the driver: it never blocks its thread.
     fn spawn_driver(&self, task: Task);
 
-    /// Runs an agent's handler: it may block its thread.
+    /// Runs an attempt; of it only what goes through [`Self::run_handler`] may block its thread.
     fn spawn_handler(&self, task: Task);
+
+    /// Lets a handler's own code run, on the thread of its attempt: it may block it.
+    fn run_handler(&self, run: &mut dyn FnMut()) {
+        run();
+    }
 }
