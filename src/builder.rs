@@ -8,7 +8,7 @@ use mc_core::error::Result;
 use mc_core::id::AuthMethod;
 use mc_core::ports::{Clock, Entropy, EventLog};
 use mc_core::sequencer::Settings;
-use mc_store::RedbLog;
+use mc_store::{RedbOptions, Threads as StoreThreads};
 
 use crate::system::{OsEntropy, SystemClock, Threads};
 
@@ -77,8 +77,16 @@ impl Builder {
     /// # Errors
     /// As [`open`].
     pub async fn open(self, path: impl AsRef<Path>) -> Result<MissionControl> {
-        let log = RedbLog::open(path)?;
-        self.open_log(Arc::new(log)).await
+        // The engine's own driver has a thread for nothing but commits; another's may be shared.
+        let threads = match self.spawner {
+            None => StoreThreads::OwnButAppends,
+            Some(_) => StoreThreads::Own,
+        };
+        let options = RedbOptions {
+            threads,
+            ..RedbOptions::default()
+        };
+        self.open_log(Arc::new(options.open(path)?)).await
     }
 
     /// Opens any log.

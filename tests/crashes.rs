@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mc_testkit::{Crash, CrashBackend};
+use mc_testkit::{Crash, CrashBackend, TEST_PRICES};
 use mission_control::store::RedbLog;
 use mission_control::testing::Scenario;
 use mission_control::{
@@ -35,21 +35,6 @@ steps:
   b: { agent: it, needs: [a], for_each: \"[1, 2]\" }
   c: { agent: it, needs: [b] }
 ";
-
-const PRICES: &str = r#"
-schema = 1
-currency = "USD"
-version = "test"
-
-[[model]]
-provider = "test"
-id = "m"
-max_input_tokens = 1000
-max_output_tokens = 1000
-source = "test"
-checked_at = "2026-01-01"
-rate = [{ input = "1000", output = "1000" }]
-"#;
 
 /// Makes one call; the provider notes it on the disk's journal before it answers.
 struct Caller {
@@ -90,7 +75,7 @@ fn scenario(disk: &CrashBackend, seed: u64) -> Scenario {
 
 async fn open(scenario: &Scenario, disk: &CrashBackend, sent: u64) -> MissionControl {
     let settings = Settings {
-        prices: Arc::new(PriceTable::parse(PRICES).unwrap()),
+        prices: Arc::new(PriceTable::parse(TEST_PRICES).unwrap()),
         ..Settings::default()
     };
     let control = scenario.open_with(settings).await.unwrap();

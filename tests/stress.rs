@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mc_testkit::TEST_PRICES;
 use mission_control::store::MemoryLog;
 use mission_control::{
     AccountId, Admission, Builder, CallFailure, Limit, MissionControl, ModelAnswer, ModelRequest,
@@ -18,21 +19,6 @@ const CALLS: u64 = 25;
 /// What a call may cost at most, in thousandths of a dollar; the account has room for forty.
 const BOUND: i64 = 10;
 const LIMIT: i64 = 400;
-
-const PRICES: &str = r#"
-schema = 1
-currency = "USD"
-version = "test"
-
-[[model]]
-provider = "test"
-id = "m"
-max_input_tokens = 1000
-max_output_tokens = 1000
-source = "test"
-checked_at = "2026-01-01"
-rate = [{ input = "1000", output = "1000" }]
-"#;
 
 fn mills(mills: i64) -> NanoUsd {
     NanoUsd::from_nano(mills * 1_000_000)
@@ -88,7 +74,7 @@ fn watch(control: &MissionControl, ended: &AtomicBool) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_interleaving_of_many_callers_passes_a_limit_or_loses_a_cent() {
     let settings = Settings {
-        prices: Arc::new(PriceTable::parse(PRICES).unwrap()),
+        prices: Arc::new(PriceTable::parse(TEST_PRICES).unwrap()),
         breaker: mission_control::core::resilience::BreakerSettings::new(
             1_000_000,
             std::time::Duration::from_secs(1),

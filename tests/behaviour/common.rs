@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub use mc_testkit::TEST_PRICES;
 pub use mission_control::core::event::Record;
 pub use mission_control::testing::Scenario;
 pub use mission_control::{
@@ -117,24 +118,8 @@ impl World {
 }
 
 /// A token of the model `test/m` costs one thousandth of a dollar, in and out.
-pub const PRICES: &str = r#"
-schema = 1
-currency = "USD"
-version = "test"
-
-[[model]]
-provider = "test"
-id = "m"
-max_input_tokens = 1000
-max_output_tokens = 1000
-source = "test"
-checked_at = "2026-01-01"
-rate = [{ input = "1000", output = "1000" }]
-"#;
-
-/// The table of [`PRICES`].
 pub fn prices() -> PriceTable {
-    PriceTable::parse(PRICES).unwrap()
+    PriceTable::parse(TEST_PRICES).unwrap()
 }
 
 /// Settings with the tests' prices.

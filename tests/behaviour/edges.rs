@@ -232,7 +232,7 @@ fn a_request_without_a_count_is_bound_by_its_bytes_where_the_model_allows_it() {
     let world = World::seeded(8);
     world.run(async {
         let text = "input_bound = { kind = \"bytes\", framing = 64 }\nsource = \"test\"";
-        let table = PRICES.replacen("source = \"test\"", text, 1);
+        let table = TEST_PRICES.replacen("source = \"test\"", text, 1);
         let mut settings = settings();
         settings.prices = std::sync::Arc::new(PriceTable::parse(&table).unwrap());
         let control = world.open_with(settings).await;

@@ -34,7 +34,7 @@ impl EventLog for RedbLog {
 
     async fn append(&self, lease: Lease, batch: Batch) -> Result<()> {
         self.workers
-            .run(Lane::Write, move |store| store.append(lease, &batch))
+            .append(move |store| store.append(lease, &batch))
             .await
     }
 

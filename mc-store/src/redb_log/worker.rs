@@ -1,7 +1,8 @@
-//! Threads of the store, so that no async thread ever waits for a disk.
+//! Threads of the store, so that no shared async thread ever waits for a disk.
 //!
-//! One thread writes and two read; a call sends its work there and awaits the answer. Inline, the
-//! same work runs on the caller's thread: the simulator needs one thread and one order.
+//! One thread writes and two read; a call sends its work there and awaits the answer. A caller with
+//! a thread of its own may append on that one. Inline, all work runs on the caller's thread: the
+//! simulator needs one thread and one order.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,9 @@ pub enum Threads {
     /// On threads of its own: one that writes and two that read.
     #[default]
     Own,
+    /// As `Own`, but an append runs on the caller's thread. For callers that have a thread for
+    /// nothing else, as an engine's driver: it saves two changes of thread a commit.
+    OwnButAppends,
     /// On the caller's thread, inside the call.
     Inline,
 }
@@ -40,6 +44,7 @@ const READERS: usize = 2;
 pub(super) struct Workers {
     store: Arc<Store>,
     lanes: Option<Lanes>,
+    threads: Threads,
 }
 
 #[derive(Debug)]
@@ -54,13 +59,36 @@ impl Workers {
         let store = Arc::new(store);
         let lanes = match threads {
             Threads::Inline => None,
-            Threads::Own => Some(Lanes::start(&store).map_err(fault::of_io)?),
+            Threads::Own | Threads::OwnButAppends => {
+                Some(Lanes::start(&store).map_err(fault::of_io)?)
+            }
         };
-        Ok(Self { store, lanes })
+        Ok(Self {
+            store,
+            lanes,
+            threads,
+        })
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Appends, on the thread that appends run on.
+    ///
+    /// # Cancel safety
+    /// As [`Self::run`].
+    pub(super) async fn append(
+        &self,
+        work: impl FnOnce(&Store) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        match self.threads {
+            Threads::Own => self.run(Lane::Write, work).await,
+            Threads::OwnButAppends | Threads::Inline => {
+                self.store.check_process()?;
+                work(&self.store)
+            }
+        }
     }
 
     /// Does a piece of work and gives its result.
