@@ -45,8 +45,8 @@ pub use system::{OsEntropy, SystemClock, Threads};
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed};
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, BlockedStep, CallError, Health, Metrics, MissionControl,
-    ModelAnswer, ModelRequest, Outcome, Permit, Position, ProviderError, Published, RunEvents,
-    RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext, StepOutcome,
+    ModelAnswer, ModelRequest, Outcome, Permit, Position, Progress, ProviderError, Published,
+    RunEvents, RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext, StepOutcome,
 };
 pub use mc_core::error::{Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};

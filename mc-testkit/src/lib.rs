@@ -15,5 +15,5 @@ pub use build::{Story, folded_row, run_id};
 pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};
 pub use event_log::{Opener, event_log_suite};
 pub use faulty_log::{Faults, FaultyLog};
-pub use prices::TEST_PRICES;
 pub use mc_core::sim::{SeededEntropy, SimClock, Simulation, Stalled};
+pub use prices::TEST_PRICES;

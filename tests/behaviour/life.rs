@@ -439,3 +439,32 @@ fn metrics_count_what_happened() {
         assert!(matches!(control.health(), Health::Up));
     });
 }
+
+#[test]
+fn whoever_watches_a_run_sees_how_far_its_attempts_have_come() {
+    let world = World::seeded(16);
+    world.run(async {
+        let control = world.open().await;
+        let it = agent(|ctx, _| async move {
+            for tokens in [10, 20] {
+                ctx.progress(100, tokens);
+                ctx.sleep(secs(10)).await;
+            }
+            Ok(json!(1).into())
+        });
+        control.register_agent("echo", it).await.unwrap();
+        let run = begin(&control, ONE, json!({})).await;
+        for (pass, tokens) in [(5, 10), (10, 20)] {
+            world.pass(secs(pass)).await;
+            let progress = run.progress().remove(0);
+            assert_eq!(
+                (progress.input_tokens, progress.output_tokens),
+                (100, tokens)
+            );
+            assert_eq!(progress.step.as_str(), "a");
+        }
+        run.outcome().await.unwrap();
+        world.pass(secs(1)).await;
+        assert!(run.progress().is_empty());
+    });
+}

@@ -21,6 +21,23 @@ pub(super) struct AttemptCell {
     cancelled: AtomicBool,
     stop: Notify,
     ordinal: AtomicU32,
+    /// Input and output tokens of the call under way, as far as they were reported.
+    tokens: (AtomicU64, AtomicU64),
+}
+
+/// How far an attempt that is out has come: what its agent reported last, and nothing that counts.
+///
+/// It is not logged; what a call used is known, and paid for, when it is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// Input tokens so far.
+    pub input_tokens: u64,
+    /// Output tokens so far.
+    pub output_tokens: u64,
 }
 
 /// What finds an attempt.
@@ -37,6 +54,7 @@ impl AttemptCell {
             cancelled: AtomicBool::new(false),
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
+            tokens: (AtomicU64::new(0), AtomicU64::new(0)),
         }
     }
 
@@ -81,6 +99,20 @@ impl AttemptCell {
                 return;
             }
             stop.await;
+        }
+    }
+
+    pub(super) fn report(&self, input: u64, output: u64) {
+        self.tokens.0.store(input, Ordering::Relaxed);
+        self.tokens.1.store(output, Ordering::Relaxed);
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            step: self.step.clone(),
+            attempt: self.attempt,
+            input_tokens: self.tokens.0.load(Ordering::Relaxed),
+            output_tokens: self.tokens.1.load(Ordering::Relaxed),
         }
     }
 

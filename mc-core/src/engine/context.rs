@@ -97,6 +97,12 @@ impl StepContext {
         self.caller.cell.cancelled().await;
     }
 
+    /// Reports how many tokens the attempt has used so far, for whoever watches: see
+    /// `RunHandle::progress`. It costs nothing and counts for nothing; report as often as you like.
+    pub fn progress(&self, input_tokens: u64, output_tokens: u64) {
+        self.caller.cell.report(input_tokens, output_tokens);
+    }
+
     /// Sleeps on the engine's clock.
     pub async fn sleep(&self, span: std::time::Duration) {
         let clock = &self.caller.inner.clock;

@@ -24,6 +24,7 @@ mod status;
 mod steady_clock;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
+pub use attempt::Progress;
 pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};
 pub use context::{StepContext, ToolAdmission};
 pub use control::{Engine, MissionControl, Parts, Published};

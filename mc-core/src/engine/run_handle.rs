@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::attempt::Progress;
 use super::content;
 use super::events::RunEvents;
-use super::inner::Inner;
+use super::inner::{Inner, lock};
 use super::options::operator;
 use super::outcome::{Outcome, Position, blocked};
 use crate::budget::Amount;
@@ -79,6 +80,13 @@ impl RunHandle {
             self.inner.require_open()?;
             moved.await;
         }
+    }
+
+    /// How far its attempts that are out in this process have come, in the order of their steps.
+    pub fn progress(&self) -> Vec<Progress> {
+        let attempts = lock(&self.inner.attempts);
+        let own = attempts.iter().filter(|((run, ..), _)| *run == self.run_id);
+        own.map(|(_, cell)| cell.progress()).collect()
     }
 
     /// The run's events from its first, as they become durable.

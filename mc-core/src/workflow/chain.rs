@@ -125,7 +125,29 @@ pub fn expand(step: &Step, scope: &Scope<'_>) -> Result<Option<Vec<Arc<Value>>>,
         });
     }
     check_joined(step, scope)?;
+    largest_fits(step, scope, &items)?;
     Ok(Some(items.into_iter().map(Arc::new).collect()))
+}
+
+/// Refuses a fan-out whose largest item would make too large an input, before the first item is
+/// paid for. What else may be wrong with an item's input is that item's failure.
+fn largest_fits(step: &Step, scope: &Scope<'_>, items: &[Value]) -> Result<(), ChainFault> {
+    let size = |item: &Value| value_size(item, MAX_JOINED_INPUT_BYTES).unwrap_or(u64::MAX);
+    let largest = (0_u32..).zip(items).max_by_key(|(_, item)| size(item));
+    let Some((index, item)) = largest else {
+        return Ok(());
+    };
+    let scope = Scope {
+        item: Some((item, index)),
+        ..*scope
+    };
+    if step.input.is_none() {
+        return check_joined(step, &scope);
+    }
+    match bind_input(step, &scope) {
+        Err(ChainFault::TooLarge) => Err(ChainFault::TooLarge),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// The input of a step, or of one item of it.

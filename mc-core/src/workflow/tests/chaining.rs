@@ -201,6 +201,15 @@ fn a_joined_input_has_at_most_64_mib() {
         Err(ChainFault::TooLarge),
         "checked before the fan-out"
     );
+    let one = Scope {
+        item: None,
+        inputs: &json!({"list": ["small", outputs["a"].as_ref()]}),
+        outputs: &outputs,
+    };
+    for input in ["", ", input: { a: '${{ item }}', b: '${{ item }}' }"] {
+        let items = step(&format!(", needs: [b], for_each: inputs.list{input}"));
+        assert_eq!(expand(&items, &one), Err(ChainFault::TooLarge), "{input}");
+    }
     let text = step(", needs: [a, b], input: '${{ steps.a.output }}${{ steps.b.output }}'");
     assert_eq!(bind_input(&text, &scope), Err(ChainFault::TooLarge));
 }
