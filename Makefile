@@ -72,11 +72,12 @@ doctest: ## run the examples in the documentation
 
 examples: ## build and run every example
 	@cargo build $(CRATES) --examples --quiet
-	@shopt -s nullglob; \
+	@shopt -s nullglob; bin="$$(realpath "$${CARGO_TARGET_DIR:-target}")/debug/examples"; \
+	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	for file in examples/*.rs examples/*/main.rs; do \
 		name=$${file#examples/}; name=$${name%/main.rs}; name=$${name%.rs}; \
 		printf 'example %s\n' "$$name"; \
-		timeout 120 "$${CARGO_TARGET_DIR:-target}/debug/examples/$$name" </dev/null >/dev/null \
+		(cd "$$scratch" && timeout 120 "$$bin/$$name" </dev/null >/dev/null) \
 			|| { echo "example $$name failed: cargo run --example $$name" >&2; exit 1; }; \
 	done
 
