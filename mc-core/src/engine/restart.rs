@@ -168,6 +168,7 @@ impl Driver {
             inner.settings.clone(),
             &inner.entropy,
             inner.instant(),
+            inner.auth_method,
         )?;
         for agent in lock(&inner.agents).keys() {
             sequencer.register(agent.clone());

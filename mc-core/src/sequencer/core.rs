@@ -16,7 +16,7 @@ use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, AgentName, CommandId, ModelId, RunId};
+use crate::id::{Actor, AgentName, AuthMethod, CommandId, ModelId, RunId};
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -71,7 +71,7 @@ pub struct Sequencer {
 pub(super) struct Group {
     pub(super) command: CommandId,
     pub(super) actor: Actor,
-    pub(super) auth_method: crate::id::AuthMethod,
+    pub(super) auth_method: AuthMethod,
     pub(super) instant: Instant,
 }
 
@@ -102,7 +102,7 @@ impl Sequencer {
             group: Group {
                 command: CommandId::NIL,
                 actor: Actor::System,
-                auth_method: crate::id::AuthMethod::Library,
+                auth_method: AuthMethod::Library,
                 instant: Instant {
                     now: last_ts,
                     monotonic: Duration::ZERO,
@@ -118,7 +118,13 @@ impl Sequencer {
     ///
     /// # Errors
     /// Only defects.
-    pub(super) fn open(&mut self, instant: Instant, events: Vec<NewEvent>) -> Result<()> {
+    pub(super) fn open(
+        &mut self,
+        instant: Instant,
+        auth_method: AuthMethod,
+        events: Vec<NewEvent>,
+    ) -> Result<()> {
+        self.group.auth_method = auth_method;
         self.last_ts = self.last_ts.max(instant.now);
         self.group.instant = Instant {
             now: self.last_ts,

@@ -10,7 +10,7 @@ use super::workspace::{RecentKeys, Settings, Shared, Versions, Workspace};
 use crate::budget::{Account, AccountId, Queue};
 use crate::error::{Error, Result};
 use crate::event::workspace::{EpochStarted, PricesLoaded, WorkspaceCreated};
-use crate::id::{RunId, WorkspaceId};
+use crate::id::{AuthMethod, RunId, WorkspaceId};
 use crate::ports::{Entropy, Recovered, uuid_v7};
 use crate::workflow::Workflow;
 
@@ -28,6 +28,7 @@ pub fn recover(
     settings: Settings,
     entropy: &Arc<dyn Entropy>,
     instant: Instant,
+    auth_method: AuthMethod,
 ) -> Result<(Sequencer, Scribe)> {
     let workspace_id = match &found.workspace {
         Some(row) => row.workspace_id,
@@ -41,7 +42,8 @@ pub fn recover(
     let next_run_zero = found.workspace.as_ref().map_or(0, |row| row.next_run_seq);
     let last_ts = found.last_ts.unwrap_or(instant.now);
     let mut sequencer = Sequencer::new(workspace, found.head.next_seq, next_run_zero, last_ts);
-    sequencer.open(instant, first_events(found, &sequencer))?;
+    let events = first_events(found, &sequencer);
+    sequencer.open(instant, auth_method, events)?;
     Ok((sequencer, scribe))
 }
 
