@@ -2,7 +2,7 @@
 # Each step of `make test` is a target of its own; `make help` lists them.
 
 # What `make run` shows.
-RUN := cargo run --release --quiet --package mc-cli -- demo --db target/demo/demo.redb
+RUN := cargo run --release --locked --quiet --package mc-cli -- demo --db target/demo/demo.redb
 # The steps of `make test`, cheap ones first; the first that fails ends it.
 STEPS := setup fmt tidy clippy test-code doctest examples doc deny score optional
 # The crates that are checked. Every step takes the same, so that dependencies are built once.
@@ -26,6 +26,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 run: setup ## show the product at work
+	@echo 'building it: some minutes the first time'
+	@cargo build --release --locked --package mc-cli
 	@$(RUN)
 
 test: ## check everything, step by step

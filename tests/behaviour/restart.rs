@@ -93,6 +93,14 @@ fn world() -> (World, Disk) {
 const ONE: &str =
     "{ workflow: w, steps: { a: { agent: it, timeout: 100s, retry: { maximum_attempts: 1 } } } }";
 
+/// An agent that is not done before anybody loses patience.
+fn outlasts_all() -> Agent {
+    agent(|ctx, _| async move {
+        ctx.sleep(secs(100_000)).await;
+        Ok(json!(1).into())
+    })
+}
+
 #[test]
 fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
     let (world, disk) = world();
@@ -120,11 +128,7 @@ fn an_adopted_attempt_keeps_its_time_out() {
     let (world, disk) = world();
     world.run(async {
         let control = world.open().await;
-        let it = agent(|ctx, _| async move {
-            ctx.sleep(secs(100_000)).await;
-            Ok(json!(1).into())
-        });
-        control.register_agent("it", it).await.unwrap();
+        control.register_agent("it", outlasts_all()).await.unwrap();
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(60)).await;
         disk.set(Next::Fails);
@@ -290,11 +294,7 @@ fn a_time_out_that_a_failed_commit_swallowed_comes_again() {
     let (world, disk) = world();
     world.run(async {
         let control = world.open().await;
-        let it = agent(|ctx, _| async move {
-            ctx.sleep(secs(100_000)).await;
-            Ok(json!(1).into())
-        });
-        control.register_agent("it", it).await.unwrap();
+        control.register_agent("it", outlasts_all()).await.unwrap();
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(60)).await;
         // The next commit is that of the time-out.

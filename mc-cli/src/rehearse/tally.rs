@@ -126,13 +126,7 @@ async fn is_replayed(log: &dyn EventLog, run: RunId) -> Result<bool> {
 impl Fold {
     fn follow(&mut self, record: &Record) -> Result<()> {
         let kind = read_event(record)?;
-        let event = RunEvent {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: &record.actor,
-            kind: &kind,
-        };
+        let event = RunEvent::of(record, &kind);
         if record.run_id == RunId::ZERO {
             self.limit(&kind, record)?;
         } else if let Some(run) = self.runs.get_mut(&record.run_id) {

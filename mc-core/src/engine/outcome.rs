@@ -74,12 +74,12 @@ pub enum Position {
 const MOST_WARNED: usize = 10_000;
 
 /// What lets a step go on, by what blocks it.
-const fn way_out(reason: BlockReason, code: &str) -> &'static str {
+fn way_out(reason: BlockReason, code: &str) -> &'static str {
     match reason {
         BlockReason::Approval => {
             "nobody can approve it in this version: `mission-control abort` ends the run"
         }
-        BlockReason::Budget if is_only_doubt(code) => {
+        BlockReason::Budget if code == "only_doubt" => {
             "`run.reconcile` settles the money in doubt that stands in its way"
         }
         BlockReason::Budget => {
@@ -91,10 +91,6 @@ const fn way_out(reason: BlockReason, code: &str) -> &'static str {
         BlockReason::AgentUnavailable => "`control.register_agent` brings its agent",
         BlockReason::Circuit => "it clears by itself",
     }
-}
-
-const fn is_only_doubt(code: &str) -> bool {
-    matches!(code.as_bytes(), b"only_doubt")
 }
 
 /// What stands still in a run until somebody outside acts.

@@ -49,13 +49,7 @@ impl RunFold {
             return Ok(Vec::new());
         }
         let kind = read_event(record)?;
-        let event = RunEvent {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: &record.actor,
-            kind: &kind,
-        };
+        let event = RunEvent::of(record, &kind);
         let Some(run) = self.runs.get_mut(&record.run_id) else {
             let run = Run::create(record.run_id, &event)?;
             self.runs.insert(record.run_id, run);

@@ -10,7 +10,7 @@ use super::{apply_call, apply_step};
 use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
-use crate::event::{BlockReason, EventKind, PartRef, RunStatus};
+use crate::event::{BlockReason, EventKind, PartRef, Record, RunStatus};
 use crate::id::{Actor, RunId, StepKey};
 use crate::time::Timestamp;
 
@@ -31,7 +31,18 @@ pub struct RunEvent<'a> {
     pub kind: &'a EventKind,
 }
 
-impl RunEvent<'_> {
+impl<'a> RunEvent<'a> {
+    /// A record of the log, with what it says.
+    pub const fn of(record: &'a Record, kind: &'a EventKind) -> Self {
+        Self {
+            seq: record.seq,
+            ts: record.ts,
+            epoch: record.epoch,
+            actor: &record.actor,
+            kind,
+        }
+    }
+
     pub(super) const fn part(&self, part: u16) -> PartRef {
         PartRef {
             seq: self.seq,

@@ -22,13 +22,7 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Run> 
     let mut run: Option<Run> = None;
     for record in records {
         let kind = read_event(record)?;
-        let event = RunEvent {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: &record.actor,
-            kind: &kind,
-        };
+        let event = RunEvent::of(record, &kind);
         match &mut run {
             None => run = Some(Run::create(record.run_id, &event)?),
             Some(run) => drop(run.apply(&event)?),

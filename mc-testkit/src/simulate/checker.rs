@@ -222,13 +222,7 @@ impl Checker {
             }
             return Ok(());
         }
-        let event = RunEvent {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: &record.actor,
-            kind: &kind,
-        };
+        let event = RunEvent::of(record, &kind);
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
             if let Err(what) = self.covered(record, facts) {
