@@ -52,7 +52,9 @@ pub use mc_core::error::{Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};
 pub use mc_core::event::step::WaitingFor;
 pub use mc_core::event::{BlockReason, Record, RunStatus, StepStatus};
-pub use mc_core::id::{AgentName, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName};
+pub use mc_core::id::{
+    AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName,
+};
 pub use mc_core::money::NanoUsd;
 pub use mc_core::policy::{Mode, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};

@@ -21,3 +21,4 @@ mod money;
 mod restart;
 mod starts;
 mod turns;
+mod versions;

@@ -16,6 +16,7 @@ mod inner;
 mod options;
 mod outcome;
 mod paging;
+mod registry;
 mod restart;
 mod run_handle;
 mod session;

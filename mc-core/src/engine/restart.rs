@@ -170,8 +170,8 @@ impl Driver {
             inner.instant(),
             inner.auth_method,
         )?;
-        for agent in lock(&inner.agents).keys() {
-            sequencer.register(agent.clone());
+        for (agent, version) in inner.agents.all() {
+            sequencer.register(agent, version);
         }
         self.scribe = scribe;
         self.lease = found.lease;

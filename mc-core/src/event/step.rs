@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::status::BlockReason;
 use crate::budget::Amount;
 use crate::error::FailingAccount;
-use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
+use crate::id::{AgentName, AgentVersion, Digest, ModelId, Opaque, StepKey};
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
 use crate::usage::Usage;
@@ -23,6 +23,9 @@ pub struct StepDispatched {
     pub attempt: u32,
     /// The agent that gets it.
     pub agent: AgentName,
+    /// The agent's version, where its host names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<AgentVersion>,
     /// Its tier.
     pub risk: RiskTier,
     /// The same for every attempt of this intent.

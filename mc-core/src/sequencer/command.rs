@@ -13,8 +13,8 @@ use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
-    Actor, AgentName, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque, RunId, StepKey,
-    WorkflowName,
+    Actor, AgentName, AgentVersion, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque,
+    RunId, StepKey, WorkflowName,
 };
 use crate::policy::RiskTier;
 use crate::ports::KeyRow;
@@ -66,7 +66,7 @@ pub enum Request {
     /// Something from an attempt.
     Attempt(Token, AttemptRequest),
     /// Agents are here: let steps that wait for them go.
-    AgentsAvailable(Vec<AgentName>),
+    AgentsAvailable(Vec<(AgentName, Option<AgentVersion>)>),
     /// Begin to dispatch.
     StartDispatch,
     /// Dispatch nothing more: the process is going down.
@@ -153,6 +153,8 @@ pub struct OpenSession {
     pub run_id: RunId,
     /// The agent in whose name its calls go.
     pub agent: AgentName,
+    /// Its version; none for that of the agent of this name that is registered, if one is.
+    pub agent_version: Option<AgentVersion>,
     /// The session's own budget.
     pub budget: Option<RunBudget>,
     /// How it is to be treated.

@@ -16,7 +16,7 @@ use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, AgentName, AuthMethod, CommandId, ModelId, RunId};
+use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, CommandId, ModelId, RunId};
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -139,8 +139,8 @@ impl Sequencer {
     }
 
     /// Changes settings that are no part of the log: which agents are here.
-    pub fn register(&mut self, agent: AgentName) {
-        self.workspace.agents.insert(agent);
+    pub fn register(&mut self, agent: AgentName, version: Option<AgentVersion>) {
+        self.workspace.agents.insert(agent, version);
     }
 
     /// The number behind the last event that was decided.

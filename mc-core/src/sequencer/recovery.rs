@@ -122,7 +122,7 @@ fn workspace(
         abandoned: BTreeMap::new(),
         wakes: BTreeMap::new(),
         budget_blocked: std::collections::BTreeSet::new(),
-        agents: std::collections::BTreeSet::new(),
+        agents: BTreeMap::new(),
         keys,
         dispatch: super::workspace::Dispatch::Held,
         settings,

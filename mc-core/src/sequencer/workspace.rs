@@ -16,7 +16,7 @@ use crate::budget::{
 };
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
-use crate::id::{AgentName, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
+use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::Mode;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
@@ -152,8 +152,8 @@ pub struct Workspace {
     pub wakes: BTreeMap<RunId, Timestamp>,
     /// Steps that only money in doubt, or a paused account, holds up.
     pub budget_blocked: BTreeSet<(RunId, StepKey)>,
-    /// Agents that are registered here.
-    pub agents: BTreeSet<AgentName>,
+    /// Agents that are registered here, each with its version where its host names one.
+    pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
     /// Idempotency keys used lately.
     pub keys: RecentKeys,
     /// Whether attempts go out.
@@ -256,6 +256,11 @@ impl Workspace {
         self.runs
             .get(&run)
             .ok_or_else(|| crate::error::Error::not_found("run", run))
+    }
+
+    /// The version of an agent that is registered here, where its host names one.
+    pub fn version_of(&self, agent: &AgentName) -> Option<&AgentVersion> {
+        self.agents.get(agent)?.as_ref()
     }
 
     /// Abandoned attempts of an agent that are still out.

@@ -30,6 +30,10 @@ const SCALARS: &[(&str, &str)] = &[
         "text: a name, `[a-z0-9][a-z0-9_-]*`, at most 128 bytes",
     ),
     (
+        "AgentVersion",
+        "text of the host's, at most 64 bytes, without control characters",
+    ),
+    (
         "Digest",
         "text: 64 lower-case hexadecimal digits, a SHA-256",
     ),

@@ -73,7 +73,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         return Ok(blocked(view, candidate, BlockReason::Approval, ""));
     }
     let agent = &candidate.step.agent;
-    if !view.workspace.agents.contains(agent) {
+    if !view.workspace.agents.contains_key(agent) {
         return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
@@ -252,10 +252,12 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) 
     let part = NewPart::json(&input);
     let known = before.and_then(|step| step.effect_key);
     let effect_key = known.unwrap_or_else(|| effect_key(run, candidate.key, &part));
+    let agent_version = view.workspace.version_of(&candidate.step.agent).cloned();
     let facts = StepDispatched {
         step: candidate.key.clone(),
         attempt,
         agent: candidate.step.agent.clone(),
+        agent_version: agent_version.clone(),
         risk: candidate.step.risk,
         effect_key,
         hold,
@@ -272,6 +274,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) 
     let order = AttemptOrder {
         token,
         agent: candidate.step.agent.clone(),
+        agent_version,
         input: Arc::new(input),
         effect_key,
         risk: candidate.step.risk,
