@@ -16,6 +16,7 @@ mod clock;
 mod content;
 mod edges;
 mod flow;
+mod groups;
 mod life;
 mod money;
 mod restart;

@@ -120,10 +120,12 @@ impl Sequencer {
     /// Only defects.
     pub(super) fn open(
         &mut self,
+        command: CommandId,
         instant: Instant,
         auth_method: AuthMethod,
         events: Vec<NewEvent>,
     ) -> Result<()> {
+        self.group.command = command;
         self.group.auth_method = auth_method;
         self.last_ts = self.last_ts.max(instant.now);
         self.group.instant = Instant {
