@@ -18,6 +18,7 @@ mod edges;
 mod flow;
 mod groups;
 mod life;
+mod memory;
 mod money;
 mod restart;
 mod starts;

@@ -12,6 +12,7 @@ use super::batch::{OpenBatch, Pending, Slot};
 use super::command::{AttemptRequest, Command, Request};
 use super::decide::{self, View};
 use super::decision::{Answer, Decision, NewEvent, Reply};
+use super::ended::Ended;
 use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
@@ -54,6 +55,8 @@ pub struct Sequencer {
     pub(super) waiting_of: BTreeMap<RunId, BTreeSet<Ticket>>,
     /// Agents of which an abandoned handler has ended.
     pub(super) handlers_ended: BTreeSet<AgentName>,
+    /// Runs in memory that have ended.
+    pub(super) ended: Ended,
     /// How often runs left memory.
     pub(super) evictions: u64,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
@@ -94,6 +97,7 @@ impl Sequencer {
             circuit_slots: BTreeMap::new(),
             waiting_of: BTreeMap::new(),
             handlers_ended: BTreeSet::new(),
+            ended: Ended::default(),
             evictions: 0,
             deadlines: BTreeSet::new(),
             freed: Path::default(),

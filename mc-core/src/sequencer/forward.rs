@@ -271,6 +271,7 @@ impl Sequencer {
         let resident = self.workspace.resident(run)?;
         if resident.run.status.is_terminal() {
             self.leave_queues(run);
+            self.note_end(run);
         }
         let resident = self.workspace.resident(run)?;
         let seal = decide::advance::seal(&resident.run);

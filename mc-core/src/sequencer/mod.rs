@@ -12,6 +12,7 @@ mod command;
 mod core;
 pub mod decide;
 mod decision;
+mod ended;
 mod forward;
 mod place;
 mod recovery;

@@ -28,6 +28,9 @@ use crate::workflow::Workflow;
 use super::command::ReserveCall;
 use super::token::Token;
 
+/// The bytes of ended runs that stay in memory by default: 64 MiB.
+const ENDED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Settings of an engine: plain data with defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -47,8 +50,10 @@ pub struct Settings {
     pub zombie_grace: Duration,
     /// The most abandoned attempts of one agent that are still out; then it gets no new ones.
     pub max_abandoned_per_agent: usize,
-    /// The most runs that stay in memory although they only wait.
+    /// The most runs that stay in memory although they have ended or only wait.
     pub resident_runs: usize,
+    /// The most bytes, about, that the states of runs take in memory that have ended.
+    pub ended_bytes: u64,
 }
 
 impl Default for Settings {
@@ -68,6 +73,7 @@ impl Default for Settings {
             zombie_grace: Duration::from_secs(30),
             max_abandoned_per_agent: 8,
             resident_runs: 10_000,
+            ended_bytes: ENDED_BYTES,
         }
     }
 }
