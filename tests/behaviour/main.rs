@@ -20,6 +20,7 @@ mod groups;
 mod life;
 mod memory;
 mod money;
+mod pace;
 mod restart;
 mod starts;
 mod turns;

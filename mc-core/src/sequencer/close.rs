@@ -93,7 +93,7 @@ impl Sequencer {
                 .values()
                 .any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
         };
-        let queued = self.waiting_of.contains_key(&run.run_id);
+        let queued = self.waiting_of.contains_key(&run.run_id) || self.pace.holds_up(run.run_id);
         let capped = |step: &Step| {
             step.block
                 .as_ref()
@@ -253,6 +253,7 @@ impl Sequencer {
     /// When something in memory has to be done by itself: wall time, and monotonic time.
     pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = deadline.into_iter().chain(self.pace.due()).min();
         (self.workspace.next_wake(), deadline)
     }
 

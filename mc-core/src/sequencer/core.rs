@@ -13,6 +13,7 @@ use super::command::{AttemptRequest, Command, Request};
 use super::decide::{self, View};
 use super::decision::{Answer, Decision, NewEvent, Reply};
 use super::ended::Ended;
+use super::pace::Pace;
 use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
@@ -57,6 +58,10 @@ pub struct Sequencer {
     pub(super) handlers_ended: BTreeSet<AgentName>,
     /// Runs in memory that have ended.
     pub(super) ended: Ended,
+    /// Runs that go on in waves.
+    pub(super) pace: Pace,
+    /// When dispatch began, if it has.
+    pub(super) dispatched_since: Option<Timestamp>,
     /// How often runs left memory.
     pub(super) evictions: u64,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
@@ -98,6 +103,8 @@ impl Sequencer {
             waiting_of: BTreeMap::new(),
             handlers_ended: BTreeSet::new(),
             ended: Ended::default(),
+            pace: Pace::default(),
+            dispatched_since: None,
             evictions: 0,
             deadlines: BTreeSet::new(),
             freed: Path::default(),

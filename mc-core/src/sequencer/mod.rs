@@ -14,6 +14,7 @@ pub mod decide;
 mod decision;
 mod ended;
 mod forward;
+mod pace;
 mod place;
 mod recovery;
 mod resident;

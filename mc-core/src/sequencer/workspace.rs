@@ -50,6 +50,11 @@ pub struct Settings {
     pub zombie_grace: Duration,
     /// The most abandoned attempts of one agent that are still out; then it gets no new ones.
     pub max_abandoned_per_agent: usize,
+    /// The most attempts of recovered runs that go out before one of them has ended; those of
+    /// other runs do not count.
+    pub recovery_wave: usize,
+    /// How long an attempt of a recovered run may be out before another goes out in its stead.
+    pub recovery_patience: Duration,
     /// The most runs that stay in memory although they have ended or only wait.
     pub resident_runs: usize,
     /// The most bytes, about, that the states of runs take in memory that have ended.
@@ -72,6 +77,8 @@ impl Default for Settings {
             max_live_per_run: 256,
             zombie_grace: Duration::from_secs(30),
             max_abandoned_per_agent: 8,
+            recovery_wave: 256,
+            recovery_patience: Duration::from_secs(5),
             resident_runs: 10_000,
             ended_bytes: ENDED_BYTES,
         }
