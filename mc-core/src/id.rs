@@ -282,6 +282,11 @@ name_type!(
     AgentVersion, version
 );
 
+name_type!(
+    /// A region of processing, as the price table and the provider call it, e.g. `eu`.
+    Region, opaque
+);
+
 impl ModelId {
     /// The part before the first slash.
     pub fn provider(&self) -> &str {

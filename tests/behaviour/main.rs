@@ -22,6 +22,8 @@ mod memory;
 mod money;
 mod pace;
 mod restart;
+mod stale;
 mod starts;
+mod terms;
 mod turns;
 mod versions;

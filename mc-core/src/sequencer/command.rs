@@ -18,6 +18,7 @@ use crate::id::{
 };
 use crate::policy::RiskTier;
 use crate::ports::KeyRow;
+use crate::pricing::{CallTerms, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::usage::Usage;
@@ -238,6 +239,8 @@ pub struct ReserveCall {
     pub model: ModelId,
     /// What it can cost at most, in tokens.
     pub bound: TokenBound,
+    /// The terms that it is made on.
+    pub terms: CallTerms,
     /// The request, message by message.
     pub messages: Vec<Value>,
     /// The bytes of messages and parameters; none where the input is counted.
@@ -278,6 +281,10 @@ pub struct SettleCall {
     pub asked: ModelId,
     /// The model that answered; none where that is not known to differ.
     pub model: Option<ModelId>,
+    /// The terms that it was made on.
+    pub terms: CallTerms,
+    /// The service tier that the provider says it charged.
+    pub service_tier: Option<ServiceTier>,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
     /// The answer; none where it cannot be kept.

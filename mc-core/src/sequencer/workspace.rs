@@ -17,7 +17,7 @@ use crate::budget::{
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
-use crate::policy::Mode;
+use crate::policy::{Mode, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
 use crate::resilience::{BreakerSettings, RetryBudgetSettings};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub prices: Arc<PriceTable>,
     /// What happens to models without a price.
     pub unknown_models: UnknownModels,
+    /// The largest age of the table's prices; none for any.
+    pub price_age: Option<PriceAge>,
     /// The breaker of each model.
     pub breaker: BreakerSettings,
     /// The retry budget of each model.
@@ -66,6 +68,7 @@ impl Default for Settings {
         Self {
             prices: Arc::new(PriceTable::embedded().clone()),
             unknown_models: UnknownModels::default(),
+            price_age: None,
             breaker: BreakerSettings::default(),
             retry_budget: RetryBudgetSettings::default(),
             run_policy: RunPolicy {

@@ -15,7 +15,7 @@ use crate::event::run::RunStarted;
 use crate::event::step::{StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
-use crate::policy::RiskTier;
+use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::run::Run;
 use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPart, Wait};
@@ -217,6 +217,10 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
         .prices
         .quote(&estimate.model, view.now, &settings.unknown_models);
     let quote = quote.ok_or("unknown_model")?;
+    let age = settings.price_age;
+    if age.is_some_and(|age| age.judge(&quote, view.now) == Mode::Enforce) {
+        return Err(PriceAge::RULE);
+    }
     let call = CallBound {
         input_tokens: Some(estimate.input_tokens),
         max_output_tokens: Some(estimate.max_output_tokens),
