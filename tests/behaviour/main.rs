@@ -15,6 +15,7 @@ mod calls;
 mod clock;
 mod content;
 mod edges;
+mod failures;
 mod flow;
 mod groups;
 mod life;

@@ -29,7 +29,13 @@ fn a_price_that_is_too_old_denies_the_call_and_names_table_and_date() {
             panic!("{old:?}");
         };
         assert_eq!(error.kind(), ErrorKind::PolicyDenied);
-        let Some(Detail::StalePrice { price_version, checked_at, max_age_ms, .. }) = error.detail() else {
+        let Some(Detail::StalePrice {
+            price_version,
+            checked_at,
+            max_age_ms,
+            ..
+        }) = error.detail()
+        else {
             panic!("{error:?}");
         };
         assert_eq!(*price_version, prices().version().to_string());
@@ -51,7 +57,10 @@ fn a_warning_lets_the_call_go_and_leaves_a_verdict() {
         let allowed = session.reserve(&request("p", 1)).await.unwrap();
         assert!(matches!(allowed, Admission::Allowed(_)), "{allowed:?}");
         let judged = facts(&control, &control.run(session.id()), "guardrail.judged").await;
-        assert_eq!((&judged["rule"], &judged["mode"]), (&json!("stale_price"), &json!("observe")));
+        assert_eq!(
+            (&judged["rule"], &judged["mode"]),
+            (&json!("stale_price"), &json!("observe"))
+        );
     });
 }
 
@@ -63,10 +72,15 @@ fn a_step_with_an_estimate_at_an_old_price_is_blocked_before_it_goes_out() {
         control.register_agent("writer", echo()).await.unwrap();
         world.pass(DAY + secs(1)).await;
         let estimate = "{ model: test/m, input_tokens: 1, max_output_tokens: 1, calls: 1 }";
-        let yaml = format!("{{ workflow: w, steps: {{ a: {{ agent: writer, estimate: {estimate} }} }} }}");
+        let yaml =
+            format!("{{ workflow: w, steps: {{ a: {{ agent: writer, estimate: {estimate} }} }} }}");
         let run = begin(&control, &yaml, json!({})).await;
         let position = run.settled_or_blocked().await.unwrap();
-        let told = [("a".to_owned(), BlockReason::Guardrail, "stale_price".to_owned())];
+        let told = [(
+            "a".to_owned(),
+            BlockReason::Guardrail,
+            "stale_price".to_owned(),
+        )];
         assert_eq!(blocks(&position), told);
     });
 }

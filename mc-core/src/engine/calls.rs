@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::attempt::AttemptCell;
+use super::call_error::{CallError, ProviderError};
 use super::content;
 use super::inner::Inner;
 use crate::error::{Error, ErrorKind, Result};
@@ -145,54 +146,6 @@ impl ModelAnswer {
             output: Value::from(text),
             usage: Some(usage),
             ..Self::default()
-        }
-    }
-}
-
-/// How a provider failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderError {
-    /// What happened: decides what becomes of the money.
-    pub failure: CallFailure,
-    /// How long the provider asks to wait.
-    pub retry_after: Option<Duration>,
-    /// The error in words.
-    pub message: String,
-}
-
-impl ProviderError {
-    /// A failure without a wish to wait.
-    pub fn new(failure: CallFailure, message: impl Into<String>) -> Self {
-        Self {
-            failure,
-            retry_after: None,
-            message: message.into(),
-        }
-    }
-}
-
-/// Why a model call gave no answer.
-#[derive(Debug)]
-pub enum CallError {
-    /// A budget or a policy refuses it.
-    Denied(Arc<Error>),
-    /// A person has to approve it first.
-    NeedsApproval(String),
-    /// The provider failed it; the call was ended as its outcome says.
-    Provider(ProviderError),
-    /// The engine could not take it: the token was revoked, or the store refuses.
-    Engine(Error),
-}
-
-impl From<CallError> for super::agent::AgentError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Denied(error) => Self::with_code(error.code(), error.message()).fatal(),
-            CallError::NeedsApproval(reason) => {
-                Self::with_code("approval_required", reason).fatal()
-            }
-            CallError::Provider(error) => Self::with_code("provider_failed", error.message),
-            CallError::Engine(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::attempt::AttemptCell;
-use super::calls::{Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError};
+use super::call_error::{CallError, ProviderError};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest};
 use super::inner::{Inner, lock};
 use super::options::{agent_version, labels};
 use crate::error::{Error, Result};
