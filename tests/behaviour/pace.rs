@@ -149,6 +149,6 @@ fn attempts_that_wait_for_those_behind_them_hold_nobody_up_for_long() {
         control.register_agent("writer", stuck).await.unwrap();
         control.start_dispatch().await.unwrap();
         all_end(&control, &runs).await;
-        assert!(world.elapsed() - clock < secs(120));
+        assert!(world.elapsed() < clock + secs(120));
     });
 }

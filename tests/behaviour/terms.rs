@@ -50,17 +50,17 @@ fn used(output: u64, searches: u64, tier: Option<ServiceTier>) -> ModelAnswer {
 const PRIORITY: TierChoice = TierChoice::Exactly(ServiceTier::Priority);
 
 /// What one call holds and spends in nano-USD, and what its settlement is flagged with.
-fn holds_and_spends(request: ModelRequest, answer: ModelAnswer) -> (i64, i64, Value) {
+fn holds_and_spends(request: &ModelRequest, answer: &ModelAnswer) -> (i64, i64, Value) {
     let world = World::seeded(1);
     world.run(async {
         let control = world.open_with(priced()).await;
         let guard = control.guard("host", SessionOptions::default());
         let session = guard.await.unwrap();
-        let admission = session.reserve(&request).await.unwrap();
+        let admission = session.reserve(request).await.unwrap();
         let Admission::Allowed(permit) = admission else {
             panic!("{admission:?}");
         };
-        permit.settle(&answer).await.unwrap();
+        permit.settle(answer).await.unwrap();
         let run = control.run(session.id());
         session.close().await.unwrap();
         let reserved = facts(&control, &run, "model_call.reserved").await;
@@ -73,7 +73,7 @@ fn holds_and_spends(request: ModelRequest, answer: ModelAnswer) -> (i64, i64, Va
 
 #[test]
 fn the_usual_terms_are_the_list_price() {
-    let (held, spent, flags) = holds_and_spends(request("p", 100), used(50, 0, None));
+    let (held, spent, flags) = holds_and_spends(&request("p", 100), &used(50, 0, None));
     assert_eq!((held, spent), (100_000_000, 50_000_000));
     assert_eq!(flags, Value::Null);
 }
@@ -81,17 +81,17 @@ fn the_usual_terms_are_the_list_price() {
 #[test]
 fn a_service_tier_is_held_and_spent_at_its_own_price() {
     let asked = request("p", 100).service_tier(PRIORITY);
-    let (held, spent, _) = holds_and_spends(asked, used(50, 0, None));
+    let (held, spent, _) = holds_and_spends(&asked, &used(50, 0, None));
     assert_eq!((held, spent), (200_000_000, 100_000_000));
 }
 
 #[test]
 fn a_region_raises_the_price_of_tokens_alone() {
     let asked = request("p", 100).region("eu".parse().unwrap());
-    let (held, spent, _) = holds_and_spends(asked.clone(), used(50, 0, None));
+    let (held, spent, _) = holds_and_spends(&asked, &used(50, 0, None));
     assert_eq!((held, spent), (110_000_000, 55_000_000));
     let all = asked.service_tier(PRIORITY).cap(Unit::WebSearch, 5);
-    let (held, spent, _) = holds_and_spends(all, used(50, 3, None));
+    let (held, spent, _) = holds_and_spends(&all, &used(50, 3, None));
     assert_eq!(
         (held, spent),
         (220_000_000 + 50_000_000, 110_000_000 + 30_000_000)
@@ -101,12 +101,12 @@ fn a_region_raises_the_price_of_tokens_alone() {
 #[test]
 fn searches_are_held_up_to_their_cap_and_flagged_beyond_it() {
     let asked = request("p", 100).cap(Unit::WebSearch, 2);
-    let (held, spent, flags) = holds_and_spends(asked.clone(), used(100, 2, None));
+    let (held, spent, flags) = holds_and_spends(&asked, &used(100, 2, None));
     assert_eq!(
         (held, spent, flags),
         (120_000_000, 120_000_000, Value::Null)
     );
-    let (_, spent, flags) = holds_and_spends(asked, used(100, 3, None));
+    let (_, spent, flags) = holds_and_spends(&asked, &used(100, 3, None));
     assert_eq!((spent, flags), (130_000_000, json!(["overrun"])));
 }
 
@@ -118,7 +118,7 @@ fn a_tier_of_the_providers_choice_is_held_at_the_dearest_and_spent_as_served() {
         (Some(ServiceTier::Standard), 50_000_000),
         (Some(ServiceTier::Batch), 25_000_000),
     ] {
-        let (held, spent, flags) = holds_and_spends(asked.clone(), used(50, 0, served));
+        let (held, spent, flags) = holds_and_spends(&asked, &used(50, 0, served));
         assert_eq!(
             (held, spent, flags),
             (200_000_000, costs, Value::Null),
@@ -131,10 +131,10 @@ fn a_tier_of_the_providers_choice_is_held_at_the_dearest_and_spent_as_served() {
 fn another_tier_than_asked_for_is_charged_as_served_and_flagged() {
     let asked = request("p", 100).service_tier(PRIORITY);
     let served = used(50, 0, Some(ServiceTier::Standard));
-    let (_, spent, flags) = holds_and_spends(asked.clone(), served);
+    let (_, spent, flags) = holds_and_spends(&asked, &served);
     assert_eq!((spent, flags), (50_000_000, json!(["tier_changed"])));
     // A tier without a price costs what the dearest one does.
-    let (_, spent, flags) = holds_and_spends(asked, used(50, 0, Some(ServiceTier::Flex)));
+    let (_, spent, flags) = holds_and_spends(&asked, &used(50, 0, Some(ServiceTier::Flex)));
     assert_eq!((spent, flags), (100_000_000, json!(["tier_changed"])));
 }
 

@@ -190,7 +190,7 @@ fn dearest(
             Err(fault) => return Err(fault),
         }
     }
-    let unpriced = unpriced.unwrap_or_else(|| CostFault::TierUnpriced(ServiceTier::Standard));
+    let unpriced = unpriced.unwrap_or(CostFault::TierUnpriced(ServiceTier::Standard));
     best.ok_or(unpriced)
 }
 
