@@ -52,11 +52,13 @@ pub use mc_core::error::{Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};
 pub use mc_core::event::step::WaitingFor;
 pub use mc_core::event::{BlockReason, Record, RunStatus, StepStatus};
-pub use mc_core::id::{AgentName, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName};
+pub use mc_core::id::{
+    AgentName, AgentVersion, Digest, ModelId, Opaque, Region, RunId, StepKey, WorkflowName,
+};
 pub use mc_core::money::NanoUsd;
-pub use mc_core::policy::{Mode, RiskTier};
+pub use mc_core::policy::{Mode, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
-pub use mc_core::pricing::{PriceTable, UnknownModels};
+pub use mc_core::pricing::{CallTerms, PriceTable, ServiceTier, TierChoice, Unit, UnknownModels};
 pub use mc_core::resilience::{CallFailure, OutputBegun};
 pub use mc_core::run::{HoldKey, Run};
 pub use mc_core::sequencer::{Activation, CallEnd, Settings, TokenBound};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mc_agents::recorded::{OutputRule, RecordedAgent, RecordedRun};
 use mc_core::error::{Detail, Error, ErrorKind, Result, Violation};
-use mc_core::id::AgentName;
+use mc_core::id::{AgentName, AgentVersion};
 use mc_core::yaml;
 use serde_json::{Map, Value};
 
@@ -50,16 +50,24 @@ impl Speed {
 pub(crate) struct AgentSpec {
     /// Its name.
     pub(crate) name: AgentName,
+    /// Its version, where the file names one.
+    pub(crate) version: Option<AgentVersion>,
     /// Its file of recorded calls; a relative path begins at the agents file.
     pub(crate) file: PathBuf,
 }
 
-/// An agent that answers from runs, as fast as told.
-pub(crate) fn recorded(mut runs: Vec<RecordedRun>, speed: Speed) -> RecordedAgent {
-    for call in runs.iter_mut().flat_map(|run| &mut run.calls) {
-        call.latency = speed.of(call.latency);
+impl AgentSpec {
+    /// The agent, answering from runs, as fast as told.
+    pub(crate) fn recorded(&self, mut runs: Vec<RecordedRun>, speed: Speed) -> RecordedAgent {
+        for call in runs.iter_mut().flat_map(|run| &mut run.calls) {
+            call.latency = speed.of(call.latency);
+        }
+        let agent = RecordedAgent::new(runs).with_output(OutputRule::ObjectOrText);
+        match &self.version {
+            Some(version) => agent.with_version(version.clone()),
+            None => agent,
+        }
     }
-    RecordedAgent::new(runs).with_output(OutputRule::ObjectOrText)
 }
 
 /// Reads an agents file; `dir` is where it lies.
@@ -127,17 +135,36 @@ fn agent(name: &str, spec: &Value, dir: &Path) -> std::result::Result<AgentSpec,
         ));
     }
     let mut faults = Vec::new();
-    unknown_keys(fields, &["kind", "file"], &at, &mut faults);
+    unknown_keys(fields, &["kind", "file", "version"], &at, &mut faults);
+    let version = version(fields).unwrap_or_else(|rule| {
+        faults.push(Violation::new(format!("{at}/version"), rule));
+        None
+    });
     let file = fields.get("file").and_then(Value::as_str);
     match file.filter(|file| !file.is_empty()) {
         None => faults.push(Violation::new(format!("{at}/file"), "a path is required")),
         Some(file) if faults.is_empty() => {
             let file = dir.join(file);
-            return Ok(AgentSpec { name, file });
+            return Ok(AgentSpec {
+                name,
+                version,
+                file,
+            });
         }
         Some(_) => {}
     }
     Err(faults)
+}
+
+fn version(fields: &Map<String, Value>) -> std::result::Result<Option<AgentVersion>, String> {
+    let Some(version) = fields.get("version") else {
+        return Ok(None);
+    };
+    let Some(text) = version.as_str() else {
+        return Err("a version is text: put it in quotes".to_owned());
+    };
+    let version = AgentVersion::new(text);
+    version.map(Some).map_err(|rule| rule.to_string())
 }
 
 fn unknown_keys(
@@ -170,6 +197,17 @@ mod tests {
         let specs = read.unwrap();
         assert_eq!(specs[0].name.as_str(), "writer");
         assert_eq!(specs[0].file, Path::new("d/calls.jsonl"));
+    }
+
+    #[test]
+    fn an_agent_may_have_a_version_which_is_text() {
+        let text = "agents: { a: { kind: recorded, file: f, version: \"1.10\" } }";
+        let specs = read(text.as_bytes(), Path::new("d")).unwrap();
+        assert_eq!(specs[0].version.as_ref().unwrap().as_str(), "1.10");
+        for bad in ["2", "\"\"", "[]"] {
+            let text = refusal(&text.replace("\"1.10\"", bad));
+            assert!(text.contains("/agents/a/version"), "{text}");
+        }
     }
 
     #[test]

@@ -125,7 +125,14 @@ impl Failure {
         } else {
             ErrorKind::Unavailable
         };
-        Self::new(Exit::CannotOpen, Error::new(kind, message))
+        let error = Error::new(kind, message);
+        let error = if kind == ErrorKind::AlreadyExists {
+            let (what, id) = ("file", path.display().to_string());
+            error.with_detail(Detail::Thing { what, id })
+        } else {
+            error
+        };
+        Self::new(Exit::CannotOpen, error)
     }
 
     /// A file of recorded runs: it cannot be read, or its content is refused.

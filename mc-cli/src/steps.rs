@@ -85,6 +85,15 @@ impl View<'_> {
             .map_or("-".to_owned(), |agent| agent.to_string())
     }
 
+    fn agent_and_version(&self, key: &StepKey) -> String {
+        let agent = self.agent(key);
+        let step = self.run.step(key);
+        match step.and_then(|step| step.agent_version.as_ref()) {
+            Some(version) => format!("{agent} {version}"),
+            None => agent,
+        }
+    }
+
     fn steps(&self) -> Table {
         let mut table = Table::new(&[
             ("step", Align::Left),
@@ -104,7 +113,7 @@ impl View<'_> {
                 key.to_string(),
                 self.run.step_status(&key).to_string(),
                 step.map_or(0, |step| step.attempt).to_string(),
-                self.agent(&key),
+                self.agent_and_version(&key),
                 cost.calls.to_string(),
                 cost.input_tokens.to_string(),
                 cost.output_tokens.to_string(),
@@ -283,6 +292,7 @@ impl View<'_> {
             "status": self.run.step_status(key),
             "attempt": step.map_or(0, |step| step.attempt),
             "agent": self.agent(key),
+            "agent_version": step.and_then(|step| step.agent_version.as_ref()),
             "calls": cost.calls,
             "input_tokens": cost.input_tokens,
             "output_tokens": cost.output_tokens,

@@ -3,6 +3,7 @@
 use mc_core::event::BlockReason;
 use mc_core::event::run::PauseReason;
 use mc_core::id::StepKey;
+use mc_core::policy::PriceAge;
 use mc_core::run::Block;
 
 use crate::steps::View;
@@ -71,6 +72,10 @@ impl View<'_> {
             BlockReason::Budget => more_room(&abort),
             BlockReason::Guardrail if block.code == UNKNOWN_MODEL => format!(
                 "{} has no price: its host has to add a price (docs/prices.md); recorded calls can name a model of `mission-control prices list recorded/`; end this run with {abort}",
+                self.model(key)
+            ),
+            BlockReason::Guardrail if block.code == PriceAge::RULE => format!(
+                "the price of {} is older than its host allows: its host has to load newer prices (docs/prices.md) and lets it try afresh with `run.unblock`; end this run with {abort}",
                 self.model(key)
             ),
             BlockReason::Guardrail => {

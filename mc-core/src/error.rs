@@ -315,6 +315,17 @@ pub enum Detail {
         /// What it judged.
         subject: String,
     },
+    /// A price that nobody has checked for too long.
+    StalePrice {
+        /// The model that was asked.
+        model: String,
+        /// The price table's version.
+        price_version: String,
+        /// When its price was read, RFC 3339.
+        checked_at: String,
+        /// The largest age that is allowed, in milliseconds.
+        max_age_ms: u64,
+    },
     /// Every account that refused.
     Accounts(Vec<FailingAccount>),
     /// What the agent said.

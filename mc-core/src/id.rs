@@ -77,6 +77,9 @@ impl RunId {
     pub const ZERO: Self = Self::NIL;
 }
 
+/// The longest version of an agent, in bytes.
+pub const MAX_VERSION_BYTES: usize = 64;
+
 /// Why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
@@ -86,6 +89,9 @@ pub enum NameFault {
     /// The text is longer than [`MAX_NAME_BYTES`].
     #[error("a name has at most {MAX_NAME_BYTES} bytes")]
     TooLong,
+    /// The text is longer than [`MAX_VERSION_BYTES`].
+    #[error("an agent's version has at most {MAX_VERSION_BYTES} bytes")]
+    VersionTooLong,
     /// The text breaks the pattern `[a-z0-9][a-z0-9_-]*`.
     #[error("a name is of the form [a-z0-9][a-z0-9_-]*")]
     NotAName,
@@ -156,6 +162,15 @@ fn opaque(text: &str) -> Result<(), NameFault> {
     length(text)?;
     if text.chars().any(char::is_control) {
         Err(NameFault::Control)
+    } else {
+        Ok(())
+    }
+}
+
+fn version(text: &str) -> Result<(), NameFault> {
+    opaque(text)?;
+    if text.len() > MAX_VERSION_BYTES {
+        Err(NameFault::VersionTooLong)
     } else {
         Ok(())
     }
@@ -259,6 +274,17 @@ name_type!(
 name_type!(
     /// A short opaque text from the host: idempotency key, correlation id, tool name, effect key.
     Opaque, opaque
+);
+
+name_type!(
+    /// The version of an agent, as its host counts: any text of 1 to 64 bytes without control
+    /// characters.
+    AgentVersion, version
+);
+
+name_type!(
+    /// A region of processing, as the price table and the provider call it, e.g. `eu`.
+    Region, opaque
 );
 
 impl ModelId {

@@ -161,7 +161,7 @@ fn a_call_that_is_refused_for_too_long_is_an_error_to_the_agent() {
     let (world, outcome, events) = one_call(settings, yaml, |_| {
         Err(ProviderError::new(status(529), "full"))
     });
-    assert!(matches!(outcome, Outcome::Failed { code, .. } if code == "provider_failed"));
+    assert!(matches!(outcome, Outcome::Failed { code, .. } if code == "rate_limited"));
     assert!(
         world.elapsed() <= secs(601) && world.elapsed() > secs(60),
         "{:?}",

@@ -12,7 +12,7 @@ use mc_core::engine::{
     AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, StepContext, StepOutcome,
 };
 use mc_core::error::Result;
-use mc_core::id::{RunId, StepKey};
+use mc_core::id::{AgentVersion, RunId, StepKey};
 use mc_core::resilience::{CallFailure, OutputBegun};
 use serde_json::{Value, json};
 
@@ -69,6 +69,7 @@ type CallKey = (RunId, StepKey, u32);
 pub struct RecordedAgent {
     runs: Arc<[RecordedRun]>,
     output: OutputRule,
+    version: Option<AgentVersion>,
     refused: Arc<BTreeMap<CallKey, u32>>,
     observer: Option<Observer>,
 }
@@ -88,6 +89,7 @@ impl RecordedAgent {
         Self {
             runs: runs.into(),
             output: OutputRule::default(),
+            version: None,
             refused: Arc::default(),
             observer: None,
         }
@@ -113,6 +115,13 @@ impl RecordedAgent {
     #[must_use]
     pub fn with_refusals(mut self, refused: BTreeMap<(RunId, StepKey, u32), u32>) -> Self {
         self.refused = Arc::new(refused);
+        self
+    }
+
+    /// Names the version that every dispatch to it records.
+    #[must_use]
+    pub fn with_version(mut self, version: AgentVersion) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -211,6 +220,10 @@ async fn reconcile(ctx: &StepContext) -> Result<(), AgentError> {
 
 #[async_trait]
 impl AgentExecutor for RecordedAgent {
+    fn version(&self) -> Option<&str> {
+        self.version.as_ref().map(AgentVersion::as_str)
+    }
+
     async fn execute(&self, ctx: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
         let step = ctx.step();
         let calls = self.calls(&input, step.name())?;

@@ -66,7 +66,7 @@ async fn act(common: &Common, console: &mut Console<'_>) -> Done {
     let operator = operator(common)?;
     let opened = Opened::open(common, Settings::default()).await?;
     for spec in agents_file::read(AGENTS.as_bytes(), Path::new(""))? {
-        let agent = agents_file::recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
+        let agent = spec.recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
         opened
             .control
             .register_agent(spec.name.as_str(), agent)

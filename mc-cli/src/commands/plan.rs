@@ -49,7 +49,8 @@ pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     covers(&workflow, &specs, &args.agents)?;
     let agents = specs.into_iter().map(|spec| {
         let runs = read_runs(&spec.file).map_err(|e| Failure::recorded(e, &spec.file))?;
-        Ok((spec.name, agents_file::recorded(runs, speed)))
+        let agent = spec.recorded(runs, speed);
+        Ok((spec.name, agent))
     });
     let agents = agents.collect::<Result<_, Failure>>()?;
     workflow.check_input(&input).map_err(|error| {

@@ -142,3 +142,23 @@ fn rehearse_re_enacts_a_file_and_exits_by_its_runs() {
     desk.write("calls.jsonl", "{}");
     assert_eq!(desk.ask(&["rehearse", &calls]).exit, Exit::Negative);
 }
+
+#[test]
+fn the_version_of_an_agent_is_shown_where_its_attempts_are() {
+    let desk = Desk::new();
+    let writer = "writer:  { kind: recorded,";
+    desk.edit(
+        "agents.yaml",
+        writer,
+        "writer: { version: \"3.2\", kind: recorded,",
+    );
+    assert_eq!(desk.run(&[]).exit, Exit::Done);
+    let run = desk.newest();
+    let shown = desk.ask(&["show", &run]);
+    assert!(shown.out.contains(" writer 3.2 "), "{}", shown.out);
+    let steps = &desk.ask(&["show", &run, "--json"]).json()["steps"];
+    assert_eq!(steps[0]["agent_version"], serde_json::Value::Null);
+    assert_eq!(steps[1]["agent_version"], "3.2");
+    let exported = desk.ask(&["export"]);
+    assert!(exported.out.contains("agent_version"), "{}", exported.out);
+}

@@ -14,6 +14,12 @@ use crate::sequencer::{AttemptFailure, Retry};
 /// An agent: gets a step's input and gives its output.
 #[async_trait]
 pub trait AgentExecutor: Send + Sync + 'static {
+    /// The version of the agent, as its host counts: 1 to 64 bytes of text without control
+    /// characters, read when it is registered. Every dispatch to it records the version.
+    fn version(&self) -> Option<&str> {
+        None
+    }
+
     /// Does one attempt of a step.
     ///
     /// # Errors

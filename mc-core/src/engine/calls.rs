@@ -10,12 +10,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::attempt::AttemptCell;
+use super::call_error::{CallError, ProviderError};
 use super::content;
 use super::inner::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
-use crate::id::{Actor, AgentName, ModelId};
+use crate::id::{Actor, AgentName, ModelId, Region};
 use crate::json;
+use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
     AttemptRequest, CallEnd, CallReply, FailCall, JournalPlace, Reply, Request, ReserveCall,
@@ -35,6 +37,8 @@ pub struct ModelRequest {
     pub parameters: Value,
     /// What it can use at most.
     pub bound: TokenBound,
+    /// The terms that select its prices: service tier, region, caps of the provider's own tools.
+    pub terms: CallTerms,
     /// In whose name it goes, where that is not the step's agent.
     pub agent: Option<AgentName>,
 }
@@ -47,6 +51,7 @@ impl ModelRequest {
             messages: vec![json!({"role": "user", "content": prompt})],
             parameters: Value::Null,
             bound: TokenBound::default(),
+            terms: CallTerms::default(),
             agent: None,
         }
     }
@@ -65,6 +70,37 @@ impl ModelRequest {
         self
     }
 
+    /// Names the service tier that is asked of the provider; a batch is cheaper than the list price,
+    /// for example, and priority dearer. [`TierChoice::Auto`] leaves it to the provider: held is what
+    /// the dearest tier would cost, spent what [`ModelAnswer::service_tier`] names.
+    ///
+    /// A tier that the model has no price for is refused when the call is reserved.
+    #[must_use]
+    pub const fn service_tier(mut self, tier: TierChoice) -> Self {
+        self.terms.service_tier = tier;
+        self
+    }
+
+    /// Binds the call to a region of processing, for which the model may have an uplift.
+    ///
+    /// A region that the model's row does not name, where it names others, is refused when the call
+    /// is reserved.
+    #[must_use]
+    pub fn region(mut self, region: Region) -> Self {
+        self.terms.region = Some(region);
+        self
+    }
+
+    /// Caps how often one of the provider's own tools may be used, e.g. [`Unit::WebSearch`]; the
+    /// same cap has to be sent with the request. All of it is held.
+    ///
+    /// A tool that the model has no price for is refused when the call is reserved.
+    #[must_use]
+    pub fn cap(mut self, unit: Unit, most: u64) -> Self {
+        self.terms.units.insert(unit, most);
+        self
+    }
+
     /// The bytes of all that is sent, as JSON: at least those of the text. A count that was stated
     /// stands instead.
     fn rendered_bytes(&self) -> Option<u64> {
@@ -80,6 +116,7 @@ impl ModelRequest {
         json::digest(&json!({
             "agent": self.agent, "model": self.model, "messages": self.messages,
             "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
+            "terms": self.terms,
         }))
     }
 }
@@ -95,6 +132,9 @@ pub struct ModelAnswer {
     pub usage: Option<Usage>,
     /// The model that answered, where it names itself.
     pub model: Option<ModelId>,
+    /// The service tier that the provider says it charged; none for the one that was asked for, or
+    /// the dearest where that was left to the provider.
+    pub service_tier: Option<ServiceTier>,
     /// How long it took; none to take the time between permit and settlement.
     pub latency: Option<Duration>,
 }
@@ -106,54 +146,6 @@ impl ModelAnswer {
             output: Value::from(text),
             usage: Some(usage),
             ..Self::default()
-        }
-    }
-}
-
-/// How a provider failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderError {
-    /// What happened: decides what becomes of the money.
-    pub failure: CallFailure,
-    /// How long the provider asks to wait.
-    pub retry_after: Option<Duration>,
-    /// The error in words.
-    pub message: String,
-}
-
-impl ProviderError {
-    /// A failure without a wish to wait.
-    pub fn new(failure: CallFailure, message: impl Into<String>) -> Self {
-        Self {
-            failure,
-            retry_after: None,
-            message: message.into(),
-        }
-    }
-}
-
-/// Why a model call gave no answer.
-#[derive(Debug)]
-pub enum CallError {
-    /// A budget or a policy refuses it.
-    Denied(Arc<Error>),
-    /// A person has to approve it first.
-    NeedsApproval(String),
-    /// The provider failed it; the call was ended as its outcome says.
-    Provider(ProviderError),
-    /// The engine could not take it: the token was revoked, or the store refuses.
-    Engine(Error),
-}
-
-impl From<CallError> for super::agent::AgentError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Denied(error) => Self::with_code(error.code(), error.message()).fatal(),
-            CallError::NeedsApproval(reason) => {
-                Self::with_code("approval_required", reason).fatal()
-            }
-            CallError::Provider(error) => Self::with_code("provider_failed", error.message),
-            CallError::Engine(error) => error.into(),
         }
     }
 }
@@ -188,6 +180,7 @@ pub struct Permit {
     caller: Caller,
     ordinal: u32,
     model: ModelId,
+    terms: CallTerms,
     since: Duration,
     max_output_tokens: Option<u64>,
     open: bool,
@@ -216,6 +209,7 @@ impl Caller {
             agent: request.agent.clone(),
             model: request.model.clone(),
             bound: request.bound,
+            terms: request.terms.clone(),
             messages: request.messages.clone(),
             rendered_bytes: request.rendered_bytes(),
         });
@@ -230,7 +224,7 @@ impl Caller {
                 CallReply::Allowed { max_output_tokens } => {
                     return Ok(Admission::Allowed(self.permit(
                         ordinal,
-                        &request.model,
+                        request,
                         max_output_tokens,
                     )));
                 }
@@ -247,12 +241,18 @@ impl Caller {
         }
     }
 
-    fn permit(&self, ordinal: u32, model: &ModelId, max_output_tokens: Option<u64>) -> Permit {
+    fn permit(
+        &self,
+        ordinal: u32,
+        request: &ModelRequest,
+        max_output_tokens: Option<u64>,
+    ) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
             caller: self.clone(),
             ordinal,
-            model: model.clone(),
+            model: request.model.clone(),
+            terms: request.terms.clone(),
             since,
             max_output_tokens,
             open: true,
@@ -272,6 +272,7 @@ impl Caller {
             reasoning,
             usage: Some(facts.usage),
             model: Some(facts.served.unwrap_or(facts.model)),
+            service_tier: facts.service_tier,
             latency: Some(Duration::from_millis(facts.latency_ms)),
         })
     }
@@ -357,6 +358,8 @@ impl Permit {
             ordinal: self.ordinal,
             asked: self.model.clone(),
             model: answer.model.clone(),
+            terms: self.terms.clone(),
+            service_tier: answer.service_tier,
             usage: answer.usage,
             answer: kept.is_ok().then(|| answer.output.clone()),
             reasoning: answer.reasoning.clone().filter(|_| kept.is_ok()),

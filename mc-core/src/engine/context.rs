@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::calls::{
-    Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError, unexpected,
-};
+use super::call_error::{CallError, ProviderError};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, unexpected};
 use super::content;
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};

@@ -13,6 +13,7 @@ use super::content;
 use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
+use super::registry::Registry;
 use super::restart::idle_scribe;
 use super::run_handle::RunHandle;
 use super::session::{Session, SessionOptions};
@@ -21,7 +22,7 @@ use super::status::{Counters, Health, Metrics};
 use super::steady_clock::SteadyClock;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, AgentName, AuthMethod, Digest, RunId, WorkflowName};
+use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
 use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
 use crate::sequencer::{
     Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
@@ -94,7 +95,7 @@ impl Engine {
             }),
             bell: Notify::new(),
             turned: Notify::new(),
-            agents: Mutex::new(BTreeMap::new()),
+            agents: Registry::default(),
             attempts: Mutex::new(BTreeMap::new()),
             watchers: Mutex::new(BTreeMap::new()),
             news: broadcast::channel(NOTICES).0,
@@ -120,26 +121,17 @@ impl Engine {
 }
 
 impl MissionControl {
-    /// Registers an agent; steps that waited for it go on.
+    /// Registers an agent, or another in its place; steps that waited for it go on.
     ///
     /// # Errors
-    /// `InvalidInput` for what is not a name, `Unavailable` while the store refuses.
+    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the store refuses.
     pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
-        let name = AgentName::new(name).map_err(|fault| Error::invalid("agent", fault))?;
-        lock(&self.inner.agents).insert(name.clone(), Arc::new(agent));
-        let mut after = None;
-        loop {
-            let page = self.inner.log.runs_waiting_for(&name, after, 256).await?;
-            for run in &page {
-                self.inner.page_in(*run).await?;
-            }
-            after = page.last().copied();
-            if page.len() < 256 {
-                break;
-            }
-        }
-        let request = Request::AgentsAvailable(vec![name]);
-        self.inner.submit(Actor::System, request).await.map(drop)
+        self.inner.register(name, Arc::new(agent)).await
+    }
+
+    /// The agents that are registered here, each with its version where it names one.
+    pub fn agents(&self) -> BTreeMap<AgentName, Option<AgentVersion>> {
+        self.inner.agents.all()
     }
 
     /// Stores a workflow and lets new runs take it; the same definition keeps its version.
@@ -180,7 +172,7 @@ impl MissionControl {
     }
 
     fn warn_of_unknown_agents(&self, workflow: &Workflow) {
-        let agents = lock(&self.inner.agents);
+        let agents = self.inner.agents.all();
         for (name, step) in workflow.definition().steps() {
             if !agents.contains_key(&step.agent) {
                 tracing::warn!(step = %name, agent = %step.agent, "the agent is not registered yet");

@@ -26,7 +26,8 @@ impl Inner {
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         Counters::add(&self.counters.attempts, 1);
-        let agent = lock(&self.agents).get(&order.agent).cloned();
+        let version = order.agent_version.as_ref();
+        let agent = self.agents.find(&order.agent, version);
         let inner = Arc::clone(self);
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {

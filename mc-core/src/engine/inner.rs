@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
-use super::agent::AgentExecutor;
 use super::attempt::{AttemptCell, AttemptKey};
+use super::registry::Registry;
 use super::spawner::Spawner;
 use super::status::Counters;
 use super::steady_clock::SteadyClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
-use crate::id::{Actor, AgentName, AuthMethod, CommandId, RunId};
+use crate::id::{Actor, AuthMethod, CommandId, RunId};
 use crate::ports::{Clock, Entropy, EventLog, uuid_v7};
 use crate::sequencer::{Command, Instant, Reply, Request, Sequencer, Settings, Submitted};
 use crate::time::Timestamp;
@@ -55,7 +55,7 @@ pub(super) struct Inner {
     pub(super) bell: Notify,
     /// Rung when the phase changes.
     pub(super) turned: Notify,
-    pub(super) agents: Mutex<BTreeMap<AgentName, Arc<dyn AgentExecutor>>>,
+    pub(super) agents: Registry,
     pub(super) attempts: Mutex<BTreeMap<AttemptKey, Arc<AttemptCell>>>,
     /// Who waits for a run to move.
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,

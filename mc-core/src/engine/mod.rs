@@ -5,6 +5,7 @@
 
 mod agent;
 mod attempt;
+mod call_error;
 mod calls;
 mod content;
 mod context;
@@ -16,6 +17,7 @@ mod inner;
 mod options;
 mod outcome;
 mod paging;
+mod registry;
 mod restart;
 mod run_handle;
 mod session;
@@ -25,7 +27,8 @@ mod steady_clock;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use attempt::Progress;
-pub use calls::{Admission, CallError, ModelAnswer, ModelRequest, Permit, ProviderError};
+pub use call_error::{CallError, ProviderError};
+pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
 pub use context::{StepContext, ToolAdmission};
 pub use control::{Engine, MissionControl, Parts, Published};
 pub use events::{RunEvents, RunNews};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::run::{RunBudget, RunPolicy};
-use crate::id::{LabelKey, Opaque, OperatorName};
+use crate::id::{AgentVersion, LabelKey, Opaque, OperatorName};
 use crate::workflow::limits::{MAX_LABEL_VALUE_BYTES, MAX_LABELS};
 
 /// How a run is started.
@@ -63,6 +63,10 @@ impl StartOptions {
 
 pub(super) fn operator(name: &str) -> Result<OperatorName> {
     OperatorName::new(name).map_err(|fault| Error::invalid("operator", fault))
+}
+
+pub(super) fn agent_version(text: &str) -> Result<AgentVersion> {
+    AgentVersion::new(text).map_err(|fault| Error::invalid("agent_version", fault))
 }
 
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<LabelKey, Arc<str>>> {

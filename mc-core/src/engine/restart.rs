@@ -10,11 +10,9 @@ use super::driver::{Driver, contradiction, refuse_all};
 use super::inner::{Inner, Phase, broken, lock};
 use super::status::Counters;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, RunId, StepKey};
+use crate::id::{Actor, CommandId, RunId, StepKey};
 use crate::ports::Recovered;
-use crate::sequencer::{
-    Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, Token, recover,
-};
+use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
 
 /// Runs that are taken up in one commit.
 const PAGE: usize = 256;
@@ -170,8 +168,8 @@ impl Driver {
             inner.instant(),
             inner.auth_method,
         )?;
-        for agent in lock(&inner.agents).keys() {
-            sequencer.register(agent.clone());
+        for (agent, version) in inner.agents.all() {
+            sequencer.register(agent, version);
         }
         self.scribe = scribe;
         self.lease = found.lease;
@@ -297,7 +295,8 @@ impl Inner {
 
     /// Decides a command again whose events did not reach the log.
     async fn decide_again(&self, pending: Pending, epoch: u64) {
-        let command = retoken(&pending.command, epoch);
+        let id = CommandId::from_bytes(self.new_id());
+        let command = again(&pending.command, id, epoch);
         if let Some(run) = command.request.run_id()
             && let Err(error) = self.page_in(run).await
         {
@@ -337,20 +336,17 @@ impl Inner {
     }
 }
 
-/// The same command under the epoch that adopted its attempt.
-fn retoken(command: &Arc<Command>, epoch: u64) -> Arc<Command> {
-    let Request::Attempt(token, request) = &command.request else {
-        return Arc::clone(command);
+/// The same command under the epoch that adopted its attempt. It gets an id of its own: one that
+/// waits for its turn has written already that it does.
+fn again(command: &Command, id: CommandId, epoch: u64) -> Arc<Command> {
+    let mut command = Command {
+        id,
+        ..command.clone()
     };
-    let token = Token {
-        epoch,
-        ..token.clone()
-    };
-    let request = Request::Attempt(token, request.clone());
-    Arc::new(Command {
-        request,
-        ..Command::clone(command)
-    })
+    if let Request::Attempt(token, _) = &mut command.request {
+        token.epoch = epoch;
+    }
+    Arc::new(command)
 }
 
 /// A scribe that writes nothing: stands in until the log was read.

@@ -5,9 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::attempt::AttemptCell;
-use super::calls::{Admission, CallError, Caller, ModelAnswer, ModelRequest, ProviderError};
+use super::call_error::{CallError, ProviderError};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest};
 use super::inner::{Inner, lock};
-use super::options::labels;
+use super::options::{agent_version, labels};
 use crate::error::{Error, Result};
 use crate::event::run::RunBudget;
 use crate::id::{Actor, AgentName, RunId};
@@ -17,6 +18,9 @@ use crate::sequencer::{OpenSession, Request, Token};
 /// How a session is opened.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
+    /// The version of the agent, of 1 to 64 bytes; none for that of the agent of this name that is
+    /// registered here, if one is.
+    pub agent_version: Option<String>,
     /// The session's own budget.
     pub budget: Option<RunBudget>,
     /// Searchable labels.
@@ -42,9 +46,11 @@ impl Inner {
         let agent = AgentName::new(agent).map_err(|fault| Error::invalid("agent", fault))?;
         let run_id = RunId::from_bytes(self.new_id());
         let step = session_step()?;
+        let version = options.agent_version.as_deref().map(agent_version);
         let request = Request::OpenSession(OpenSession {
             run_id,
             agent: agent.clone(),
+            agent_version: version.transpose()?,
             budget: options.budget,
             policy: self.settings.run_policy.clone(),
             labels: labels(&options.labels)?,

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub soft_restarts: u64,
     /// Runs in memory.
     pub resident_runs: u64,
+    /// About how many bytes the states of runs take in memory that have ended.
+    pub ended_bytes: u64,
     /// Attempts that are out.
     pub live_attempts: u64,
     /// Requests that wait for their turn in an account.
@@ -89,6 +91,7 @@ impl Inner {
         };
         if let Some(sequencer) = &lock(&self.live).sequencer {
             metrics.resident_runs = size(sequencer.workspace().runs.len());
+            metrics.ended_bytes = sequencer.ended_bytes();
             metrics.waiting = size(sequencer.workspace().waiting.len());
             metrics.durable_seq = sequencer.durable();
         }

@@ -9,6 +9,7 @@ use crate::budget::Amount;
 use crate::error::FailingAccount;
 use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
 use crate::policy::{Mode, RiskTier};
+use crate::pricing::{CallTerms, ServiceTier};
 use crate::time::Timestamp;
 use crate::usage::Usage;
 
@@ -29,6 +30,9 @@ pub struct ModelCallReserved {
     pub model: ModelId,
     /// The hash of the request.
     pub request: Digest,
+    /// The terms that select its prices, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "CallTerms::is_default")]
+    pub terms: CallTerms,
     /// The worst case, held.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub amount: Amount,
@@ -57,6 +61,9 @@ pub struct ModelCallSettled {
     /// The model that answered, where it calls itself by another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<ModelId>,
+    /// The service tier that the provider says it charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
     /// The hash of the answer.
     pub answer: Digest,
     /// What it used.
@@ -74,7 +81,8 @@ pub struct ModelCallSettled {
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
-    /// `usage_missing`, `unpriced`, `model_changed`, `cut`, `overrun`, `answer_refused`.
+    /// `usage_missing`, `unpriced`, `model_changed`, `tier_changed`, `cut`, `overrun`,
+    /// `answer_refused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
 }
@@ -157,7 +165,7 @@ pub struct ModelCallDenied {
     pub agent: Option<AgentName>,
     /// The model that was to be asked.
     pub model: ModelId,
-    /// The rule: `budget_exceeded`, `unknown_model`, `no_progress`.
+    /// The rule: `budget_exceeded`, `unknown_model`, `stale_price`, `no_progress`.
     pub code: String,
     /// What was asked for.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]

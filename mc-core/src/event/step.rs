@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::status::BlockReason;
 use crate::budget::Amount;
 use crate::error::FailingAccount;
-use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
+use crate::id::{AgentName, AgentVersion, Digest, ModelId, Opaque, StepKey};
 use crate::policy::RiskTier;
+use crate::pricing::ServiceTier;
 use crate::time::Timestamp;
 use crate::usage::Usage;
 
@@ -23,6 +24,9 @@ pub struct StepDispatched {
     pub attempt: u32,
     /// The agent that gets it.
     pub agent: AgentName,
+    /// The agent's version, where its host names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<AgentVersion>,
     /// Its tier.
     pub risk: RiskTier,
     /// The same for every attempt of this intent.
@@ -178,7 +182,7 @@ pub struct StepBlocked {
     pub step: StepKey,
     /// What has to be cleared.
     pub reason: BlockReason,
-    /// More precisely, by code: the rule, `unknown_model`, `only_doubt`.
+    /// More precisely, by code: the rule, `unknown_model`, `stale_price`, `only_doubt`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
     /// Every account that refuses.
@@ -271,6 +275,9 @@ pub struct ResultLate {
 pub struct LateUsage {
     /// The model that was asked.
     pub model: ModelId,
+    /// The service tier that the provider says it charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
     /// What it used.
     pub usage: Usage,
     /// The price table's version.

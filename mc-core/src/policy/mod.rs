@@ -4,7 +4,9 @@
 //! Read `workflow` next.
 
 mod mode;
+mod price_age;
 mod tier;
 
 pub use mode::Mode;
+pub use price_age::PriceAge;
 pub use tier::{RiskTier, TierFault};

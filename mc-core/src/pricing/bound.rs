@@ -12,16 +12,8 @@ use super::class::{ServiceTier, Side, TokenClass, Unit};
 use super::cost::{CostFault, unit_weight};
 use super::model::{InputBound, ModelPrice, Rate, Ratio, ReasoningLimit};
 use super::pico::{PicoUsd, Weight, divisor};
+use super::terms::TierChoice;
 use crate::money::NanoUsd;
-
-/// The service tiers that a call may be charged at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TierChoice {
-    /// This tier and no other.
-    Exactly(ServiceTier),
-    /// The provider chooses: any tier that has a price.
-    Auto,
-}
 
 /// What bounds a call.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +50,7 @@ impl Default for CallBound<'_> {
             hidden_retries: 0,
             classes: TokenClass::TEXT,
             units: &[],
-            service_tier: TierChoice::Exactly(ServiceTier::Standard),
+            service_tier: TierChoice::default(),
             region: None,
         }
     }
@@ -171,7 +163,7 @@ pub fn reserve_bound(price: &ModelPrice, call: &CallBound<'_>) -> Result<Bound, 
         units_pico_usd: u64::try_from(units).map_err(|_| CostFault::Overflow)?,
         uplift: price
             .uplift_of(call.region)
-            .ok_or(CostFault::UnknownRegion)?,
+            .ok_or_else(|| CostFault::UnknownRegion(call.region.unwrap_or_default().to_owned()))?,
     };
     basis.bound().ok_or(CostFault::Overflow)
 }

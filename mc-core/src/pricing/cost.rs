@@ -54,6 +54,8 @@ pub enum CostFlag {
     ModelChanged,
     /// Another model answered than was asked, and it has no price; the one asked was charged.
     ModelUnknown,
+    /// The provider charged another service tier than was asked for.
+    TierChanged,
 }
 
 impl CostFlag {
@@ -65,6 +67,7 @@ impl CostFlag {
             Self::DearestClass => "dearest_class",
             Self::ModelChanged => "model_changed",
             Self::ModelUnknown => "model_unknown",
+            Self::TierChanged => "tier_changed",
         }
     }
 }
@@ -96,8 +99,8 @@ pub enum CostFault {
     #[error("service tier `{0}` has no price")]
     TierUnpriced(ServiceTier),
     /// The row has factors by region, but none for this one.
-    #[error("the region has no price")]
-    UnknownRegion,
+    #[error("region `{0}` has no price")]
+    UnknownRegion(String),
     /// Nothing bounds the input tokens.
     #[error("nothing bounds the input tokens of this call")]
     InputUnbounded,
@@ -123,7 +126,7 @@ impl From<CostFault> for Error {
             CostFault::ClassUnpriced(_)
             | CostFault::UnitUnpriced(_)
             | CostFault::TierUnpriced(_)
-            | CostFault::UnknownRegion
+            | CostFault::UnknownRegion(_)
             | CostFault::InputUnbounded
             | CostFault::OutputUnbounded
             | CostFault::Overflow => Self::invalid("", fault),
@@ -144,7 +147,7 @@ pub fn cost(price: &ModelPrice, usage: &Usage, terms: &Terms<'_>) -> Result<Cost
         .ok_or(CostFault::TierUnpriced(terms.service_tier))?;
     let uplift = price
         .uplift_of(terms.region)
-        .ok_or(CostFault::UnknownRegion)?;
+        .ok_or_else(|| CostFault::UnknownRegion(terms.region.unwrap_or_default().to_owned()))?;
     let mut flags = BTreeSet::new();
     let tokens = token_weight(price, rate, (usage, terms.missing), &mut flags)?;
     let weight = Weight {

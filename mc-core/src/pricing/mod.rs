@@ -22,15 +22,17 @@ mod model;
 mod pico;
 mod read;
 mod table;
+mod terms;
 mod unknown;
 
 #[cfg(test)]
 mod tests;
 
-pub use bound::{Basis, Bound, CallBound, TierChoice, input_bound, reserve_bound};
+pub use bound::{Basis, Bound, CallBound, input_bound, reserve_bound};
 pub use class::{ServiceTier, Side, TokenClass, Unit};
 pub use cost::{Cost, CostFault, CostFlag, Missing, Terms, cost};
 pub use model::{Hours, InputBound, ModelPrice, Origin, Rate, Ratio, ReasoningLimit, TierEdge};
 pub use pico::{PicoUsd, PriceFault};
 pub use table::PriceTable;
+pub use terms::{Answered, CallTerms, TierChoice, charge_on_terms};
 pub use unknown::{Charged, Quote, UnknownModels, charge};

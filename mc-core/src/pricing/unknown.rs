@@ -50,6 +50,14 @@ pub struct Quote<'a> {
 }
 
 impl Quote<'_> {
+    /// The row of the table; none where the policy states the price.
+    pub fn of_table(&self) -> Option<&ModelPrice> {
+        match &self.price {
+            Cow::Borrowed(row) => Some(row),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// Computes a cost at these prices.
     ///
     /// # Errors
@@ -167,13 +175,19 @@ pub fn charge(
     };
     match table.quote(response, call.terms.at, unknown) {
         Some(answered) if answered.price.model == asked.price.model => {}
-        Some(answered) => {
-            let other = answered.cost(call.usage, &call.terms)?;
-            if other.money > cost.money {
-                cost = other;
+        Some(answered) => match answered.cost(call.usage, &call.terms) {
+            Ok(other) => {
+                if other.money > cost.money {
+                    cost = other;
+                }
+                cost.flags.insert(CostFlag::ModelChanged);
             }
-            cost.flags.insert(CostFlag::ModelChanged);
-        }
+            // It has no price on the terms on which the other one was asked.
+            Err(CostFault::TierUnpriced(_) | CostFault::UnknownRegion(_)) => {
+                cost.flags.insert(CostFlag::ModelUnknown);
+            }
+            Err(fault) => return Err(fault),
+        },
         None => {
             cost.flags.insert(CostFlag::ModelUnknown);
         }

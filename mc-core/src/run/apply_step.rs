@@ -48,6 +48,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     step.attempt = facts.attempt;
     step.live = Some(event.epoch);
     step.agent = Some(facts.agent.clone());
+    step.agent_version.clone_from(&facts.agent_version);
     step.risk = Some(facts.risk);
     step.effect_key = Some(facts.effect_key);
     step.input = Some(event.part(0));

@@ -15,7 +15,7 @@ use crate::event::run::{AbortReason, PauseReason, RunCreated, Subject};
 use crate::event::step::WaitingFor;
 use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
 use crate::id::{
-    Actor, AgentName, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
+    Actor, AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
 };
 use crate::policy::RiskTier;
 use crate::run::HoldKey;
@@ -175,6 +175,9 @@ pub struct Step {
     /// Its agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentName>,
+    /// The version of the agent that has or had the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<AgentVersion>,
     /// The tier of its attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskTier>,

@@ -93,7 +93,7 @@ impl Sequencer {
                 .values()
                 .any(|s| s.block.as_ref().is_some_and(|b| b.reason == reason))
         };
-        let queued = self.waiting_of.contains_key(&run.run_id);
+        let queued = self.waiting_of.contains_key(&run.run_id) || self.pace.holds_up(run.run_id);
         let capped = |step: &Step| {
             step.block
                 .as_ref()
@@ -169,8 +169,12 @@ impl Sequencer {
                 self.workspace.budget_blocked.insert((run, key.clone()));
             }
         }
+        let ended = resident.run.status.is_terminal();
         self.workspace.runs.insert(run, resident);
         self.note_wake(run);
+        if ended {
+            self.note_end(run);
+        }
     }
 
     /// How often runs have left memory: a row that was read before the last time may be old.
@@ -178,32 +182,67 @@ impl Sequencer {
         self.evictions
     }
 
-    /// Takes runs out of memory that only wait, where more are there than there may be; tells when
-    /// the first of them is due.
+    /// A run has ended: its content leaves memory now, its state when its turn comes.
+    pub(super) fn note_end(&mut self, run: RunId) {
+        let Some(resident) = self.workspace.runs.get_mut(&run) else {
+            return;
+        };
+        resident.drop_content();
+        self.ended.add(run, resident.weight());
+    }
+
+    /// About how many bytes the states of ended runs take in memory.
+    pub const fn ended_bytes(&self) -> u64 {
+        self.ended.bytes()
+    }
+
+    /// Takes runs out of memory where more are there than there may be: first those that ended,
+    /// the oldest end before the others, then those that only wait. Tells when the first of them is
+    /// due.
     pub fn page_out(&mut self) -> Option<Timestamp> {
-        let most = self.workspace.settings.resident_runs;
-        let excess = self.workspace.runs.len().saturating_sub(most);
-        if excess == 0 {
+        let (most, most_bytes) = {
+            let settings = &self.workspace.settings;
+            (settings.resident_runs, settings.ended_bytes)
+        };
+        let mut excess = self.workspace.runs.len().saturating_sub(most);
+        let mut bytes = self.ended.bytes().saturating_sub(most_bytes);
+        if excess == 0 && bytes == 0 {
             return None;
         }
-        let idle: Vec<RunId> = self
+        let mut idle = Vec::new();
+        for (run, weight) in self.ended.oldest() {
+            if excess == 0 && bytes == 0 {
+                break;
+            }
+            if self.is_idle_run(run) {
+                excess = excess.saturating_sub(1);
+                bytes = bytes.saturating_sub(weight);
+                idle.push(run);
+            }
+        }
+        let waiting = self
             .workspace
             .runs
             .values()
-            .filter(|resident| self.is_idle(resident))
-            .map(|resident| resident.run.run_id)
-            .take(excess)
-            .collect();
-        let mut due = None;
-        for run in idle {
-            let gone = self.workspace.runs.remove(&run);
-            let at = gone.and_then(|resident| resident.run.next_wake());
-            due = due.into_iter().chain(at).min();
-            self.workspace.wakes.remove(&run);
-            self.evicted.push(run);
-            self.evictions += 1;
-        }
-        due
+            .filter(|resident| !resident.run.status.is_terminal() && self.is_idle(resident));
+        idle.extend(waiting.map(|resident| resident.run.run_id).take(excess));
+        let due = idle.into_iter().filter_map(|run| self.evict(run));
+        due.min()
+    }
+
+    /// Takes a run out of memory; tells when it is due.
+    fn evict(&mut self, run: RunId) -> Option<Timestamp> {
+        let gone = self.workspace.runs.remove(&run);
+        self.workspace.wakes.remove(&run);
+        self.ended.remove(run);
+        self.evicted.push(run);
+        self.evictions += 1;
+        gone?.run.next_wake()
+    }
+
+    fn is_idle_run(&self, run: RunId) -> bool {
+        let resident = self.workspace.runs.get(&run);
+        resident.is_some_and(|resident| self.is_idle(resident))
     }
 
     pub(super) fn is_idle(&self, resident: &Resident) -> bool {
@@ -214,6 +253,7 @@ impl Sequencer {
     /// When something in memory has to be done by itself: wall time, and monotonic time.
     pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = deadline.into_iter().chain(self.pace.due()).min();
         (self.workspace.next_wake(), deadline)
     }
 

@@ -13,11 +13,12 @@ use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
-    Actor, AgentName, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque, RunId, StepKey,
-    WorkflowName,
+    Actor, AgentName, AgentVersion, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque,
+    RunId, StepKey, WorkflowName,
 };
 use crate::policy::RiskTier;
 use crate::ports::KeyRow;
+use crate::pricing::{CallTerms, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::usage::Usage;
@@ -66,7 +67,7 @@ pub enum Request {
     /// Something from an attempt.
     Attempt(Token, AttemptRequest),
     /// Agents are here: let steps that wait for them go.
-    AgentsAvailable(Vec<AgentName>),
+    AgentsAvailable(Vec<(AgentName, Option<AgentVersion>)>),
     /// Begin to dispatch.
     StartDispatch,
     /// Dispatch nothing more: the process is going down.
@@ -153,6 +154,8 @@ pub struct OpenSession {
     pub run_id: RunId,
     /// The agent in whose name its calls go.
     pub agent: AgentName,
+    /// Its version; none for that of the agent of this name that is registered, if one is.
+    pub agent_version: Option<AgentVersion>,
     /// The session's own budget.
     pub budget: Option<RunBudget>,
     /// How it is to be treated.
@@ -236,6 +239,8 @@ pub struct ReserveCall {
     pub model: ModelId,
     /// What it can cost at most, in tokens.
     pub bound: TokenBound,
+    /// The terms that it is made on.
+    pub terms: CallTerms,
     /// The request, message by message.
     pub messages: Vec<Value>,
     /// The bytes of messages and parameters; none where the input is counted.
@@ -276,6 +281,10 @@ pub struct SettleCall {
     pub asked: ModelId,
     /// The model that answered; none where that is not known to differ.
     pub model: Option<ModelId>,
+    /// The terms that it was made on.
+    pub terms: CallTerms,
+    /// The service tier that the provider says it charged.
+    pub service_tier: Option<ServiceTier>,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
     /// The answer; none where it cannot be kept.

@@ -12,11 +12,13 @@ use super::batch::{OpenBatch, Pending, Slot};
 use super::command::{AttemptRequest, Command, Request};
 use super::decide::{self, View};
 use super::decision::{Answer, Decision, NewEvent, Reply};
+use super::ended::Ended;
+use super::pace::Pace;
 use super::token::Token;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Actor, AgentName, AuthMethod, CommandId, ModelId, RunId};
+use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, CommandId, ModelId, RunId};
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -54,6 +56,12 @@ pub struct Sequencer {
     pub(super) waiting_of: BTreeMap<RunId, BTreeSet<Ticket>>,
     /// Agents of which an abandoned handler has ended.
     pub(super) handlers_ended: BTreeSet<AgentName>,
+    /// Runs in memory that have ended.
+    pub(super) ended: Ended,
+    /// Runs that go on in waves.
+    pub(super) pace: Pace,
+    /// When dispatch began, if it has.
+    pub(super) dispatched_since: Option<Timestamp>,
     /// How often runs left memory.
     pub(super) evictions: u64,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
@@ -94,6 +102,9 @@ impl Sequencer {
             circuit_slots: BTreeMap::new(),
             waiting_of: BTreeMap::new(),
             handlers_ended: BTreeSet::new(),
+            ended: Ended::default(),
+            pace: Pace::default(),
+            dispatched_since: None,
             evictions: 0,
             deadlines: BTreeSet::new(),
             freed: Path::default(),
@@ -120,10 +131,12 @@ impl Sequencer {
     /// Only defects.
     pub(super) fn open(
         &mut self,
+        command: CommandId,
         instant: Instant,
         auth_method: AuthMethod,
         events: Vec<NewEvent>,
     ) -> Result<()> {
+        self.group.command = command;
         self.group.auth_method = auth_method;
         self.last_ts = self.last_ts.max(instant.now);
         self.group.instant = Instant {
@@ -139,8 +152,8 @@ impl Sequencer {
     }
 
     /// Changes settings that are no part of the log: which agents are here.
-    pub fn register(&mut self, agent: AgentName) {
-        self.workspace.agents.insert(agent);
+    pub fn register(&mut self, agent: AgentName, version: Option<AgentVersion>) {
+        self.workspace.agents.insert(agent, version);
     }
 
     /// The number behind the last event that was decided.

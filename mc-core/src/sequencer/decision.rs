@@ -8,7 +8,7 @@ use super::token::Token;
 use crate::error::Error;
 use crate::event::step::WaitingFor;
 use crate::event::{EventKind, MediaType, PartRef};
-use crate::id::{AgentName, Digest, RunId, WorkflowName};
+use crate::id::{AgentName, AgentVersion, Digest, RunId, WorkflowName};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
@@ -108,6 +108,8 @@ pub struct AttemptOrder {
     pub token: Token,
     /// The agent that gets it.
     pub agent: AgentName,
+    /// The version of it that the dispatch names.
+    pub agent_version: Option<AgentVersion>,
     /// The bound input.
     pub input: Arc<Value>,
     /// The same for every attempt of this intent.

@@ -12,6 +12,7 @@ use super::workspace::{Dispatch, Waiting};
 use crate::budget::{Waiter, Wake};
 use crate::error::{Error, Result};
 use crate::id::{AgentName, RunId, StepKey};
+use crate::time::Timestamp;
 
 impl Sequencer {
     /// Everything that follows from a command, until nothing does.
@@ -24,16 +25,9 @@ impl Sequencer {
             Request::Start(start) => self.remember_key(start),
             Request::AgentsAvailable(agents) => {
                 self.workspace.agents.extend(agents.iter().cloned());
-                touched.extend(self.agents_available()?);
+                self.agents_available()?;
             }
-            Request::StartDispatch => {
-                self.workspace.dispatch = Dispatch::On;
-                touched.extend(self.workspace.runs.keys().copied());
-                self.workspace
-                    .runs
-                    .values_mut()
-                    .for_each(Resident::look_at_all);
-            }
+            Request::StartDispatch => self.begin_dispatch(),
             Request::Drain => self.workspace.dispatch = Dispatch::Draining,
             Request::Tick => touched.extend(self.tick()?),
             Request::Recover(run, _) => {
@@ -76,10 +70,10 @@ impl Sequencer {
         self.workspace.keys.remember(row, self.next_seq);
     }
 
-    pub(super) fn agents_available(&mut self) -> Result<BTreeSet<RunId>> {
+    /// Steps that waited for an agent go on, run by run as their turn comes.
+    pub(super) fn agents_available(&mut self) -> Result<()> {
         let agents = self.workspace.agents.clone();
         let all: Vec<RunId> = self.workspace.runs.keys().copied().collect();
-        let mut touched = BTreeSet::new();
         for run in all {
             let Some(resident) = self.workspace.runs.get(&run) else {
                 continue;
@@ -87,10 +81,10 @@ impl Sequencer {
             let events = decide::agents::available(resident, &agents);
             if !events.is_empty() {
                 self.commit(events)?;
-                touched.insert(run);
+                self.hold_back(run);
             }
         }
-        Ok(touched)
+        Ok(())
     }
 
     /// Time-outs, and runs that go on by themselves.
@@ -106,14 +100,10 @@ impl Sequencer {
             self.commit(decision.events)?;
             touched.insert(token.run_id);
         }
-        let due: Vec<RunId> = self
-            .workspace
-            .wakes
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(run, _)| *run)
-            .collect();
-        for run in due {
+        let wakes = self.workspace.wakes.iter();
+        let due = wakes.filter(|(_, at)| **at <= now);
+        let due: Vec<(RunId, Timestamp)> = due.map(|(run, at)| (*run, *at)).collect();
+        for (run, at) in due {
             if let Some(resident) = self.workspace.runs.get_mut(&run) {
                 let due = resident.wakes.iter().filter(|(_, at)| **at <= now);
                 let due: Vec<StepKey> = due.map(|(key, _)| key.clone()).collect();
@@ -121,6 +111,10 @@ impl Sequencer {
                 resident.wakes.retain(|_, at| *at > now);
                 resident.ready.extend(due);
                 touched.insert(run);
+                // Its time came while nothing was dispatched: it is one of many.
+                if Some(at) <= self.dispatched_since {
+                    self.hold_back(run);
+                }
             }
             if let Some(resident) = self.workspace.runs.get(&run) {
                 let assumed = decide::reconcile::assumed(&self.view(), &resident.run);
@@ -135,11 +129,12 @@ impl Sequencer {
         loop {
             while let Some(run) = runs.pop_first() {
                 self.settle_run(run)?;
+                self.look_at_wave(run);
             }
             runs.extend(self.wake_queue()?);
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
-            if runs.is_empty() && self.freed.is_empty() {
+            if runs.is_empty() && self.freed.is_empty() && !self.release()? {
                 return Ok(());
             }
         }
@@ -271,6 +266,7 @@ impl Sequencer {
         let resident = self.workspace.resident(run)?;
         if resident.run.status.is_terminal() {
             self.leave_queues(run);
+            self.note_end(run);
         }
         let resident = self.workspace.resident(run)?;
         let seal = decide::advance::seal(&resident.run);

@@ -10,7 +10,7 @@ use super::workspace::{RecentKeys, Settings, Shared, Versions, Workspace};
 use crate::budget::{Account, AccountId, Queue};
 use crate::error::{Error, Result};
 use crate::event::workspace::{EpochStarted, PricesLoaded, WorkspaceCreated};
-use crate::id::{AuthMethod, RunId, WorkspaceId};
+use crate::id::{AuthMethod, CommandId, RunId, WorkspaceId};
 use crate::ports::{Entropy, Recovered, uuid_v7};
 use crate::workflow::Workflow;
 
@@ -43,7 +43,8 @@ pub fn recover(
     let last_ts = found.last_ts.unwrap_or(instant.now);
     let mut sequencer = Sequencer::new(workspace, found.head.next_seq, next_run_zero, last_ts);
     let events = first_events(found, &sequencer);
-    sequencer.open(instant, auth_method, events)?;
+    let command = CommandId::from_bytes(uuid_v7(instant.now, entropy.as_ref()));
+    sequencer.open(command, instant, auth_method, events)?;
     Ok((sequencer, scribe))
 }
 
@@ -122,7 +123,7 @@ fn workspace(
         abandoned: BTreeMap::new(),
         wakes: BTreeMap::new(),
         budget_blocked: std::collections::BTreeSet::new(),
-        agents: std::collections::BTreeSet::new(),
+        agents: BTreeMap::new(),
         keys,
         dispatch: super::workspace::Dispatch::Held,
         settings,

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::budget::Hold;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, PartRef, StepStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::ports::RunRow;
-use crate::run::{HoldKey, Run};
+use crate::run::{Call, HoldKey, Run, Step};
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
@@ -75,13 +76,14 @@ pub struct Loaded {
 impl Wanted {
     /// What a run needs.
     pub fn of(run: &Run) -> Self {
+        // Nothing is decided from the content of a run that has ended.
+        if run.status.is_terminal() {
+            return Self::default();
+        }
         let mut wanted = Self {
             input: Some(run.input),
             ..Self::default()
         };
-        if run.status.is_terminal() {
-            return wanted;
-        }
         for (key, step) in &run.steps {
             let Ok(name) = StepName::new(key.name()) else {
                 continue;
@@ -194,6 +196,27 @@ impl Resident {
         // It was at rest when it left memory; what recovers it looks at all of it.
         this.ready.clear();
         Ok(this)
+    }
+
+    /// Lets the content go that decisions needed: the run has ended, and the log has it all.
+    pub fn drop_content(&mut self) {
+        self.input = Arc::default();
+        self.outputs = BTreeMap::new();
+        self.items = BTreeMap::new();
+        self.item_outputs = BTreeMap::new();
+    }
+
+    /// About how many bytes the state takes in memory.
+    pub fn weight(&self) -> u64 {
+        let steps = self.run.steps.len() * size_of::<Step>();
+        let calls: usize = self.run.steps.values().map(|step| step.calls.len()).sum();
+        let holds = self.run.holds.len() * (size_of::<HoldKey>() + size_of::<Hold>());
+        let labels = self.run.created.labels.iter();
+        let labels: usize = labels
+            .map(|(key, value)| key.as_str().len() + value.len())
+            .sum();
+        let all = size_of::<Run>() + steps + calls * size_of::<Call>() + holds + labels;
+        u64::try_from(all).unwrap_or(u64::MAX)
     }
 
     /// A need that was skipped, or that failed and was tolerated, counts as null.

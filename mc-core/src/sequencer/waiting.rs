@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batch::{Pending, Slot};
 use super::command::{AttemptRequest, Command, Request, ReserveCall};
-use super::core::{Sequencer, Submitted};
+use super::core::{Group, Sequencer, Submitted};
 use super::decide::{self, View};
 use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
@@ -253,9 +253,15 @@ impl Sequencer {
                 return Ok(BTreeSet::new());
             }
         };
-        let caused = std::mem::replace(&mut self.group.command, command.id);
+        // The events belong to the decision that made room, and to the actor whose call it is.
+        let own = Group {
+            actor: command.actor.clone(),
+            auth_method: command.auth_method,
+            ..self.group.clone()
+        };
+        let causer = std::mem::replace(&mut self.group, own);
         self.commit(decision.events)?;
-        self.group.command = caused;
+        self.group = causer;
         match decision.answer {
             Answer::Now(reply) | Answer::Durable(reply) => self.promise(&command, slot, Ok(reply)),
             // The breaker opened meanwhile: it asks again, and is told to wait there.

@@ -16,8 +16,8 @@ use crate::budget::{
 };
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
-use crate::id::{AgentName, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
-use crate::policy::Mode;
+use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
+use crate::policy::{Mode, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
 use crate::resilience::{BreakerSettings, RetryBudgetSettings};
@@ -28,6 +28,9 @@ use crate::workflow::Workflow;
 use super::command::ReserveCall;
 use super::token::Token;
 
+/// The bytes of ended runs that stay in memory by default: 64 MiB.
+const ENDED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Settings of an engine: plain data with defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +38,8 @@ pub struct Settings {
     pub prices: Arc<PriceTable>,
     /// What happens to models without a price.
     pub unknown_models: UnknownModels,
+    /// The largest age of the table's prices; none for any.
+    pub price_age: Option<PriceAge>,
     /// The breaker of each model.
     pub breaker: BreakerSettings,
     /// The retry budget of each model.
@@ -47,8 +52,15 @@ pub struct Settings {
     pub zombie_grace: Duration,
     /// The most abandoned attempts of one agent that are still out; then it gets no new ones.
     pub max_abandoned_per_agent: usize,
-    /// The most runs that stay in memory although they only wait.
+    /// The most attempts of recovered runs that go out before one of them has ended; those of
+    /// other runs do not count.
+    pub recovery_wave: usize,
+    /// How long an attempt of a recovered run may be out before another goes out in its stead.
+    pub recovery_patience: Duration,
+    /// The most runs that stay in memory although they have ended or only wait.
     pub resident_runs: usize,
+    /// The most bytes, about, that the states of runs take in memory that have ended.
+    pub ended_bytes: u64,
 }
 
 impl Default for Settings {
@@ -56,6 +68,7 @@ impl Default for Settings {
         Self {
             prices: Arc::new(PriceTable::embedded().clone()),
             unknown_models: UnknownModels::default(),
+            price_age: None,
             breaker: BreakerSettings::default(),
             retry_budget: RetryBudgetSettings::default(),
             run_policy: RunPolicy {
@@ -67,7 +80,10 @@ impl Default for Settings {
             max_live_per_run: 256,
             zombie_grace: Duration::from_secs(30),
             max_abandoned_per_agent: 8,
+            recovery_wave: 256,
+            recovery_patience: Duration::from_secs(5),
             resident_runs: 10_000,
+            ended_bytes: ENDED_BYTES,
         }
     }
 }
@@ -152,8 +168,8 @@ pub struct Workspace {
     pub wakes: BTreeMap<RunId, Timestamp>,
     /// Steps that only money in doubt, or a paused account, holds up.
     pub budget_blocked: BTreeSet<(RunId, StepKey)>,
-    /// Agents that are registered here.
-    pub agents: BTreeSet<AgentName>,
+    /// Agents that are registered here, each with its version where its host names one.
+    pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
     /// Idempotency keys used lately.
     pub keys: RecentKeys,
     /// Whether attempts go out.
@@ -256,6 +272,11 @@ impl Workspace {
         self.runs
             .get(&run)
             .ok_or_else(|| crate::error::Error::not_found("run", run))
+    }
+
+    /// The version of an agent that is registered here, where its host names one.
+    pub fn version_of(&self, agent: &AgentName) -> Option<&AgentVersion> {
+        self.agents.get(agent)?.as_ref()
     }
 
     /// Abandoned attempts of an agent that are still out.

@@ -63,10 +63,20 @@ fn of_requests() -> Vec<(ErrorKind, Detail)> {
         (ErrorKind::InvalidInput, Detail::Limit { name, max }),
         (ErrorKind::InvalidWorkflow, Detail::Workflow(problems())),
         (ErrorKind::NotFound, thing("run", RUN)),
-        (ErrorKind::AlreadyExists, thing("agent", "researcher")),
+        (ErrorKind::AlreadyExists, thing("file", "export.jsonl")),
         (ErrorKind::InvalidTransition, transition),
         (ErrorKind::InvalidTransition, Detail::AlreadyCompleted),
     ]
+}
+
+fn stale_price() -> Detail {
+    Detail::StalePrice {
+        model: "openai/gpt-5.4".to_owned(),
+        price_version: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
+            .to_owned(),
+        checked_at: "2026-11-20T00:00:00.000000Z".to_owned(),
+        max_age_ms: 2_592_000_000,
+    }
 }
 
 /// The details that say why not now, or not by this caller.
@@ -90,6 +100,7 @@ fn of_refusals() -> Vec<(ErrorKind, Detail)> {
         (ErrorKind::Conflict, Detail::StaleEpoch { held, current }),
         (ErrorKind::Conflict, reused),
         (ErrorKind::PolicyDenied, rule),
+        (ErrorKind::PolicyDenied, stale_price()),
         (ErrorKind::BudgetExceeded, Detail::Accounts(vec![account()])),
         (ErrorKind::AgentFailed, agent),
         (

@@ -30,6 +30,14 @@ const SCALARS: &[(&str, &str)] = &[
         "text: a name, `[a-z0-9][a-z0-9_-]*`, at most 128 bytes",
     ),
     (
+        "AgentVersion",
+        "text of the host's, at most 64 bytes, without control characters",
+    ),
+    (
+        "CallTerms",
+        "object, each field left out where it is the usual: `service_tier` (text: `batch`, `flex`, `priority` or `auto`), `region` (text), `units` (object: tool of the provider's, e.g. `web_search`, to the most uses)",
+    ),
+    (
         "Digest",
         "text: 64 lower-case hexadecimal digits, a SHA-256",
     ),
@@ -37,6 +45,10 @@ const SCALARS: &[(&str, &str)] = &[
     ("ModelId", "text: `provider/id`"),
     ("NanoUsd", "integer: nano-USD, 10^9 are one USD"),
     ("Opaque", "text of the caller's, at most 128 bytes"),
+    (
+        "ServiceTier",
+        "text: `standard`, `batch`, `flex` or `priority`",
+    ),
     (
         "StepKey",
         "text: `draft`, or `angle[3]` for an item of a `for_each`",

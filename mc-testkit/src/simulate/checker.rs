@@ -167,6 +167,11 @@ impl Checker {
         }
     }
 
+    /// Every event.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
     /// How many events there are.
     pub fn events(&self) -> usize {
         self.records.len()

@@ -3,6 +3,7 @@
 //!
 //! `world` lives a seed through, `buttons` is what people press, `script` what agents and workflows
 //! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
+//! `groups` looks at the commands of the events,
 //! and `checker` holds every event of every commit against the invariants. The same seed gives the
 //! same log, byte for byte.
 
@@ -11,6 +12,7 @@ mod checker;
 mod disk;
 mod draw;
 mod ghost;
+mod groups;
 mod habits;
 mod handlers;
 mod script;
@@ -19,5 +21,6 @@ mod world;
 pub use checker::{Checker, Finding};
 pub use disk::{Disk, WatchedLog};
 pub use draw::Draw;
+pub use groups::broken_groups;
 pub use habits::Habits;
 pub use world::{Lived, live, live_with};

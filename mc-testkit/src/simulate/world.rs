@@ -19,6 +19,7 @@ use super::buttons::Desk;
 use super::checker::Finding;
 use super::disk::{Disk, WatchedLog};
 use super::draw::Draw;
+use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
 use super::script::{AGENTS, Hangs, Scripted};
@@ -83,7 +84,7 @@ pub fn live_with(seed: u64, habits: Habits) -> Lived {
             events: checker.events(),
             runs: checker.runs().len(),
             crashes,
-            findings: checker.findings().to_vec(),
+            findings: [checker.findings(), &broken_groups(checker.records())].concat(),
         }
     })
 }

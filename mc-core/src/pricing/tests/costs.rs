@@ -148,7 +148,7 @@ fn a_service_tier_a_region_and_an_hour_choose_the_rate() {
     );
     assert_eq!(
         usd(noon, ServiceTier::Standard, Some("mars")),
-        Err(CostFault::UnknownRegion)
+        Err(CostFault::UnknownRegion("mars".to_owned()))
     );
 }
 

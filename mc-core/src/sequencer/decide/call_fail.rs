@@ -170,6 +170,7 @@ impl Failed<'_> {
             ordinal: self.request.ordinal,
             model: self.model.clone(),
             served: None,
+            service_tier: None,
             answer: Digest::ZERO,
             usage: Usage::default(),
             held,

@@ -12,13 +12,14 @@ use crate::budget::OnExceed;
 use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
-use crate::event::call::{ModelCallDenied, ModelCallReserved};
+use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
 use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
-use crate::id::{AgentName, RunId};
+use crate::id::{AgentName, Region, RunId};
 use crate::money::NanoUsd;
-use crate::pricing::{CallBound, reserve_bound};
+use crate::policy::{Mode, PriceAge};
+use crate::pricing::{CallBound, CostFault, Quote, Unit, reserve_bound};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
 use crate::sequencer::command::ReserveCall;
@@ -26,6 +27,7 @@ use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart,
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::workspace::ResidentBooks;
+use crate::time::as_ms;
 
 /// The most of a tightest limit, in hundredths, that a session takes at a time.
 const BLOCK_PERCENT: i64 = 1;
@@ -85,6 +87,21 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
     asking.price()
 }
 
+/// What about a call has no price, by the name of what the host stated.
+fn unpriced(call: &ReserveCall, fault: CostFault) -> Error {
+    let stated = match &fault {
+        CostFault::UnknownRegion(_) => "region",
+        CostFault::TierUnpriced(_) => "service_tier",
+        CostFault::UnitUnpriced(_) => "units",
+        CostFault::UnknownModel(_)
+        | CostFault::ClassUnpriced(_)
+        | CostFault::InputUnbounded
+        | CostFault::OutputUnbounded
+        | CostFault::Overflow => "bound",
+    };
+    Error::invalid(stated, format!("{fault} at model `{}`", call.model)).with_source(fault)
+}
+
 impl Asking<'_> {
     fn price(mut self) -> Result<Decision> {
         let settings = &self.view.workspace.settings;
@@ -95,9 +112,12 @@ impl Asking<'_> {
         let Some(quote) = quote else {
             return Ok(self.deny_by_policy("unknown_model"));
         };
-        let bound = reserve_bound(&quote.price, &self.call_bound()).map_err(|fault| {
-            Error::invalid("bound", "the call cannot be priced").with_source(fault)
-        })?;
+        if let Some(error) = self.stale(&quote) {
+            return Ok(self.deny(PriceAge::RULE, error));
+        }
+        let caps = self.call.terms.caps();
+        let bound = reserve_bound(&quote.price, &self.call_bound(&caps))
+            .map_err(|fault| unpriced(self.call, fault))?;
         let amount = Amount {
             money: bound.money,
             input_tokens: bound.input_tokens,
@@ -115,14 +135,18 @@ impl Asking<'_> {
         Ok(self.hold(amount, max_output))
     }
 
-    fn call_bound(&self) -> CallBound<'static> {
+    fn call_bound<'b>(&'b self, units: &'b [(Unit, u64)]) -> CallBound<'b> {
         let limits = &self.call.bound;
+        let terms = &self.call.terms;
         CallBound {
             input_tokens: limits.input_tokens,
             rendered_bytes: self.call.rendered_bytes,
             max_output_tokens: limits.max_output_tokens,
             choices: limits.choices,
             hidden_retries: limits.hidden_retries,
+            units,
+            service_tier: terms.service_tier,
+            region: terms.region.as_ref().map(Region::as_str),
             ..CallBound::default()
         }
     }
@@ -313,6 +337,7 @@ impl Asking<'_> {
             agent: own,
             model: self.call.model.clone(),
             request: self.call.place.request,
+            terms: self.call.terms.clone(),
             amount,
             max_output_tokens: max_output,
             price_version: self.view.workspace.settings.prices.version(),
@@ -357,9 +382,41 @@ impl Asking<'_> {
         NewEvent::new(self.token.run_id, facts)
     }
 
-    fn deny_by_policy(mut self, code: &'static str) -> Decision {
-        let event = self.denied(code, Amount::ZERO, Vec::new());
-        self.events.push(event);
+    /// Why a price is too old, where it is and that is no mere warning; every verdict is written.
+    fn stale(&mut self, quote: &Quote<'_>) -> Option<Error> {
+        let workspace = self.view.workspace;
+        let age = workspace.settings.price_age?;
+        let mode = age.judge(quote, self.view.now);
+        if mode == Mode::Off {
+            return None;
+        }
+        let version = workspace.settings.prices.version();
+        let judged = GuardrailJudged {
+            step: self.token.step.clone(),
+            attempt: self.token.attempt,
+            rule: PriceAge::RULE.to_owned(),
+            mode,
+            verdict: "deny".to_owned(),
+            inputs_hash: version,
+        };
+        self.events.push(NewEvent::new(self.token.run_id, judged));
+        let checked_at = quote.price.origin.checked_at;
+        let message = format!(
+            "{}: the price of `{}` in table {version} is of {checked_at}, older than allowed",
+            PriceAge::RULE,
+            self.call.model
+        );
+        let detail = Detail::StalePrice {
+            model: self.call.model.to_string(),
+            price_version: version.to_string(),
+            checked_at: checked_at.to_string(),
+            max_age_ms: as_ms(age.max()),
+        };
+        let error = Error::new(ErrorKind::PolicyDenied, message).with_detail(detail);
+        (mode == Mode::Enforce).then_some(error)
+    }
+
+    fn deny_by_policy(self, code: &'static str) -> Decision {
         let message = match code {
             "unknown_model" => format!("{code}: model `{}` has no price", self.call.model),
             _ => format!("{code}: model `{}` may not be called", self.call.model),
@@ -368,6 +425,12 @@ impl Asking<'_> {
             rule: code.to_owned(),
             subject: self.call.model.to_string(),
         });
+        self.deny(code, error)
+    }
+
+    fn deny(mut self, code: &'static str, error: Error) -> Decision {
+        let event = self.denied(code, Amount::ZERO, Vec::new());
+        self.events.push(event);
         Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
     }
 

@@ -14,7 +14,7 @@ use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
-use crate::pricing::{Charged, Missing, Terms, charge};
+use crate::pricing::{Answered, charge_on_terms};
 use crate::resilience::{NoProgress, REPEATS};
 use crate::run::{Call, CallKind, CallState, HoldKey, Run};
 use crate::sequencer::command::SettleCall;
@@ -203,20 +203,18 @@ pub fn price_of(
         });
     };
     let settings = &view.workspace.settings;
-    let terms = Terms {
-        at: view.now,
-        missing: Missing::Dearest,
-        ..Terms::default()
-    };
-    let call = Charged {
+    let call = Answered {
         request: model,
         response: answer.model.as_ref(),
         usage: &usage,
-        terms,
+        terms: &answer.terms,
+        served: answer.service_tier,
+        at: view.now,
     };
-    let cost = charge(&settings.prices, &settings.unknown_models, &call).map_err(|fault| {
-        Error::invalid("usage", "this usage cannot be priced").with_source(fault)
-    })?;
+    let cost =
+        charge_on_terms(&settings.prices, &settings.unknown_models, &call).map_err(|fault| {
+            Error::invalid("usage", "this usage cannot be priced").with_source(fault)
+        })?;
     let actual = Amount {
         money: cost.money,
         input_tokens: usage.input_tokens(),
@@ -267,6 +265,7 @@ fn settled(
         ordinal: answer.ordinal,
         model: model.clone(),
         served: answer.model.clone().filter(|served| served != model),
+        service_tier: answer.service_tier,
         answer: digest(answer),
         usage: billed.usage,
         held: out,
@@ -470,6 +469,7 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     let actual = actual.map_or(Amount::ZERO, |billed| billed.actual);
     let used = billed.map(|billed| LateUsage {
         model: answer.asked.clone(),
+        service_tier: answer.service_tier,
         usage: billed.usage,
         price_version: view.workspace.settings.prices.version(),
         flags: billed.flags,

@@ -15,7 +15,7 @@ use crate::event::run::RunStarted;
 use crate::event::step::{StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
-use crate::policy::RiskTier;
+use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::run::Run;
 use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPart, Wait};
@@ -73,7 +73,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         return Ok(blocked(view, candidate, BlockReason::Approval, ""));
     }
     let agent = &candidate.step.agent;
-    if !view.workspace.agents.contains(agent) {
+    if !view.workspace.agents.contains_key(agent) {
         return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
@@ -217,6 +217,10 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
         .prices
         .quote(&estimate.model, view.now, &settings.unknown_models);
     let quote = quote.ok_or("unknown_model")?;
+    let age = settings.price_age;
+    if age.is_some_and(|age| age.judge(&quote, view.now) == Mode::Enforce) {
+        return Err(PriceAge::RULE);
+    }
     let call = CallBound {
         input_tokens: Some(estimate.input_tokens),
         max_output_tokens: Some(estimate.max_output_tokens),
@@ -252,10 +256,12 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) 
     let part = NewPart::json(&input);
     let known = before.and_then(|step| step.effect_key);
     let effect_key = known.unwrap_or_else(|| effect_key(run, candidate.key, &part));
+    let agent_version = view.workspace.version_of(&candidate.step.agent).cloned();
     let facts = StepDispatched {
         step: candidate.key.clone(),
         attempt,
         agent: candidate.step.agent.clone(),
+        agent_version: agent_version.clone(),
         risk: candidate.step.risk,
         effect_key,
         hold,
@@ -272,6 +278,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) 
     let order = AttemptOrder {
         token,
         agent: candidate.step.agent.clone(),
+        agent_version,
         input: Arc::new(input),
         effect_key,
         risk: candidate.step.risk,

@@ -57,11 +57,14 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         correlation_id: None,
         idempotency_key: None,
     };
+    let stated = request.agent_version.as_ref();
+    let registered = view.workspace.version_of(&request.agent);
     let dispatched = StepDispatched {
         effect_key: effect_key(run_id, &step),
         step,
         attempt: 1,
         agent: request.agent.clone(),
+        agent_version: stated.or(registered).cloned(),
         risk: RiskTier::Write,
         hold: Amount::ZERO,
     };

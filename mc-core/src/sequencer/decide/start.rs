@@ -120,7 +120,7 @@ fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
     let missing = definition
         .steps()
         .iter()
-        .filter(|(_, step)| !view.workspace.agents.contains(&step.agent));
+        .filter(|(_, step)| !view.workspace.agents.contains_key(&step.agent));
     let problems: Vec<_> = missing
         .map(|(name, step)| WorkflowProblem::UnknownAgent {
             step: name.to_string(),
