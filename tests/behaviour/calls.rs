@@ -174,40 +174,6 @@ fn a_call_that_is_refused_for_too_long_is_an_error_to_the_agent() {
 }
 
 #[test]
-fn every_way_a_call_can_fail_moves_its_money_as_the_table_says() {
-    for (failure, kind, spent, doubt) in [
-        (CallFailure::NotSent, "model_call.released", 0, 0),
-        (CallFailure::Unreachable, "model_call.released", 0, 0),
-        (status(400), "model_call.released", 0, 0),
-        (status(500), "model_call.doubted", 0, 10),
-        (CallFailure::Timeout, "model_call.doubted", 0, 10),
-        (CallFailure::Reset, "model_call.doubted", 0, 10),
-        (CallFailure::Cut, "model_call.settled", 10, 0),
-        (CallFailure::UsageMissing, "model_call.settled", 10, 0),
-    ] {
-        let yaml = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
-        let (world, outcome, events) = one_call(settings(), yaml, move |_| {
-            Err(ProviderError::new(failure, "no"))
-        });
-        assert!(matches!(outcome, Outcome::Failed { .. }), "{failure:?}");
-        assert!(find(&events, kind).is_some(), "{failure:?}");
-        let account = world.run(async {
-            world
-                .open()
-                .await
-                .account(&AccountId::Workspace)
-                .unwrap_or_default()
-        });
-        let (was, in_doubt) = (account.spent().money, account.in_doubt().money);
-        assert_eq!(
-            (was, in_doubt, account.reserved().money),
-            (mills(spent), mills(doubt), mills(0)),
-            "{failure:?}"
-        );
-    }
-}
-
-#[test]
 fn a_cut_call_is_made_again_by_the_next_attempt() {
     let (_, outcome, events) = one_call(settings(), ONE, |n| match n {
         0 => Err(ProviderError::new(CallFailure::Cut, "cut")),

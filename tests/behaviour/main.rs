@@ -18,6 +18,7 @@ mod edges;
 mod flow;
 mod life;
 mod money;
+mod outcomes;
 mod restart;
 mod starts;
 mod turns;
