@@ -1,7 +1,6 @@
 //! The wall clock: it may be wrong, and nothing that waits may suffer from it.
 
 use crate::common::*;
-use crate::life::{WAITS, parked};
 use mission_control::Timestamp;
 use mission_control::core::ports::Clock;
 

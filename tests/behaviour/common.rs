@@ -246,3 +246,50 @@ pub fn blocks(position: &Position) -> Vec<(String, BlockReason, String)> {
         Position::Ended(outcome) => panic!("it has ended: {outcome:?}"),
     }
 }
+
+/// One step that gives its input back.
+pub const ECHO: &str = "{ workflow: w, steps: { a: { agent: echo } } }";
+
+/// Two of them, one after the other.
+pub const ECHOES: &str =
+    "{ workflow: w, steps: { a: { agent: echo }, b: { agent: echo, needs: [a] } } }";
+
+/// One step of the agent `it`.
+pub const WAITS: &str = "{ workflow: w, steps: { a: { agent: it } } }";
+
+/// Opens the store with the agent `echo`.
+pub async fn open_echo(world: &World) -> MissionControl {
+    let control = world.open().await;
+    control.register_agent("echo", echo()).await.unwrap();
+    control
+}
+
+/// Suspends until its input's `until` (seconds) or the signal `go`, then gives what it was given.
+pub fn parked() -> Agent {
+    agent(|ctx, input| async move {
+        if let Some((_, given)) = ctx.resumed() {
+            return Ok(given.cloned().unwrap_or_default().into());
+        }
+        let start = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000);
+        let waiting_for = match input["until"].as_u64() {
+            Some(after) => WaitingFor::Time {
+                until: start.after(secs(after)),
+            },
+            None => WaitingFor::Signal {
+                name: "go".parse().unwrap(),
+            },
+        };
+        Ok(StepOutcome::Suspend {
+            checkpoint: json!(1),
+            waiting_for,
+        })
+    })
+}
+
+/// Settings under which few runs stay in memory.
+pub fn few() -> Settings {
+    Settings {
+        resident_runs: 4,
+        ..settings()
+    }
+}

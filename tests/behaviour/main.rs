@@ -20,5 +20,7 @@ mod life;
 mod money;
 mod outcomes;
 mod restart;
+mod shutdown;
 mod starts;
+mod subscribers;
 mod turns;

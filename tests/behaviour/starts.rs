@@ -1,7 +1,6 @@
 //! Starting: keys, versions, and agents that are not there yet.
 
 use crate::common::*;
-use crate::life::*;
 use mission_control::core::error::Detail;
 
 #[test]
@@ -10,7 +9,7 @@ fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
     world.run(async {
         let control = open_echo(&world).await;
         let options = StartOptions { idempotency_key: Some("k".into()), ..StartOptions::by("ann") };
-        let first = begin_with(&control, ONE, json!({"x": 1}), options.clone()).await;
+        let first = begin_with(&control, ECHO, json!({"x": 1}), options.clone()).await;
         let again = control.start("w", json!({"x": 1}), options.clone()).await.unwrap();
         assert_eq!(again.id(), first.id());
         let error = control.start("w", json!({"x": 2}), options).await.unwrap_err();
@@ -25,7 +24,7 @@ async fn a_hundred_starts_with_one_key_are_one_run() {
     let control = mission_control::Builder::new().open_log(log).await.unwrap();
     control.register_agent("echo", echo()).await.unwrap();
     control
-        .publish(Workflow::from_yaml(ONE).unwrap())
+        .publish(Workflow::from_yaml(ECHO).unwrap())
         .await
         .unwrap();
     let options = StartOptions {
@@ -54,7 +53,7 @@ fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
         control.register_agent("echo", echo()).await.unwrap();
         let old = begin(&control, WAITS, json!({})).await;
         let two = control
-            .publish(Workflow::from_yaml(TWO).unwrap())
+            .publish(Workflow::from_yaml(ECHOES).unwrap())
             .await
             .unwrap();
         assert_eq!(two.version, 2);
@@ -81,7 +80,7 @@ fn a_start_without_its_agents_is_refused_by_name() {
     world.run(async {
         let control = world.open().await;
         control
-            .publish(Workflow::from_yaml(ONE).unwrap())
+            .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
         let error = control
@@ -99,7 +98,7 @@ fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
     let id = world.run(async {
         let control = open_echo(&world).await;
         control
-            .publish(Workflow::from_yaml(ONE).unwrap())
+            .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
         control
