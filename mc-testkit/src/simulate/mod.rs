@@ -3,7 +3,8 @@
 //!
 //! `world` lives a seed through, `buttons` is what people press, `script` what agents and workflows
 //! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
-//! and `checker` holds every event of every commit against the invariants. The same seed gives the
+//! `checker` holds every event of every commit against the invariants, and `holds` adds up the
+//! money. The same seed gives the
 //! same log, byte for byte.
 
 mod buttons;
@@ -13,6 +14,7 @@ mod draw;
 mod ghost;
 mod habits;
 mod handlers;
+mod holds;
 mod script;
 mod world;
 
