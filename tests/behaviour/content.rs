@@ -1,14 +1,13 @@
 //! Content: what hosts and agents hand in is kept whole, or refused by the limit that it passes.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::common::*;
 use mc_testkit::CrashBackend;
-use mission_control::Timestamp;
 use mission_control::core::event::PartRef;
 use mission_control::store::RedbLog;
 
-const ONE: &str = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
+const ONCE: &str = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
 
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| Value::Array(vec![inner]))
@@ -19,9 +18,8 @@ fn large() -> Value {
 }
 
 async fn outcome_of(world: &World, it: Agent) -> (MissionControl, RunHandle, Outcome) {
-    let control = world.open().await;
-    control.register_agent("it", it).await.unwrap();
-    let run = begin(&control, ONE, json!({})).await;
+    let control = open_for(world, "it", it).await;
+    let run = begin(&control, ONCE, json!({})).await;
     let outcome = run.outcome().await.unwrap();
     (control, run, outcome)
 }
@@ -30,9 +28,8 @@ async fn outcome_of(world: &World, it: Agent) -> (MissionControl, RunHandle, Out
 fn what_a_host_hands_in_is_refused_before_anything_is_stored() {
     let world = World::seeded(1);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", echo()).await.unwrap();
-        let run = begin(&control, ONE, json!({})).await;
+        let control = open_for(&world, "it", echo()).await;
+        let run = begin(&control, ONCE, json!({})).await;
         run.outcome().await.unwrap();
         let before = control.log().head().await.unwrap().next_seq;
         for (input, limit) in [(nested(65), "nested deeper than 64"), (large(), "64 MiB")] {
@@ -168,7 +165,7 @@ steps:
 fn on_a_disk() -> (World, CrashBackend) {
     let disk = CrashBackend::new();
     let log = Arc::new(RedbLog::inline(disk.clone()).unwrap());
-    let start = Timestamp::from_unix_us(1_767_225_600_000_000);
+    let start = START;
     (World(Scenario::new(5, start, log)), disk)
 }
 
@@ -176,13 +173,9 @@ fn on_a_disk() -> (World, CrashBackend) {
 fn an_output_of_ten_megabytes_is_kept_once_handed_on_and_there_after_a_restart() {
     let (world, disk) = on_a_disk();
     let id = world.run(async {
-        let control = world.open().await;
-        control
-            .register_agent("it", large_and_small())
-            .await
-            .unwrap();
+        let control = open_for(&world, "it", large_and_small()).await;
         let run = begin(&control, HANDS_ON, json!({"megabytes": 10})).await;
-        assert_eq!(output(&run.outcome().await.unwrap()), json!(10 * MEGABYTE));
+        assert_eq!(output_of(&run).await, json!(10 * MEGABYTE));
         run.id()
     });
     world.crash();
@@ -205,17 +198,10 @@ fn an_output_of_ten_megabytes_is_kept_once_handed_on_and_there_after_a_restart()
 fn an_output_of_a_hundred_megabytes_is_refused_by_its_limit_and_other_runs_go_on() {
     let (world, disk) = on_a_disk();
     world.run(async {
-        let control = world.open().await;
-        control
-            .register_agent("it", large_and_small())
-            .await
-            .unwrap();
+        let control = open_for(&world, "it", large_and_small()).await;
         let large = begin(&control, HANDS_ON, json!({"megabytes": 100})).await;
         let input = json!({"megabytes": 1});
-        let small = control
-            .start("w", input, StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let small = start(&control, input).await;
         let Outcome::Failed { code, message, .. } = large.outcome().await.unwrap() else {
             panic!("it was kept");
         };

@@ -59,15 +59,12 @@ fn runs_that_sleep_leave_memory_and_wake_once_each_in_order() {
     let world = World::seeded(7);
     world.run(async {
         let control = world.open_with(few()).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let first = begin(&control, WAITS, json!({"until": 10_000})).await;
+        register(&control, "it", parked()).await;
+        let first = begin(&control, ONE, json!({"until": 10_000})).await;
         let mut runs = vec![(10_000, first)];
         for n in 0..200_u64 {
             let until = 10_000 + (n * 37) % 200 + 1;
-            let run = control
-                .start("w", json!({"until": until}), StartOptions::by("ann"))
-                .await
-                .unwrap();
+            let run = start(&control, json!({"until": until})).await;
             runs.push((until, run));
         }
         world.pass(secs(10)).await;
@@ -97,21 +94,16 @@ fn a_signal_reaches_a_run_that_is_not_in_memory() {
     let world = World::seeded(8);
     world.run(async {
         let control = world.open_with(few()).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let mut runs = vec![begin(&control, WAITS, json!({})).await];
+        register(&control, "it", parked()).await;
+        let mut runs = vec![begin(&control, ONE, json!({})).await];
         for _ in 0..200 {
-            runs.push(
-                control
-                    .start("w", json!({}), StartOptions::by("ann"))
-                    .await
-                    .unwrap(),
-            );
+            runs.push(start(&control, json!({})).await);
         }
         world.pass(secs(1)).await;
         assert!(control.metrics().resident_runs <= 4);
         for (n, run) in runs.iter().enumerate() {
             run.signal("ann", "go", json!(n)).await.unwrap();
-            assert_eq!(output(&run.outcome().await.unwrap()), json!(n));
+            assert_eq!(output_of(run).await, json!(n));
         }
         world.pass(secs(1)).await;
         assert!(control.metrics().resident_runs <= 4);
@@ -132,10 +124,7 @@ fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
         let back =
             mission_control::Timestamp::from_unix_us(clock.now().as_unix_us() - 3_600_000_000);
         clock.set_wall(back);
-        let run = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let run = start(&control, json!({})).await;
         run.outcome().await.unwrap();
         world.pass(secs(1)).await;
         let log = control.log().read_workspace(0, 1_000).await.unwrap();
@@ -153,16 +142,14 @@ fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
 fn an_open_engine_that_does_not_dispatch_yet_stands_still() {
     let world = World::seeded(14);
     let id = world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({"until": 100})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({"until": 100})).await;
         world.pass(secs(10)).await;
         run.id()
     });
     world.crash();
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
+        let control = open_for(&world, "it", parked()).await;
         world.pass(secs(1_000)).await;
         assert_eq!(status(&control.run(id), "a").await, StepStatus::Waiting);
         control.start_dispatch().await.unwrap();
@@ -222,9 +209,8 @@ fn limits_of_a_start_are_named() {
 fn a_run_keeps_a_thousand_signals_and_names_the_limit() {
     let world = World::seeded(16);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({})).await;
         for n in 0..1_000 {
             run.signal("ann", "other", json!(n)).await.unwrap();
         }
@@ -269,7 +255,7 @@ fn whoever_watches_a_run_sees_how_far_its_attempts_have_come() {
             }
             Ok(json!(1).into())
         });
-        control.register_agent("echo", it).await.unwrap();
+        register(&control, "echo", it).await;
         let run = begin(&control, ECHO, json!({})).await;
         for (pass, tokens) in [(5, 10), (10, 20)] {
             world.pass(secs(pass)).await;

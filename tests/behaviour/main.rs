@@ -10,17 +10,26 @@
 
 mod common;
 
-mod attempts;
-mod calls;
+mod aborts;
+mod breakers;
 mod clock;
 mod content;
+mod doubts;
 mod edges;
 mod flow;
+mod journal;
 mod life;
+mod loops;
 mod money;
 mod outcomes;
+mod panics;
+mod refusals;
 mod restart;
+mod retries;
+mod sessions;
 mod shutdown;
 mod starts;
 mod subscribers;
+mod suspends;
+mod timeouts;
 mod turns;

@@ -4,11 +4,8 @@
 //! so. The prices are uneven, so that a sum that is rounded once too often shows. What is *not*
 //! here: who is admitted (`money`), and what the refusals of a provider do to its breaker (`calls`).
 
-use std::sync::Arc;
-
 use crate::common::*;
 use mission_control::core::resilience::OutputBegun::{No, Yes};
-use mission_control::{OutputBegun, SessionOptions};
 
 /// A call of 1,000 tokens in and 1,001 out: 8,118,887.777 nano-dollars, rounded up.
 const HELD: i64 = 8_118_888;
@@ -78,7 +75,7 @@ async fn columns(control: &MissionControl, run: &RunHandle) -> [i64; 3] {
 
 /// As `columns`, of a call in an agent's name.
 async fn columns_of(control: &MissionControl, run: &RunHandle, agent: &str) -> [i64; 3] {
-    let nano = |account: mission_control::core::budget::Account| {
+    let nano = |account: Account| {
         let columns = [account.spent(), account.reserved(), account.in_doubt()];
         columns.map(|amount| amount.money.as_nano())
     };
@@ -94,7 +91,7 @@ async fn columns_of(control: &MissionControl, run: &RunHandle, agent: &str) -> [
 /// A world with a run of one step, whose agent acts as told.
 async fn one_step(world: &World, rest: &str, it: Agent) -> (MissionControl, RunHandle) {
     let control = world.open_with(uneven()).await;
-    control.register_agent("it", it).await.unwrap();
+    register(&control, "it", it).await;
     let retry = "retry: { maximum_attempts: 1 }";
     let yaml = format!("{{ workflow: w, steps: {{ a: {{ agent: it, {retry}{rest} }} }} }}");
     let run = begin(&control, &yaml, json!({})).await;
@@ -296,8 +293,7 @@ fn a_call_that_is_refused_for_overload_holds_nothing_of_its_own_while_it_waits()
             let (control, run) = one_step(&world, rest, refused_once(code)).await;
             world.pass(secs(30)).await;
             assert_eq!(columns(&control, &run).await, [0, held, 0], "{code}");
-            let outcome = run.outcome().await.unwrap();
-            assert_eq!(output(&outcome), json!(1), "it is no attempt");
+            assert_eq!(output_of(&run).await, json!(1), "it is no attempt");
             assert_eq!(columns(&control, &run).await, [BILLED, 0, 0], "{code}");
             let throttled = facts(&control, &run, "model_call.throttled").await;
             assert_eq!(throttled["status"], code);

@@ -31,17 +31,10 @@ fn drains_and_goes_on(yaml: &str) {
         })
     };
     let ids = world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", slow()).await.unwrap();
+        let control = open_for(&world, "it", slow()).await;
         let mut ids = vec![begin(&control, yaml, json!({})).await.id()];
         for _ in 0..9 {
-            ids.push(
-                control
-                    .start("w", json!({}), StartOptions::by("ann"))
-                    .await
-                    .unwrap()
-                    .id(),
-            );
+            ids.push(start(&control, json!({})).await.id());
         }
         control.shutdown(secs(60)).await.unwrap();
         assert_eq!(
@@ -54,8 +47,7 @@ fn drains_and_goes_on(yaml: &str) {
     });
     assert_eq!(tried.len(), 10);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", slow()).await.unwrap();
+        let control = open_for(&world, "it", slow()).await;
         control.start_dispatch().await.unwrap();
         for id in ids {
             assert!(matches!(
@@ -74,9 +66,8 @@ fn drains_and_goes_on(yaml: &str) {
 fn whoever_waits_is_told_that_the_engine_was_shut_down() {
     let world = World::seeded(6);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({})).await;
         run.settled_or_blocked().await.unwrap();
         control.shutdown(secs(1)).await.unwrap();
         assert_eq!(
@@ -125,17 +116,11 @@ fn member(begun: Notes) -> Agent {
         let number = usize::try_from(input["n"].as_u64().unwrap()).unwrap();
         begun.add(format!("{number}/{}/{}", ctx.step(), ctx.effect_key()));
         async move {
-            let waiting_for = WaitingFor::Signal {
-                name: "go".parse().unwrap(),
-            };
             match kind(number) {
                 EndsInTime => ctx.sleep(secs(5)).await,
                 OutlastsTheGrace => ctx.sleep(secs(100)).await,
                 IsParked if ctx.resumed().is_none() && ctx.step().as_str() == "a" => {
-                    return Ok(StepOutcome::Suspend {
-                        checkpoint: json!(1),
-                        waiting_for,
-                    });
+                    return Ok(suspended(json!(1), go()));
                 }
                 IsParked | HasEnded => {}
             }
@@ -147,7 +132,7 @@ fn member(begun: Notes) -> Agent {
 /// Starts the crowd; it is shut down a second later, with thirty seconds of grace.
 async fn crowd(world: &World, begun: Notes) -> Vec<RunId> {
     let control = world.open_with(few()).await;
-    control.register_agent("it", member(begun)).await.unwrap();
+    register(&control, "it", member(begun)).await;
     let yaml = "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }";
     let mut ids = vec![begin(&control, yaml, json!({"n": 0})).await.id()];
     for n in 1..CROWD {
@@ -187,15 +172,14 @@ fn a_thousand_active_runs_are_on_disk_by_the_deadline_and_exactly_those_go_on() 
             stands(&control, *id, kind(number)).await;
         }
         let it = member(second.clone());
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         control.start_dispatch().await.unwrap();
         for (number, id) in ids.iter().enumerate() {
             let run = control.run(*id);
             if kind(number) == IsParked {
                 run.signal("ann", "go", json!(1)).await.unwrap();
             }
-            let outcome = run.outcome().await.unwrap();
-            assert_eq!(output(&outcome), json!({"n": number}));
+            assert_eq!(output_of(&run).await, json!({"n": number}));
         }
     });
     go_on(&first.all(), &second.all());

@@ -20,9 +20,9 @@ fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_starts_with_one_key_are_one_run() {
-    let log = std::sync::Arc::new(mission_control::store::MemoryLog::new());
+    let log = Arc::new(mission_control::store::MemoryLog::new());
     let control = mission_control::Builder::new().open_log(log).await.unwrap();
-    control.register_agent("echo", echo()).await.unwrap();
+    register(&control, "echo", echo()).await;
     control
         .publish(Workflow::from_yaml(ECHO).unwrap())
         .await
@@ -48,10 +48,9 @@ async fn a_hundred_starts_with_one_key_are_one_run() {
 fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
     let world = World::seeded(11);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        control.register_agent("echo", echo()).await.unwrap();
-        let old = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        register(&control, "echo", echo()).await;
+        let old = begin(&control, ONE, json!({})).await;
         let two = control
             .publish(Workflow::from_yaml(ECHOES).unwrap())
             .await
@@ -60,16 +59,10 @@ fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
         old.settled_or_blocked().await.unwrap();
         old.signal("ann", "go", json!("v1")).await.unwrap();
         assert_eq!(output(&old.outcome().await.unwrap()), json!("v1"));
-        let new = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let new = start(&control, json!({})).await;
         assert_eq!(new.state().await.unwrap().workflow().unwrap().1, 2);
         control.activate("ann", "w", 1).await.unwrap();
-        let back = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let back = start(&control, json!({})).await;
         assert_eq!(back.state().await.unwrap().workflow().unwrap().1, 1);
     });
 }
@@ -101,11 +94,7 @@ fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
             .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
-        control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap()
-            .id()
+        start(&control, json!({})).await.id()
     });
     world.crash();
     world.run(async {
@@ -114,10 +103,7 @@ fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
         let run = control.run(id);
         let position = run.settled_or_blocked().await.unwrap();
         assert_eq!(blocks(&position)[0].1, BlockReason::AgentUnavailable);
-        control.register_agent("echo", echo()).await.unwrap();
-        assert!(matches!(
-            run.outcome().await.unwrap(),
-            Outcome::Completed(_)
-        ));
+        register(&control, "echo", echo()).await;
+        completes(&run).await;
     });
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::task::Poll;
 
 use crate::common::*;
@@ -36,8 +35,8 @@ fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
     let world = World::seeded(2);
     world.run(async {
         let control = open_echo(&world).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        register(&control, "it", parked()).await;
+        let run = begin(&control, ONE, json!({})).await;
         run.settled_or_blocked().await.unwrap();
         let mut stream = run.events();
         let mut seen = 0;
@@ -127,7 +126,7 @@ async fn subscribers_that_panic_on_threads_of_their_own_hurt_nobody_either() {
     let log = Arc::new(mission_control::store::MemoryLog::new());
     let builder = Builder::new().with_settings(settings());
     let control = builder.open_log(log).await.unwrap();
-    control.register_agent("echo", echo()).await.unwrap();
+    register(&control, "echo", echo()).await;
     let first = begin(&control, ECHOES, json!({})).await;
     for _ in 0..50 {
         let started = control.start("w", json!({}), StartOptions::by("ann"));
@@ -135,10 +134,7 @@ async fn subscribers_that_panic_on_threads_of_their_own_hurt_nobody_either() {
         let bad = tokio::spawn(panics_at("step.dispatched", run.events()));
         let good = tokio::spawn(all_of(run.events()));
         assert!(bad.await.unwrap_err().is_panic());
-        assert!(matches!(
-            run.outcome().await.unwrap(),
-            Outcome::Completed(_)
-        ));
+        completes(&run).await;
         assert_eq!(good.await.unwrap(), kinds(&control, &run).await);
     }
     assert_eq!(all_of(first.events()).await, kinds(&control, &first).await);
@@ -148,9 +144,8 @@ async fn subscribers_that_panic_on_threads_of_their_own_hurt_nobody_either() {
 fn a_subscriber_that_stops_to_listen_at_any_point_loses_nothing_for_itself_or_others() {
     let world = World::seeded(3);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({})).await;
         run.settled_or_blocked().await.unwrap();
         let (mut given_up, other) = (run.events(), run.events());
         let mut seen = Vec::new();
