@@ -13,6 +13,8 @@ mod dispatch;
 mod driver;
 mod events;
 mod inner;
+#[cfg(test)]
+mod interleavings;
 mod options;
 mod outcome;
 mod paging;
@@ -22,6 +24,7 @@ mod session;
 mod spawner;
 mod status;
 mod steady_clock;
+mod sync;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use attempt::Progress;
