@@ -19,6 +19,8 @@ pub(super) use self::guard::Guard;
 use self::log::{ModelLog, Next};
 use super::*;
 use crate::budget::{AccountId, Limit, OnExceed};
+use crate::error::ErrorKind;
+use crate::event::run::AbortReason;
 use crate::id::AuthMethod;
 use crate::money::NanoUsd;
 use crate::resilience::CallFailure;
@@ -74,6 +76,9 @@ async fn open(log: &ModelLog) -> MissionControl {
     control
 }
 
+/// What the orders are drawn from: every test run explores the same ones.
+const SEED: u64 = 7;
+
 /// Explores orders of a model: some drawn, some with few changes of thread.
 fn explore(model: fn()) {
     let run = |scheduler: Box<dyn Scheduler + Send>| {
@@ -81,8 +86,8 @@ fn explore(model: fn()) {
         config.stack_size = 1 << 20;
         Runner::new(scheduler, config).run(model);
     };
-    run(Box::new(RandomScheduler::new(100)));
-    run(Box::new(PctScheduler::new(3, 100)));
+    run(Box::new(RandomScheduler::new_from_seed(SEED, 100)));
+    run(Box::new(PctScheduler::new_from_seed(SEED, 3, 100)));
 }
 
 /// Starts a run, and watches it to its end; what it was told has to be on disk.
@@ -203,4 +208,73 @@ async fn callers_take_turns() {
 #[test]
 fn callers_that_share_an_account_take_turns_and_each_gets_its_own() {
     explore(|| future::block_on(callers_take_turns()));
+}
+
+/// Waits for a run's end, or until it is told that the engine was shut down.
+async fn until_the_end(control: MissionControl, log: ModelLog) {
+    let started = control.start("w", json!({"x": 1}), StartOptions::by("ann"));
+    let run = match started.await {
+        Ok(run) => run,
+        Err(refused) => return assert_eq!(refused.kind(), ErrorKind::Unavailable),
+    };
+    assert_eq!(log.count(run.id(), "run.created"), 1, "I8: a start");
+    match run.outcome().await {
+        Ok(_) => assert_eq!(log.count(run.id(), "run.completed"), 1, "I8: an end"),
+        Err(refused) => assert_eq!(refused.kind(), ErrorKind::Unavailable),
+    }
+}
+
+async fn shut_down_at_any_moment() {
+    let log = ModelLog::default();
+    let control = open(&log).await;
+    let hosts: Vec<_> = (0..2)
+        .map(|_| future::spawn(until_the_end(control.clone(), log.clone())))
+        .collect();
+    future::yield_now().await;
+    control.shutdown(GRACE).await.unwrap();
+    for host in hosts {
+        host.await.unwrap();
+    }
+}
+
+#[test]
+fn a_shutdown_at_any_moment_leaves_nobody_waiting() {
+    explore(|| future::block_on(shut_down_at_any_moment()));
+}
+
+/// What a session takes at a time where there is no limit.
+const BLOCK: i64 = 250_000_000;
+
+/// A host lets its permit and its session go while a commit fails.
+async fn lets_go(next: Next) {
+    let log = ModelLog::default();
+    let control = open(&log).await;
+    let opened = control.guard("host", SessionOptions::default());
+    let session = opened.await.unwrap();
+    let request = ModelRequest::text("recorded/GPT_4".parse().unwrap(), "p")
+        .input_tokens(0)
+        .max_output_tokens(1);
+    let permit = session.reserve(&request).await.unwrap();
+    log.set(next);
+    let other = future::spawn(until_the_end(control.clone(), log.clone()));
+    drop(permit);
+    let run = control.run(session.id());
+    drop(session);
+    let doubted = match run.outcome().await.unwrap() {
+        Outcome::Completed(_) => ROOM,
+        // The commit that failed was that of its end: it counts as lost, and its block whole.
+        Outcome::Aborted(AbortReason::HostLost) => BLOCK,
+        other @ (Outcome::Failed { .. } | Outcome::Aborted(_)) => panic!("{other:?}"),
+    };
+    other.await.unwrap();
+    let account = control.account(&AccountId::Workspace).unwrap();
+    assert_eq!(account.in_doubt().money.as_nano(), doubted);
+    assert!(account.reserved().is_zero() && account.spent().is_zero());
+    control.shutdown(GRACE).await.unwrap();
+}
+
+#[test]
+fn what_is_let_go_while_a_commit_fails_is_counted_and_ends() {
+    explore(|| future::block_on(lets_go(Next::Fails)));
+    explore(|| future::block_on(lets_go(Next::FailsAfter)));
 }
