@@ -300,3 +300,78 @@ fn empty(name: &Name, held: Option<&Held>) -> Told {
         Some(_) | None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mc_core::event::step::{AttemptInterrupted, StepCompleted, StepDispatched};
+    use mc_core::id::Digest;
+    use mc_core::policy::RiskTier;
+
+    const RUN: RunId = RunId::from_bytes([1; 16]);
+
+    fn calls(calls: u64) -> Amount {
+        Amount {
+            calls,
+            ..Amount::ZERO
+        }
+    }
+
+    /// The books after a step was dispatched with a hold of ten calls.
+    fn dispatched() -> Holds {
+        let mut holds = Holds::default();
+        let facts = StepDispatched {
+            step: "a[0]".parse().unwrap(),
+            attempt: 1,
+            agent: "it".parse().unwrap(),
+            risk: RiskTier::Read,
+            effect_key: Digest::ZERO,
+            hold: calls(10),
+        };
+        holds.event(RUN, &EventKind::StepDispatched(facts)).unwrap();
+        holds
+    }
+
+    fn completed(released: u64) -> EventKind {
+        EventKind::StepCompleted(StepCompleted {
+            step: "a[0]".parse().unwrap(),
+            attempt: 1,
+            released: calls(released),
+        })
+    }
+
+    #[test]
+    fn a_hold_shows_in_every_account_of_its_path() {
+        let names: Vec<String> = dispatched()
+            .columns()
+            .into_iter()
+            .filter(|(_, columns)| *columns == [calls(0), calls(10), calls(0)])
+            .map(|(id, _)| id.to_string().split(':').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["workspace", "agent", "run", "step"]);
+    }
+
+    #[test]
+    fn an_attempt_that_ends_gives_back_exactly_what_it_holds() {
+        let ends = |released| dispatched().event(RUN, &completed(released));
+        assert_eq!(ends(10), Ok(()));
+        assert!(ends(9).unwrap_err().contains("leaves money behind"));
+        assert!(ends(11).unwrap_err().contains("more than it holds"));
+    }
+
+    #[test]
+    fn what_was_interrupted_is_in_doubt_whole() {
+        let interrupted = |doubted| {
+            let mut holds = dispatched();
+            let facts = AttemptInterrupted {
+                step: "a[0]".parse().unwrap(),
+                attempt: 1,
+                doubted: calls(doubted),
+            };
+            let told = holds.event(RUN, &EventKind::AttemptInterrupted(facts));
+            told.map(|()| holds.columns()[&AccountId::Workspace])
+        };
+        assert_eq!(interrupted(10), Ok([calls(0), calls(0), calls(10)]));
+        assert!(interrupted(9).unwrap_err().contains("not doubted whole"));
+    }
+}
