@@ -88,6 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let after = control.metrics();
     let events = after.events - before.events;
     control.shutdown(std::time::Duration::from_secs(5)).await?;
+    drop(control);
     let bytes = std::fs::metadata(&db)?.len();
     println!(
         "{}",

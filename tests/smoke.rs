@@ -58,3 +58,16 @@ async fn a_chain_completes_on_a_file() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_store_is_free_once_its_engine_was_shut_down_and_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    for _ in 0..20 {
+        let control = mission_control::open(&path).await.unwrap();
+        run_chain(&control).await.unwrap();
+        let grace = std::time::Duration::from_secs(10);
+        control.shutdown(grace).await.unwrap();
+        drop(control);
+    }
+}

@@ -36,7 +36,11 @@ pub(crate) fn check(end: End, lease: Lease, batch: &Batch) -> Result<()> {
     check_events(end, batch)
 }
 
-fn check_events(end: End, batch: &Batch) -> Result<()> {
+/// The events are dense from the head, and their times in order.
+///
+/// # Errors
+/// `Internal`: no sequencer can have made them.
+pub(crate) fn check_events(end: End, batch: &Batch) -> Result<()> {
     let dense = batch
         .records
         .iter()

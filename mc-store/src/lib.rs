@@ -3,9 +3,11 @@
 //! An adapter stores what the core made: it makes no id, no sequence number, no time and no policy.
 //! Both answer the same contract, held by `mc_testkit::event_log_suite`.
 //!
-//! Read `redb_log::tables` first (what lies in the file), then `redb_log::append` (how a batch gets
-//! there) and `redb_log::store` (how failure is met).
+//! Read `redb_log::layout` and `redb_log::tables` first (what lies in the file), then `redb_log::journal`
+//! (how a batch becomes durable), `redb_log::append` (how it gets into the database) and
+//! `redb_log::store` (how failure is met).
 
+mod batch;
 mod bytes;
 mod contract;
 mod filter;

@@ -17,6 +17,9 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use support::{Teller, block_on, check_store};
 use tempfile::TempDir;
 
+/// Where the database begins in a file: behind the page that names it and two areas of 1 MiB.
+const DATABASE: usize = 4096 + 2 * 1024 * 1024;
+
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agents.redb");
@@ -66,34 +69,26 @@ fn files_that_are_no_stores_are_refused_untouched() {
 
 #[test]
 fn another_programs_database_is_refused_untouched() {
-    for table in ["theirs", "meta"] {
-        let (_dir, path) = place();
-        let theirs: TableDefinition<'_, &str, u64> = TableDefinition::new(table);
-        let db = Database::create(&path).unwrap();
-        let tx = db.begin_write().unwrap();
-        tx.open_table(theirs).unwrap().insert("format", 1).unwrap();
-        tx.commit().unwrap();
-        drop(db);
-        assert_eq!(refused(&path).detail(), Some(&Detail::ForeignFile));
-        let db = Database::open(&path).unwrap();
-        let read = db.begin_read().unwrap().open_table(theirs).unwrap();
-        assert_eq!(read.get("format").unwrap().unwrap().value(), 1);
-    }
+    let (_dir, path) = place();
+    let theirs: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    let db = Database::create(&path).unwrap();
+    let tx = db.begin_write().unwrap();
+    tx.open_table(theirs).unwrap().insert("format", 1).unwrap();
+    tx.commit().unwrap();
+    drop(db);
+    assert_eq!(refused(&path).detail(), Some(&Detail::ForeignFile));
+    let db = Database::open(&path).unwrap();
+    let read = db.begin_read().unwrap().open_table(theirs).unwrap();
+    assert_eq!(read.get("format").unwrap().unwrap().value(), 1);
 }
 
 #[test]
 fn a_newer_format_is_refused_with_both_versions() {
     let (_dir, path) = filled();
-    let meta: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-    let db = Database::open(&path).unwrap();
-    let tx = db.begin_write().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
     let newer = b"mission-control\0\0\0\0\x09";
-    tx.open_table(meta)
-        .unwrap()
-        .insert("format", &newer[..])
-        .unwrap();
-    tx.commit().unwrap();
-    drop(db);
+    bytes[..newer.len()].copy_from_slice(newer);
+    fs::write(&path, bytes).unwrap();
     let detail = Detail::NewerFormat {
         found: 9,
         supported: 1,
@@ -105,7 +100,8 @@ fn a_newer_format_is_refused_with_both_versions() {
 fn a_file_cut_short_is_corrupt() {
     let (_dir, path) = filled();
     let whole = fs::read(&path).unwrap();
-    for keep in [9, 300, 4_096, 5_000, whole.len() / 2, whole.len() - 1] {
+    let database = DATABASE + 5_000;
+    for keep in [9, 17, 300, 5_000, DATABASE, database, whole.len() - 1] {
         fs::write(&path, &whole[..keep]).unwrap();
         assert_eq!(refused(&path).kind(), ErrorKind::Corrupt, "{keep}");
     }
@@ -117,11 +113,16 @@ fn flipped_bits_are_read_or_refused_and_never_panic() {
     let whole = fs::read(&path).unwrap();
     let chance = SeededEntropy::new(11);
     let mut refusals = 0;
-    for round in 0..150 {
+    for round in 0..160 {
         let mut damaged = whole.clone();
-        // Some flips hit the header, some the first pages, some any.
-        let end = [320, 16_384, whole.len() as u64][usize::try_from(round % 3).unwrap()];
-        let at = usize::try_from(chance.below(end)).unwrap();
+        // Some flips hit the file's name, some the database's header, some its first pages, some any.
+        let (from, to) = [
+            (0, 32),
+            (DATABASE, DATABASE + 320),
+            (DATABASE, DATABASE + 16_384),
+            (0, whole.len()),
+        ][round % 4];
+        let at = from + usize::try_from(chance.below((to - from) as u64)).unwrap();
         damaged[at] ^= 1 << chance.below(8);
         fs::write(&path, &damaged).unwrap();
         refusals += u64::from(!opens_and_reads(&path));
@@ -133,9 +134,11 @@ fn flipped_bits_are_read_or_refused_and_never_panic() {
 fn a_flipped_bit_is_survived_or_named_and_then_every_byte_is_kept() {
     let (_dir, path) = filled();
     let whole = fs::read(&path).unwrap();
-    let head: Vec<usize> = (0..320).collect();
-    let written: Vec<usize> = (320..whole.len()).filter(|at| whole[*at] != 0).collect();
-    let rows: Vec<usize> = (0..whole.len())
+    let head: Vec<usize> = (0..32).chain(DATABASE..DATABASE + 320).collect();
+    let written: Vec<usize> = (DATABASE..whole.len())
+        .filter(|at| whole[*at] != 0)
+        .collect();
+    let rows: Vec<usize> = (DATABASE..whole.len())
         .filter(|at| whole[*at..].starts_with(b"{\"events\":"))
         .collect();
     let chance = SeededEntropy::new(4);
@@ -165,7 +168,7 @@ fn rows_that_an_owner_starts_from_are_whole_or_the_file_is_refused() {
         b"{\"events\":",
         b"{\"workflow\":\"research\"",
     ] {
-        let places = (0..whole.len()).filter(|at| whole[*at..].starts_with(row));
+        let places = (DATABASE..whole.len()).filter(|at| whole[*at..].starts_with(row));
         let damaged = places.fold(whole.clone(), |mut bytes, at| {
             bytes[at + row.len() - 1] ^= 1;
             bytes
@@ -190,8 +193,10 @@ fn a_changed_event_is_noticed_when_it_is_read() {
     block_on(log.append(lease, story.batch())).unwrap();
     drop(log);
     let mut bytes = fs::read(&path).unwrap();
-    let found = bytes.windows(9).position(|window| window == b"as it was");
-    bytes[found.unwrap()] = b'A';
+    let found = bytes[DATABASE..]
+        .windows(9)
+        .position(|window| window == b"as it was");
+    bytes[DATABASE + found.unwrap()] = b'A';
     fs::write(&path, &bytes).unwrap();
     assert!(!opens_and_reads(&path));
 }
@@ -293,6 +298,72 @@ fn a_store_that_was_not_closed_is_inspected_as_it_is() {
     assert!(fs::read(&copy).unwrap() == before);
 }
 
+/// The bytes of a store of a few batches that was not closed, and where its journal's records begin.
+fn unclosed() -> (TempDir, PathBuf, Vec<usize>) {
+    let (dir, path) = place();
+    let log = RedbLog::open(&path).unwrap();
+    let mut teller = block_on(Teller::acquire(&log));
+    let chance = SeededEntropy::new(3);
+    for _ in 0..4 {
+        teller.tell(&chance);
+        block_on(teller.append(&log)).unwrap();
+    }
+    let bytes = fs::read(&path).unwrap();
+    drop(log);
+    let blocks = (4096..DATABASE).step_by(4096);
+    let records: Vec<usize> = blocks
+        .filter(|at| bytes[*at..].starts_with(b"wave"))
+        .collect();
+    assert_eq!(records.len(), 4);
+    fs::write(&path, bytes).unwrap();
+    (dir, path, records)
+}
+
+#[test]
+fn a_broken_record_of_the_journal_with_a_good_one_behind_it_is_damage() {
+    let (_dir, path, records) = unclosed();
+    let whole = fs::read(&path).unwrap();
+    for place in [records[0] + 9, records[1] + 30, records[2] + 500] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let error = RedbLog::open(&path).unwrap_err();
+        let what = Detail::Damaged {
+            seq: None,
+            reason: "journal",
+        };
+        assert_eq!(error.detail(), Some(&what));
+        assert!(fs::read(&path).unwrap() == damaged);
+        // What lies in front of it is evidence.
+        block_on(check_store(&RedbLog::open_read_only(&path).unwrap()));
+    }
+}
+
+#[test]
+fn a_record_of_the_journal_cut_short_was_never_acknowledged_and_is_left_out() {
+    let (_dir, path, records) = unclosed();
+    let mut bytes = fs::read(&path).unwrap();
+    let all = block_on(check_store(&RedbLog::open_read_only(&path).unwrap()));
+    bytes[records[3] + 512..DATABASE].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    let log = RedbLog::open(&path).unwrap();
+    let left = block_on(check_store(&log));
+    assert!(left > 0 && left < all, "{left} of {all}");
+    fill(&log, 2);
+    block_on(check_store(&log));
+}
+
+#[test]
+fn a_closed_store_needs_nothing_of_its_journal() {
+    let (_dir, path) = filled();
+    let events = block_on(check_store(&RedbLog::open_read_only(&path).unwrap()));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..DATABASE].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let log = RedbLog::open(&path).unwrap();
+    assert_eq!(block_on(check_store(&log)), events);
+}
+
 #[test]
 fn a_file_that_was_moved_or_deleted_takes_nothing_more() {
     let (_dir, path) = filled();
@@ -339,6 +410,6 @@ fn bytes_are_counted_by_table() {
         .iter()
         .find(|table| table.name == "frames")
         .unwrap();
-    assert!(frames.rows >= 20 && frames.stored > 0);
+    assert!(frames.rows > 0 && frames.stored > 0);
     assert_eq!(bytes.file, fs::metadata(&path).unwrap().len());
 }

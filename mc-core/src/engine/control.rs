@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::agent::AgentExecutor;
 use super::calls::unexpected;
@@ -80,6 +80,7 @@ impl Engine {
         let found = parts.log.acquire().await?;
         let (wall, monotonic) = (parts.clock.now(), parts.clock.monotonic());
         let steady = SteadyClock::starting(wall, found.last_ts, monotonic);
+        let (driving, until_gone) = watch::channel(());
         let inner = Arc::new(Inner {
             log: parts.log,
             clock: parts.clock,
@@ -101,6 +102,7 @@ impl Engine {
             untold: Mutex::new(Vec::new()),
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
+            driving: until_gone,
         });
         let scribe = idle_scribe(&inner);
         let mut driver = Driver {
@@ -109,6 +111,7 @@ impl Engine {
             scribe,
             parked_due: None,
             defects: Vec::new(),
+            driving,
         };
         driver.take_up(&found).await?;
         inner.go_up();
@@ -369,6 +372,14 @@ impl MissionControl {
         lock(&self.inner.live).phase = Phase::Stopped;
         self.inner.bell.notify_one();
         self.inner.turned.notify_waiters();
+        // When this returns, only handles keep the store open: dropping them frees it.
+        let mut driving = self.inner.driving.clone();
+        let patience = self.inner.clock.monotonic().saturating_add(grace);
+        tokio::select! {
+            biased;
+            _ = driving.changed() => {}
+            () = self.inner.clock.sleep_until(patience) => {}
+        }
         flushed.map(drop)
     }
 }

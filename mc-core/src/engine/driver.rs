@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::inner::{Inner, Phase, lock, stopped};
 use super::status::Counters;
 use super::steady_clock::Jump;
@@ -30,6 +32,9 @@ pub(super) struct Driver {
     pub(super) parked_due: Option<Timestamp>,
     /// When contradictions were found lately.
     pub(super) defects: Vec<Duration>,
+    /// Last, so that it goes after everything that the driver holds.
+    #[expect(dead_code, reason = "that it is dropped is what it is for")]
+    pub(super) driving: watch::Sender<()>,
 }
 
 impl Driver {

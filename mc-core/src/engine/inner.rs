@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::agent::AgentExecutor;
 use super::attempt::{AttemptCell, AttemptKey};
@@ -68,6 +68,8 @@ pub(super) struct Inner {
     /// Runs about which a person was told that they wait.
     pub(super) warned: Mutex<BTreeSet<RunId>>,
     pub(super) counters: Counters,
+    /// Closed when the driver has gone.
+    pub(super) driving: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Inner {

@@ -1,11 +1,13 @@
-//! A batch on its way into the file: one transaction, only the rows that change.
+//! Batches on their way into the database: one transaction for many, only the rows that change, and
+//! of a row that they change more than once, the last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use mc_core::error::Error;
 use mc_core::event::PartContent;
+use mc_core::event::Record;
 use mc_core::id::{Digest, RunId};
-use mc_core::ports::{Batch, Blob, Lease, RunRow};
+use mc_core::ports::{Batch, Blob, RunRow};
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 
 use super::fault::Outcome;
@@ -19,7 +21,6 @@ use super::tables::{
     RUN_INDEX, RUN_TERMS, RUNS, TILES, WORKFLOWS, agent_key, blob_chunk_key, blob_key, due_key,
     idempotency_key, number_at, term_key, workflow_key,
 };
-use crate::contract;
 use crate::rows::{self, RunHead};
 use crate::seal::{sealed, unsealed};
 
@@ -29,59 +30,70 @@ pub(super) struct Writer {
     packer: Packer,
     /// The events of the unfinished tile; none where they have to be read first.
     pub(super) tail: Option<Tail>,
-    /// A write failed: nothing more is written before the database was reopened.
-    pub(super) failed: bool,
-    /// The last write that failed met a full disk.
-    pub(super) met_full_disk: bool,
 }
 
-/// Writes a batch; it is on disk when this returns.
+/// Brings batches into the database, in their order; they are there when this returns, and `last` is
+/// the journal's last record that is.
 pub(super) fn commit(
     db: &Database,
     writer: &mut Writer,
-    (lease, batch): (Lease, &Batch),
+    (batches, last): (&[Arc<Batch>], u64),
 ) -> Outcome<()> {
     let tx = begin(db)?;
-    let head = MetaHead::read(&tx.open_table(META)?)?;
-    contract::check(head.end(), lease, batch)?;
+    let mut head = MetaHead::read(&tx.open_table(META)?)?;
     let mut tail = match writer.tail.take() {
         Some(tail) if tail.next_seq() == head.head.next_seq => tail,
         _ => Tail::read(tx.open_table(FRAMES)?, head.head.next_seq)?,
     };
-    write_events(&tx, batch, &mut writer.packer)?;
-    postings::write(&tx, &mut tail, &batch.records)?;
-    write_blobs(&tx, batch, &mut writer.packer)?;
-    write_runs(&tx, &batch.runs, &mut writer.packer)?;
-    write_shared(&tx, batch, &mut writer.packer)?;
-    write_meta(&tx, head, batch)?;
+    for batch in batches {
+        head = head.behind(batch)?;
+    }
+    head.applied = last;
+    let records: Vec<Record> = all(batches, |batch| &batch.records).cloned().collect();
+    write_events(&tx, &records, &mut writer.packer)?;
+    write_tiles(&tx, batches)?;
+    postings::write(&tx, &mut tail, &records)?;
+    for batch in batches {
+        write_blobs(&tx, batch, &mut writer.packer)?;
+    }
+    write_runs(&tx, batches, &mut writer.packer)?;
+    write_shared(&tx, batches, &mut writer.packer)?;
+    write_meta(&tx, head, batches)?;
     tx.commit()?;
     writer.tail = Some(tail);
     Ok(())
 }
 
-fn write_events(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Outcome<()> {
-    if batch.records.is_empty() {
+/// The rows of one kind of every batch.
+fn all<'a, T: 'a>(
+    batches: &'a [Arc<Batch>],
+    rows: impl Fn(&'a Batch) -> &'a Vec<T>,
+) -> impl Iterator<Item = &'a T> {
+    batches.iter().flat_map(move |batch| rows(batch))
+}
+
+fn write_events(tx: &WriteTransaction, records: &[Record], packer: &mut Packer) -> Outcome<()> {
+    if records.is_empty() {
         return Ok(());
     }
     let mut frames = tx.open_table(FRAMES)?;
     let mut index = tx.open_table(RUN_INDEX)?;
-    frames::write((&mut frames, &mut index), &batch.records, packer)?;
-    if !batch.tiles.is_empty() {
-        let mut tiles = tx.open_table(TILES)?;
-        for (tile, root) in &batch.tiles {
-            tiles.insert(tile, root.as_bytes())?;
-        }
+    frames::write((&mut frames, &mut index), records, packer)
+}
+
+fn write_tiles(tx: &WriteTransaction, batches: &[Arc<Batch>]) -> Outcome<()> {
+    if all(batches, |batch| &batch.tiles).next().is_none() {
+        return Ok(());
+    }
+    let mut tiles = tx.open_table(TILES)?;
+    for (tile, root) in all(batches, |batch| &batch.tiles) {
+        tiles.insert(tile, root.as_bytes())?;
     }
     Ok(())
 }
 
 fn write_blobs(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Outcome<()> {
-    let named = batch
-        .records
-        .iter()
-        .flat_map(|record| &record.parts)
-        .any(|part| matches!(part.content, PartContent::Blob(_)));
-    if batch.blobs.is_empty() && !named {
+    if batch.blobs.is_empty() {
         return Ok(());
     }
     let mut blobs = tx.open_table(BLOBS)?;
@@ -89,15 +101,22 @@ fn write_blobs(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Out
     for blob in &batch.blobs {
         write_blob((&mut blobs, &mut chunks), blob, packer)?;
     }
-    for part in batch.records.iter().flat_map(|record| &record.parts) {
-        if let PartContent::Blob(digest) = &part.content {
-            let any = blob_range(*digest);
-            if blobs.range::<&[u8; 48]>(&any.0..=&any.1)?.next().is_none() {
-                return Err(Error::internal("a part names a blob that is not there").into());
-            }
-        }
-    }
     Ok(())
+}
+
+/// The blobs that a batch names and does not bring.
+pub(super) fn named_blobs(batch: &Batch) -> impl Iterator<Item = Digest> {
+    let parts = batch.records.iter().flat_map(|record| &record.parts);
+    let named = parts.filter_map(|part| match &part.content {
+        PartContent::Blob(digest) => Some(*digest),
+        PartContent::Inline(_) | PartContent::Erased(_) => None,
+    });
+    named.filter(|digest| !brings(batch, *digest))
+}
+
+/// Whether a batch brings a blob.
+pub(super) fn brings(batch: &Batch, digest: Digest) -> bool {
+    batch.blobs.iter().any(|blob| blob.digest == digest)
 }
 
 /// The keys of a blob in every family.
@@ -132,13 +151,14 @@ fn write_blob(
     Ok(())
 }
 
-fn write_runs(tx: &WriteTransaction, rows: &[RunRow], packer: &mut Packer) -> Outcome<()> {
-    if rows.is_empty() {
+fn write_runs(tx: &WriteTransaction, batches: &[Arc<Batch>], packer: &mut Packer) -> Outcome<()> {
+    // Where a run comes twice, the later row is the one; in order of id, as trees like it.
+    let latest: BTreeMap<RunId, &RunRow> = all(batches, |batch| &batch.runs)
+        .map(|row| (row.summary.run_id, row))
+        .collect();
+    if latest.is_empty() {
         return Ok(());
     }
-    // Where a batch has a run twice, the later row is the one; in order of id, as trees like it.
-    let latest: BTreeMap<RunId, &RunRow> =
-        rows.iter().map(|row| (row.summary.run_id, row)).collect();
     let mut lists = Lists::default();
     {
         let mut runs = tx.open_table(RUNS)?;
@@ -238,26 +258,28 @@ impl Keys {
     }
 }
 
-fn write_shared(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Outcome<()> {
-    if !batch.accounts.is_empty() {
+fn write_shared(tx: &WriteTransaction, batches: &[Arc<Batch>], packer: &mut Packer) -> Outcome<()> {
+    let latest: BTreeMap<&str, &[u8]> = all(batches, |batch| &batch.accounts)
+        .map(|row| (&*row.account, &*row.state))
+        .collect();
+    if !latest.is_empty() {
         let mut accounts = tx.open_table(ACCOUNTS)?;
-        for row in &batch.accounts {
-            let state = packer.pack(&row.state, REWRITTEN);
-            let value = sealed(row.account.as_bytes(), state);
-            accounts.insert(&*row.account, value.as_slice())?;
+        for (account, state) in latest {
+            let value = sealed(account.as_bytes(), packer.pack(state, REWRITTEN));
+            accounts.insert(account, value.as_slice())?;
         }
     }
-    if !batch.workflows.is_empty() {
+    if all(batches, |batch| &batch.workflows).next().is_some() {
         let mut workflows = tx.open_table(WORKFLOWS)?;
-        for row in &batch.workflows {
+        for row in all(batches, |batch| &batch.workflows) {
             let key = workflow_key(&row.workflow, row.version);
             let value = sealed(&key, rows::encode_workflow(row));
             workflows.insert(key.as_slice(), value.as_slice())?;
         }
     }
-    if !batch.keys.is_empty() {
+    if all(batches, |batch| &batch.keys).next().is_some() {
         let mut keys = tx.open_table(KEYS)?;
-        for row in &batch.keys {
+        for row in all(batches, |batch| &batch.keys) {
             let key = idempotency_key(&row.workflow, &row.key);
             keys.insert(key.as_slice(), &rows::encode_key(row))?;
         }
@@ -265,26 +287,29 @@ fn write_shared(tx: &WriteTransaction, batch: &Batch, packer: &mut Packer) -> Ou
     Ok(())
 }
 
-fn write_meta(tx: &WriteTransaction, head: MetaHead, batch: &Batch) -> Outcome<()> {
+fn write_meta(tx: &WriteTransaction, head: MetaHead, batches: &[Arc<Batch>]) -> Outcome<()> {
     let mut meta = tx.open_table(META)?;
-    let head = MetaHead::of(contract::end_after(head.end(), batch));
     meta.insert(HEAD, head.encode().as_slice())?;
-    let workspace = rows::encode_workspace(&batch.workspace);
-    let workspace = sealed(WORKSPACE.as_bytes(), workspace);
-    meta.insert(WORKSPACE, workspace.as_slice())?;
+    if let Some(batch) = batches.last() {
+        let workspace = rows::encode_workspace(&batch.workspace);
+        let workspace = sealed(WORKSPACE.as_bytes(), workspace);
+        meta.insert(WORKSPACE, workspace.as_slice())?;
+    }
     Ok(())
 }
 
-/// Raises the epoch; the new one is on disk when this returns.
-pub(super) fn raise(db: &Database) -> Outcome<u64> {
+/// Raises the epoch, in which no record of the journal was written yet; the new head is on disk when
+/// this returns.
+pub(super) fn raise(db: &Database) -> Outcome<MetaHead> {
     let tx = begin(db)?;
-    let epoch = {
+    let head = {
         let mut meta = tx.open_table(META)?;
         let mut head = MetaHead::read(&meta)?;
         head.head.epoch = head.head.epoch.saturating_add(1);
+        head.applied = 0;
         meta.insert(HEAD, head.encode().as_slice())?;
-        head.head.epoch
+        head
     };
     tx.commit()?;
-    Ok(epoch)
+    Ok(head)
 }

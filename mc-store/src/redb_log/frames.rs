@@ -3,7 +3,7 @@
 use mc_core::error::Error;
 use mc_core::event::Record;
 use mc_core::id::RunId;
-use mc_core::ports::Head;
+use mc_core::ports::{Batch, Head};
 use mc_core::time::Timestamp;
 use redb::{ReadableTable, Table};
 
@@ -11,7 +11,7 @@ use super::fault::Outcome;
 use super::pack::{KEPT, Packer, Unpacker, slices};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
-use crate::contract::End;
+use crate::contract::{self, End};
 use crate::seal::{sealed, unsealed};
 use mc_core::audit::frame;
 
@@ -26,6 +26,8 @@ pub(super) const HEAD: &str = "head";
 pub(super) struct MetaHead {
     pub(super) head: Head,
     pub(super) last_ts: Timestamp,
+    /// The journal's last record that the database has.
+    pub(super) applied: u64,
 }
 
 impl MetaHead {
@@ -34,6 +36,7 @@ impl MetaHead {
         out.raw(&self.head.next_seq.to_be_bytes());
         out.raw(&self.head.epoch.to_be_bytes());
         out.raw(&self.last_ts.as_unix_us().to_be_bytes());
+        out.raw(&self.applied.to_be_bytes());
         sealed(HEAD.as_bytes(), out.finish())
     }
 
@@ -42,10 +45,12 @@ impl MetaHead {
         let next_seq = u64::from_be_bytes(row.array()?);
         let epoch = u64::from_be_bytes(row.array()?);
         let last_ts = Timestamp::from_unix_us(i64::from_be_bytes(row.array()?));
+        let applied = u64::from_be_bytes(row.array()?);
         row.end()?;
         Ok(Self {
             head: Head { next_seq, epoch },
             last_ts,
+            applied,
         })
     }
 
@@ -57,12 +62,15 @@ impl MetaHead {
         }
     }
 
-    /// The row that tells this end.
-    pub(super) fn of(end: End) -> Self {
-        Self {
+    /// The head behind a batch.
+    pub(super) fn behind(&self, batch: &Batch) -> Outcome<Self> {
+        contract::check_events(self.end(), batch)?;
+        let end = contract::end_after(self.end(), batch);
+        Ok(Self {
             head: end.head,
             last_ts: end.last_ts.unwrap_or_default(),
-        }
+            applied: self.applied,
+        })
     }
 
     pub(super) fn read(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Outcome<Self> {

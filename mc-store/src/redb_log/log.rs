@@ -34,12 +34,12 @@ impl EventLog for RedbLog {
 
     async fn append(&self, lease: Lease, batch: Batch) -> Result<()> {
         self.workers
-            .append(move |store| store.append(lease, &batch))
+            .append(move |store| store.append(lease, batch))
             .await
     }
 
     async fn head(&self) -> Result<Head> {
-        self.read(reads::head).await
+        self.workers.run(Lane::Read, Store::head).await
     }
 
     async fn read_workspace(&self, from: u64, limit: usize) -> Result<Vec<Record>> {
@@ -57,7 +57,9 @@ impl EventLog for RedbLog {
     }
 
     async fn run_row(&self, run: RunId) -> Result<Option<RunRow>> {
-        self.read(move |tx| reads::run_row(tx, run)).await
+        self.workers
+            .run(Lane::Read, move |store| store.run_row(run))
+            .await
     }
 
     async fn runs_in_need(&self, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>> {
@@ -90,7 +92,8 @@ impl EventLog for RedbLog {
         key: &str,
     ) -> Result<(Option<KeyRow>, Head)> {
         let (workflow, key) = (workflow.clone(), Arc::from(key));
-        self.read(move |tx| reads::run_by_key(tx, workflow, key))
+        self.workers
+            .run(Lane::Read, move |store| store.run_by_key((workflow, key)))
             .await
     }
 

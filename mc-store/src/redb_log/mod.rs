@@ -1,7 +1,8 @@
 //! The log in a file, by redb: [`RedbLog`] and how it is opened.
 //!
-//! `tables` says what lies in the file. `open` decides what is ours, `append` writes a batch,
-//! `reads` and `search` answer, `store` meets failure, `worker` keeps disks away from async threads.
+//! `layout` and `tables` say what lies in the file. `open` decides what is ours, `journal` makes a batch
+//! durable, `append` brings it into the database, `reads` and `search` answer, `store` meets failure,
+//! `worker` keeps disks away from async threads.
 
 mod append;
 mod contain;
@@ -9,6 +10,8 @@ mod fault;
 mod frames;
 mod gate;
 mod health;
+mod journal;
+mod layout;
 mod log;
 mod open;
 mod overlay;

@@ -6,10 +6,10 @@
 //! half a store, and two processes that create the same one end with one owner.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-use mc_core::error::{Detail, Error, ErrorKind, Result};
+use mc_core::error::{Detail, Error, Result};
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase as _, StorageBackend, WriteTransaction};
 
@@ -18,14 +18,19 @@ use super::contain::contained;
 use super::fault::{self, Fault, Outcome};
 use super::frames::{self, HEAD, MetaHead};
 use super::gate::Gate;
+use super::journal::{self, Damage};
+use super::layout::{Layout, Region};
 use super::overlay::{Overlay, Sharing};
 use super::pack::Unpacker;
 use super::place::{self, Place, beside};
 use super::reads;
-use super::tables::{self, FORMAT, FORMAT_MARK, FRAMES, META};
+use super::tables::{self, FRAMES, META};
 
-/// The first bytes of every file of redb.
-const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The areas of a file's journal have 1 MiB each: a few waves of many runs at once, and hundreds of
+/// a run alone.
+const FILE_LAYOUT: Layout = Layout::new(256);
+/// Over a backend of the caller's they have 48 KiB: simulations fill them often.
+const BACKEND_LAYOUT: Layout = Layout::new(12);
 /// The cache of a database that is only looked at.
 const SMALL_CACHE: usize = 4 * 1024 * 1024;
 
@@ -33,6 +38,7 @@ const SMALL_CACHE: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) gate: Gate,
+    pub(super) layout: Layout,
     pub(super) place: Option<Place>,
 }
 
@@ -67,15 +73,16 @@ enum Purpose {
 }
 
 fn open(path: &Path, options: &OpenOptions, purpose: Purpose) -> Result<Opened> {
-    check_magic(path)?;
+    check_is_file(path)?;
     let file = options.open(path).map_err(fault::of_io)?;
     let place = Place::of(path, &file).map_err(fault::of_io)?;
     let backend = FileBackend::new(file).map_err(Fault::from)?;
     let gate = Gate::new(Box::new(backend));
-    look_at(&gate, purpose).map_err(|error| with_owner(error, path))?;
+    let layout = look_at(&gate, purpose).map_err(|error| with_owner(error, path))?;
     place::warn_of_disk(path);
     Ok(Opened {
         gate,
+        layout,
         place: Some(place),
     })
 }
@@ -84,26 +91,63 @@ fn open(path: &Path, options: &OpenOptions, purpose: Purpose) -> Result<Opened> 
 pub(super) fn backend(backend: Box<dyn StorageBackend>) -> Result<Opened> {
     let gate = Gate::new(backend);
     if gate.len().map_err(fault::of_io)? == 0 {
-        contained(|| initialise(database(&gate, SMALL_CACHE)?))?;
-    } else {
-        look_at(&gate, Purpose::Own)?;
+        contained(|| initialise(&gate, BACKEND_LAYOUT))?;
     }
-    Ok(Opened { gate, place: None })
+    let layout = look_at(&gate, Purpose::Own)?;
+    Ok(Opened {
+        gate,
+        layout,
+        place: None,
+    })
 }
 
-/// The database behind a gate.
-pub(super) fn database(gate: &Gate, cache_bytes: usize) -> Outcome<Database> {
+/// The database of a file, with all that its journal holds.
+pub(super) fn database(
+    (gate, layout): (&Gate, Layout),
+    cache_bytes: usize,
+) -> Outcome<(Database, MetaHead)> {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
-    Ok(builder.create_with_backend(gate.clone())?)
+    let db = builder.create_with_backend(Region::of(gate.clone(), layout))?;
+    let head = take_up((gate, layout), &db, Purpose::Own)?;
+    Ok((db, head))
 }
 
-/// A view of the database that changes nothing.
-pub(super) fn view(gate: &Gate, sharing: Sharing) -> Outcome<Database> {
-    let overlay = Overlay::new(gate.clone(), sharing)?;
+/// A view of the database and its journal that changes nothing. It shows what it can of a journal
+/// that is damaged.
+pub(super) fn view((gate, layout): (&Gate, Layout), sharing: Sharing) -> Outcome<Database> {
+    let db = overlaid((gate, layout), sharing)?;
+    take_up((gate, layout), &db, Purpose::Inspect)?;
+    Ok(db)
+}
+
+fn overlaid((gate, layout): (&Gate, Layout), sharing: Sharing) -> Outcome<Database> {
+    let overlay = Overlay::new(Region::of(gate.clone(), layout), sharing)?;
     let mut builder = Database::builder();
     builder.set_cache_size(SMALL_CACHE);
     Ok(builder.create_with_backend(overlay)?)
+}
+
+/// Brings into the database what the journal holds and the database lacks.
+fn take_up((gate, layout): (&Gate, Layout), db: &Database, purpose: Purpose) -> Outcome<MetaHead> {
+    let head = reads::meta_head(&db.begin_read()?)?;
+    let found = journal::read((gate, layout), head)?;
+    if (purpose, found.damage) == (Purpose::Own, Damage::Hole) {
+        return Err(Error::corrupt("journal", None).into());
+    }
+    if !found.batches.is_empty() {
+        let mut writer = append::Writer::default();
+        append::commit(db, &mut writer, (&found.batches, found.last)).map_err(as_damage)?;
+    }
+    reads::meta_head(&db.begin_read()?)
+}
+
+/// A batch of the journal that does not follow on the database's head is damage.
+fn as_damage(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(_) => Error::corrupt("journal", None).into(),
+        Fault::Database(_) | Fault::Panicked(_) => fault,
+    }
 }
 
 /// Begins a transaction whose commit is on disk when it returns, and whose loss costs no repair.
@@ -114,46 +158,31 @@ pub(super) fn begin(db: &Database) -> Outcome<WriteTransaction> {
     Ok(tx)
 }
 
-fn check_magic(path: &Path) -> Result<()> {
-    let meta = fs::metadata(path).map_err(fault::of_io)?;
-    if !meta.is_file() {
-        return Err(fault::foreign("it is no file").with_context("path", path.display()));
+fn check_is_file(path: &Path) -> Result<()> {
+    if fs::metadata(path).map_err(fault::of_io)?.is_file() {
+        Ok(())
+    } else {
+        Err(fault::foreign("it is no file").with_context("path", path.display()))
     }
-    let mut found = [0; MAGIC.len()];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut found));
-    match read {
-        Ok(()) if found == *MAGIC => Ok(()),
-        Ok(()) => Err(fault::foreign("it does not begin as one")),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(fault::foreign("it is too short"))
-        }
-        Err(error) => Err(fault::of_io(error)),
-    }
-    .map_err(|error| error.with_context("path", path.display()))
 }
 
-fn look_at(gate: &Gate, purpose: Purpose) -> Result<()> {
+fn look_at(gate: &Gate, purpose: Purpose) -> Result<Layout> {
     let sharing = match purpose {
         Purpose::Own => Sharing::Alone,
         Purpose::Inspect => Sharing::WithReaders,
     };
     contained(|| {
-        let db = view(gate, sharing)?;
+        let layout = Layout::read(gate)?;
+        let db = overlaid((gate, layout), sharing)?;
+        tables::check_all(&db.begin_read()?)?;
+        take_up((gate, layout), &db, purpose)?;
         let tx = db.begin_read()?;
-        let tables: Vec<String> = tx
-            .list_tables()?
-            .map(|table| redb::TableHandle::name(&table).to_owned())
-            .collect();
-        if !tables.iter().any(|name| name == "meta") {
-            return Err(fault::foreign("it is another database").into());
-        }
-        check_format(&tx)?;
-        tables::check_all(&tx)?;
         check_end(&tx)?;
         match purpose {
-            Purpose::Own => rehearse(&db, &tx),
-            Purpose::Inspect => Ok(()),
+            Purpose::Own => rehearse(&db, &tx)?,
+            Purpose::Inspect => {}
         }
+        Ok(layout)
     })
     .map_err(Error::from)
 }
@@ -164,35 +193,6 @@ fn rehearse(db: &Database, tx: &redb::ReadTransaction) -> Outcome<()> {
     reads::check_needy(tx)?;
     append::raise(db)?;
     Ok(())
-}
-
-fn check_format(tx: &redb::ReadTransaction) -> Outcome<()> {
-    let meta = tx
-        .open_table(META)
-        .map_err(|_| fault::foreign("it is another database"))?;
-    let found = meta.get("format")?.map(|value| value.value().to_vec());
-    let version = found
-        .as_deref()
-        .and_then(|bytes| bytes.strip_prefix(FORMAT_MARK))
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(u32::from_be_bytes);
-    match version {
-        None => Err(fault::foreign("it is another database").into()),
-        Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(newer(found).into()),
-        Some(_) => Err(Error::corrupt("format", None).into()),
-    }
-}
-
-fn newer(found: u32) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("the file has format {found}, this version reads up to {FORMAT}"),
-    )
-    .with_detail(Detail::NewerFormat {
-        found,
-        supported: FORMAT,
-    })
 }
 
 /// The last frame has to end where the head says that the log ends.
@@ -213,13 +213,13 @@ fn check_end(tx: &redb::ReadTransaction) -> Outcome<()> {
     }
 }
 
-fn initialise(db: Database) -> Outcome<()> {
+fn initialise(gate: &Gate, layout: Layout) -> Outcome<()> {
+    layout.write(gate)?;
+    let db = Database::builder().create_with_backend(Region::of(gate.clone(), layout))?;
     let tx = begin(&db)?;
     tables::create_all(&tx)?;
     {
         let mut meta = tx.open_table(META)?;
-        let format = [FORMAT_MARK, &FORMAT.to_be_bytes()].concat();
-        meta.insert("format", format.as_slice())?;
         meta.insert(HEAD, MetaHead::default().encode().as_slice())?;
     }
     tx.commit()?;
@@ -233,7 +233,7 @@ fn create(path: &Path) -> Result<()> {
         .and_then(|file| {
             let backend = FileBackend::new(file).map_err(Fault::from)?;
             let gate = Gate::new(Box::new(backend));
-            contained(|| initialise(database(&gate, SMALL_CACHE)?)).map_err(Error::from)
+            contained(|| initialise(&gate, FILE_LAYOUT)).map_err(Error::from)
         })
         .and_then(|()| publish(&draft, path).map_err(fault::of_io));
     drop(fs::remove_file(&draft));

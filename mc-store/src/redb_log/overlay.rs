@@ -11,7 +11,8 @@ use std::sync::Mutex;
 
 use redb::{BackendError, StorageBackend};
 
-use super::gate::{Gate, lock};
+use super::gate::lock;
+use super::layout::Region;
 
 const BLOCK: usize = 4096;
 
@@ -27,7 +28,7 @@ pub(super) enum Sharing {
 /// The view.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    gate: Gate,
+    below: Region,
     sharing: Sharing,
     changed: Mutex<Changed>,
 }
@@ -40,15 +41,15 @@ struct Changed {
 }
 
 impl Overlay {
-    pub(super) fn new(gate: Gate, sharing: Sharing) -> io::Result<Self> {
-        let len = gate.len()?;
+    pub(super) fn new(below: Region, sharing: Sharing) -> io::Result<Self> {
+        let len = below.len()?;
         let changed = Changed {
             len,
             base_len: len,
             blocks: BTreeMap::new(),
         };
         Ok(Self {
-            gate,
+            below,
             sharing,
             changed: Mutex::new(changed),
         })
@@ -84,13 +85,13 @@ fn pieces(offset: u64, len: usize) -> Vec<Piece> {
 
 impl Changed {
     /// A block as it is in the file; zeros behind its end.
-    fn base(&self, gate: &Gate, block: u64) -> io::Result<Vec<u8>> {
+    fn base(&self, below: &Region, block: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; BLOCK];
         let start = block * BLOCK as u64;
         let there = self.base_len.saturating_sub(start);
         let there = usize::try_from(there).unwrap_or(BLOCK).min(BLOCK);
         if there > 0 {
-            gate.read(start, &mut bytes[..there])?;
+            below.read(start, &mut bytes[..there])?;
         }
         Ok(bytes)
     }
@@ -107,14 +108,14 @@ impl StorageBackend for Overlay {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if changed.blocks.is_empty() && changed.len == changed.base_len {
-            return self.gate.read(offset, out);
+            return self.below.read(offset, out);
         }
         for piece in pieces(offset, out.len()) {
             let to = &mut out[piece.request];
             if let Some(bytes) = changed.blocks.get(&piece.block) {
                 to.copy_from_slice(&bytes[piece.inside]);
             } else {
-                let bytes = changed.base(&self.gate, piece.block)?;
+                let bytes = changed.base(&self.below, piece.block)?;
                 to.copy_from_slice(&bytes[piece.inside]);
             }
         }
@@ -146,7 +147,7 @@ impl StorageBackend for Overlay {
         changed.len = changed.len.max(offset + data.len() as u64);
         for piece in pieces(offset, data.len()) {
             if !changed.blocks.contains_key(&piece.block) {
-                let bytes = changed.base(&self.gate, piece.block)?;
+                let bytes = changed.base(&self.below, piece.block)?;
                 changed.blocks.insert(piece.block, bytes);
             }
             if let Some(bytes) = changed.blocks.get_mut(&piece.block) {
@@ -158,8 +159,8 @@ impl StorageBackend for Overlay {
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         match self.sharing {
-            Sharing::Alone => self.gate.try_lock_range(start, end),
-            Sharing::WithReaders => self.gate.try_lock_shared_range(start, end),
+            Sharing::Alone => self.below.try_lock_range(start, end),
+            Sharing::WithReaders => self.below.try_lock_shared_range(start, end),
         }
     }
 
@@ -168,7 +169,7 @@ impl StorageBackend for Overlay {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> Result<bool, BackendError> {
-        self.gate.try_lock_shared_range(start, end)
+        self.below.try_lock_shared_range(start, end)
     }
 
     fn unlock_range(&self, _start: Bound<u64>, _end: Bound<u64>) -> Result<(), BackendError> {
@@ -176,22 +177,24 @@ impl StorageBackend for Overlay {
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.gate.query_lock_range(start, end)
+        self.below.query_lock_range(start, end)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Gate;
+    use super::super::layout::Layout;
     use super::*;
     use redb::backends::InMemoryBackend;
 
-    fn view() -> (Gate, Overlay) {
-        let file = InMemoryBackend::new();
-        file.set_len(10_000).unwrap();
-        file.write(0, &[7; 10_000]).unwrap();
-        let gate = Gate::new(Box::new(file));
-        let overlay = Overlay::new(gate.clone(), Sharing::Alone).unwrap();
-        (gate, overlay)
+    fn view() -> (Region, Overlay) {
+        let gate = Gate::new(Box::new(InMemoryBackend::new()));
+        let below = Region::of(gate, Layout::new(1));
+        below.set_len(10_000).unwrap();
+        below.write(0, &[7; 10_000]).unwrap();
+        let overlay = Overlay::new(below.clone(), Sharing::Alone).unwrap();
+        (below, overlay)
     }
 
     fn bytes(file: &dyn StorageBackend, offset: u64, len: usize) -> Vec<u8> {
@@ -202,22 +205,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_seen_in_the_view_alone() {
-        let (gate, overlay) = view();
+        let (below, overlay) = view();
         overlay.write(4_090, &[1; 20]).unwrap();
         assert_eq!(bytes(&overlay, 4_089, 22)[..2], [7, 1]);
         assert_eq!(bytes(&overlay, 4_089, 22)[20..], [1, 7]);
-        assert_eq!(bytes(&gate, 0, 10_000), vec![7; 10_000]);
+        assert_eq!(bytes(&below, 0, 10_000), vec![7; 10_000]);
     }
 
     #[test]
     fn what_was_cut_off_comes_back_as_zeros() {
-        let (gate, overlay) = view();
+        let (below, overlay) = view();
         overlay.set_len(5_000).unwrap();
         overlay.set_len(20_000).unwrap();
         assert_eq!(bytes(&overlay, 4_999, 2), [7, 0]);
         assert_eq!(bytes(&overlay, 19_999, 1), [0]);
         assert_eq!(
-            (overlay.len().unwrap(), gate.len().unwrap()),
+            (overlay.len().unwrap(), below.len().unwrap()),
             (20_000, 10_000)
         );
     }

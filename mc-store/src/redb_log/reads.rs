@@ -275,25 +275,31 @@ pub(super) fn run_by_key(
     tx: &ReadTransaction,
     workflow: WorkflowName,
     key: Arc<str>,
-) -> Outcome<(Option<KeyRow>, Head)> {
+) -> Outcome<Option<KeyRow>> {
     let table = tx.open_table(KEYS)?;
     let value = table.get(idempotency_key(&workflow, &key).as_slice())?;
     let found = value
         .map(|value| rows::decode_key(value.value()))
         .transpose()?;
-    let row = found.map(|(run_id, request)| KeyRow {
+    Ok(found.map(|(run_id, request)| KeyRow {
         workflow,
         key,
         run_id,
         request,
-    });
-    Ok((row, head(tx)?))
+    }))
 }
 
 pub(super) fn tile_root(tx: &ReadTransaction, tile: u64) -> Outcome<Option<Digest>> {
     let table = tx.open_table(TILES)?;
     let root = table.get(tile)?;
     Ok(root.map(|root| Digest::from_bytes(*root.value())))
+}
+
+/// Whether any family has a blob.
+pub(super) fn has_blob(tx: &ReadTransaction, digest: Digest) -> Outcome<bool> {
+    let (first, last) = blob_range(digest);
+    let blobs = tx.open_table(BLOBS)?;
+    Ok(blobs.range::<&[u8; 48]>(&first..=&last)?.next().is_some())
 }
 
 /// How often a family refers to a blob; 0 where it is not there.

@@ -1,27 +1,35 @@
 //! The store: one open database, its failures and how it comes back.
 //!
-//! After a failed commit redb refuses writes until it is reopened, and whether that commit is in the
-//! file shows only then. So a failed write closes the store for writing (`Writer::failed`) until
-//! [`Store::acquire`] reopens the database and raises the epoch. Reads go on all the time: if the
-//! disk does not even take what an open writes, through a view that changes nothing.
+//! A batch is durable once the journal has it; the database gets it later, and at the latest when
+//! somebody reads. Whether a write that failed is on the disk shows only when the file is read again. So
+//! a failure, of the journal or of the database, closes the store for writing until
+//! [`Store::acquire`] reopens it and raises the epoch. Reads go on meanwhile, through a view that
+//! changes nothing.
+//!
+//! Locks are taken in this order: `writer`, `journal`, `slot`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use mc_core::error::{Detail, Error, ErrorKind, Result};
-use mc_core::ports::{Batch, Lease, Recovered};
+use mc_core::id::{RunId, WorkflowName};
+use mc_core::ports::{Batch, Head, KeyRow, Lease, Recovered, RunRow};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tracing::warn;
 
 use super::append::{self, Writer};
 use super::contain::contained;
 use super::fault::{self, Fault, Outcome};
+use super::frames::MetaHead;
 use super::gate::{Gate, lock};
 use super::health::{FileState, ReserveState, StoreHealth, WriteState};
+use super::journal::{Journal, Waiting, Written};
+use super::layout::Layout;
 use super::open::{self, Opened};
 use super::overlay::Sharing;
 use super::place::Place;
 use super::reads;
+use crate::contract;
 
 /// What may be done with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +47,24 @@ pub(super) struct Store {
     cache_bytes: usize,
     slot: RwLock<Slot>,
     writer: Mutex<Writer>,
-    /// What `writer` says, for those who may not wait for it.
+    journal: Mutex<Journal>,
+    /// A write failed: nothing more is written before the store was reopened.
     failed: AtomicBool,
+    /// The last write that failed met a full disk.
+    met_full_disk: AtomicBool,
     place: Option<Place>,
+    layout: Layout,
     /// Last, so that the file's lock goes after everything else.
     gate: Gate,
+}
+
+/// What a caller should see to after a batch was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Rest,
+    /// Call [`Store::apply`], on a thread that has time for it.
+    Apply,
 }
 
 /// The database, while there is one.
@@ -60,12 +81,30 @@ impl Drop for Store {
         {
             place.unclaim();
         }
+        if self.access == Access::Full && !self.gate.is_forked() {
+            // What fails here is in the journal still.
+            drop(self.apply());
+        }
         let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
         slot.close();
     }
 }
 
 impl Slot {
+    fn writing(db: Database) -> Self {
+        Self {
+            db: Some(db),
+            writable: true,
+        }
+    }
+
+    fn looking(view: Database) -> Self {
+        Self {
+            db: Some(view),
+            writable: false,
+        }
+    }
+
     /// Closes the database; a panic over a damaged file ends here.
     fn close(&mut self) {
         self.writable = false;
@@ -83,11 +122,19 @@ impl Slot {
 impl Store {
     /// Takes a file that was opened and looked at.
     pub(super) fn new(opened: Opened, access: Access, cache_bytes: usize) -> Result<Self> {
-        let Opened { gate, place } = opened;
-        let db = contained(|| match access {
-            Access::Full => open::database(&gate, cache_bytes),
-            Access::Inspect => open::view(&gate, Sharing::WithReaders),
-        })?;
+        let Opened {
+            gate,
+            layout,
+            place,
+        } = opened;
+        let file = (&gate, layout);
+        let (slot, head, full) = match access {
+            Access::Full => Self::own(file, cache_bytes)?,
+            Access::Inspect => {
+                let slot = Slot::looking(contained(|| open::view(file, Sharing::WithReaders))?);
+                (slot, MetaHead::default(), false)
+            }
+        };
         if let (Some(place), Access::Full) = (&place, access) {
             place.claim();
             place.keep_reserve();
@@ -95,15 +142,28 @@ impl Store {
         Ok(Self {
             access,
             cache_bytes,
-            slot: RwLock::new(Slot {
-                db: Some(db),
-                writable: access == Access::Full,
-            }),
+            failed: AtomicBool::new(access == Access::Full && !slot.writable),
+            met_full_disk: AtomicBool::new(full),
+            slot: RwLock::new(slot),
             writer: Mutex::new(Writer::default()),
-            failed: AtomicBool::new(false),
+            journal: Mutex::new(Journal::new((gate.clone(), layout), head)),
             place,
+            layout,
             gate,
         })
+    }
+
+    /// The database to write to. A full disk may have no room for what a crash left in the journal;
+    /// it can be read all the same, until an owner gives the reserve back.
+    fn own(file: (&Gate, Layout), cache_bytes: usize) -> Result<(Slot, MetaHead, bool)> {
+        match contained(|| open::database(file, cache_bytes)).map_err(Error::from) {
+            Ok((db, head)) => Ok((Slot::writing(db), head, false)),
+            Err(error) if fault::is_full(&error) => {
+                let view = contained(|| open::view(file, Sharing::Alone))?;
+                Ok((Slot::looking(view), MetaHead::default(), true))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the store look as it does in a child.
@@ -129,8 +189,18 @@ impl Store {
         }
     }
 
-    /// Reads within one short transaction.
+    /// Reads within one short transaction, in which everything is that was appended.
     pub(super) fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T> {
+        self.check_process()?;
+        // A database that takes nothing more is left for a view of the file.
+        if self.access == Access::Full && self.apply().is_err() {
+            self.look_only();
+        }
+        self.read_applied(read)
+    }
+
+    /// Reads what the database has.
+    fn read_applied<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T> {
         self.check_process()?;
         self.with(|db| read(&db.begin_read()?)).map_err(Error::from)
     }
@@ -143,37 +213,147 @@ impl Store {
         }
     }
 
-    /// Appends a batch; it is on disk when this returns.
-    pub(super) fn append(&self, lease: Lease, batch: &Batch) -> Result<()> {
-        self.check_writable()?;
-        let mut writer = lock(&self.writer);
-        if writer.failed {
-            return Err(fault::unavailable(
-                "a write failed; the store has to be acquired again",
-            ));
+    /// The end of the log.
+    pub(super) fn head(&self) -> Result<Head> {
+        self.check_process()?;
+        if self.access == Access::Full && !self.failed.load(Ordering::Acquire) {
+            return Ok(lock(&self.journal).end().head);
         }
-        let written = self.with(|db| append::commit(db, &mut writer, (lease, batch)));
-        self.settle(&mut writer, written)
+        self.read(reads::head)
+    }
+
+    /// A run's row.
+    pub(super) fn run_row(&self, run: RunId) -> Result<Option<RunRow>> {
+        self.find(|journal| journal.run_row(run), |tx| reads::run_row(tx, run))
+    }
+
+    /// An idempotency key's row, and a head at which it was so.
+    pub(super) fn run_by_key(
+        &self,
+        (workflow, key): (WorkflowName, Arc<str>),
+    ) -> Result<(Option<KeyRow>, Head)> {
+        let head = self.head()?;
+        let row = self.find(
+            |journal| journal.key_row(&workflow, &key),
+            |tx| reads::run_by_key(tx, workflow.clone(), Arc::clone(&key)),
+        )?;
+        Ok((row, head))
+    }
+
+    /// Finds one row where it is, without a commit of the database for it.
+    fn find<T>(
+        &self,
+        waiting: impl FnOnce(&Journal) -> Option<T>,
+        read: impl FnOnce(&ReadTransaction) -> Outcome<Option<T>>,
+    ) -> Result<Option<T>> {
+        // What a failure left in doubt is seen by all reads alike.
+        if self.access == Access::Inspect || self.failed.load(Ordering::Acquire) {
+            return self.read(read);
+        }
+        let found = waiting(&lock(&self.journal));
+        if found.is_some() {
+            return Ok(found);
+        }
+        self.read_applied(read)
+    }
+
+    /// Appends a batch; it is on disk when this returns.
+    pub(super) fn append(&self, lease: Lease, batch: Batch) -> Result<Next> {
+        self.check_writable()?;
+        let batch = Arc::new(batch);
+        loop {
+            let mut journal = lock(&self.journal);
+            self.check_failed()?;
+            self.check_blobs(&journal, &batch)?;
+            match self.settle(journal.write(lease, &batch))? {
+                Written::Durable => return Ok(Next::Rest),
+                Written::DurableAndDue => return Ok(Next::Apply),
+                Written::NoRoom => {
+                    drop(journal);
+                    self.apply()?;
+                }
+                Written::TooLarge => {
+                    drop(journal);
+                    return self.append_past_journal(lease, &batch);
+                }
+            }
+        }
+    }
+
+    /// Appends a batch that is larger than the journal has room for.
+    fn append_past_journal(&self, lease: Lease, batch: &Arc<Batch>) -> Result<Next> {
+        let mut writer = lock(&self.writer);
+        let mut journal = lock(&self.journal);
+        self.check_failed()?;
+        contract::check(journal.end(), lease, batch)?;
+        let (mut batches, last) = batches_of(journal.waiting(), &journal);
+        batches.push(Arc::clone(batch));
+        self.commit(&mut writer, (&batches, last))?;
+        journal.set_applied(last);
+        journal.passed_by(batch);
+        Ok(Next::Rest)
+    }
+
+    /// A part may name a blob that the store has, or that comes with it.
+    fn check_blobs(&self, journal: &Journal, batch: &Batch) -> Result<()> {
+        for digest in append::named_blobs(batch) {
+            let waits = journal.brings(digest);
+            if !waits && !self.read_applied(|tx| reads::has_blob(tx, digest))? {
+                return Err(Error::internal("a part names a blob that is not there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what waits in the journal into the database.
+    pub(super) fn apply(&self) -> Result<()> {
+        self.check_process()?;
+        if lock(&self.journal).is_applied() {
+            return Ok(());
+        }
+        let mut writer = lock(&self.writer);
+        self.check_failed()?;
+        // Appends go on meanwhile.
+        let (batches, last) = {
+            let journal = lock(&self.journal);
+            batches_of(journal.waiting(), &journal)
+        };
+        self.commit(&mut writer, (&batches, last))?;
+        lock(&self.journal).set_applied(last);
+        Ok(())
+    }
+
+    fn commit(&self, writer: &mut Writer, batches: (&[Arc<Batch>], u64)) -> Result<()> {
+        if batches.0.is_empty() {
+            return Ok(());
+        }
+        let written = self.with(|db| append::commit(db, writer, batches));
+        self.settle(written)
     }
 
     /// Notes a failed write. What was refused left no trace and changes nothing.
-    fn settle<T>(&self, writer: &mut Writer, written: Outcome<T>) -> Result<T> {
+    fn settle<T>(&self, written: Outcome<T>) -> Result<T> {
         match written {
             Ok(written) => Ok(written),
             Err(Fault::Refused(error)) => Err(error),
             Err(fault @ (Fault::Database(_) | Fault::Panicked(_))) => {
                 let error = Error::from(fault);
-                self.set_failed(writer, true);
-                writer.met_full_disk = fault::is_full(&error);
-                writer.tail = None;
+                let full = fault::is_full(&error);
+                self.met_full_disk.store(full, Ordering::Release);
+                self.failed.store(true, Ordering::Release);
                 Err(error)
             }
         }
     }
 
-    fn set_failed(&self, writer: &mut Writer, failed: bool) {
-        writer.failed = failed;
-        self.failed.store(failed, Ordering::Relaxed);
+    fn check_failed(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            Err(fault::unavailable(
+                "a write failed; the store has to be acquired again",
+            ))
+        } else {
+            Ok(())
+        }
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -184,7 +364,7 @@ impl Store {
         self.place.as_ref().map_or(Ok(()), Place::check)
     }
 
-    /// Becomes the owner: reopens the database if a write failed, raises the epoch and reads what
+    /// Becomes the owner: reopens the store if a write failed, raises the epoch and reads what
     /// the log holds.
     ///
     /// After a full disk the reserve is given back, so that the last events fit. Where it was given
@@ -192,7 +372,8 @@ impl Store {
     pub(super) fn acquire(&self) -> Result<Recovered> {
         self.check_writable()?;
         let mut writer = lock(&self.writer);
-        let mut released = writer.met_full_disk && self.release_reserve();
+        let full = self.met_full_disk.load(Ordering::Acquire);
+        let mut released = full && self.release_reserve();
         let mut acquired = self.acquire_once(&mut writer);
         let is_full = acquired.as_ref().is_err_and(fault::is_full);
         if is_full && !released && self.release_reserve() {
@@ -200,7 +381,7 @@ impl Store {
             acquired = self.acquire_once(&mut writer);
         }
         if acquired.is_ok() {
-            writer.met_full_disk = false;
+            self.met_full_disk.store(false, Ordering::Release);
         }
         if let (Ok(_), Some(place), false) = (&acquired, &self.place, released) {
             place.keep_reserve();
@@ -209,37 +390,56 @@ impl Store {
     }
 
     fn acquire_once(&self, writer: &mut Writer) -> Result<Recovered> {
-        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        let must_reopen = writer.failed || !slot.writable;
-        drop(slot);
-        if must_reopen {
-            self.set_failed(writer, true);
-            self.reopen()?;
-            self.set_failed(writer, false);
+        // Nothing is appended before the new epoch stands.
+        let mut journal = lock(&self.journal);
+        if self.failed.load(Ordering::Acquire) {
+            *journal = self.reopen(writer)?;
+            self.failed.store(false, Ordering::Release);
         }
-        // Rows that cannot be read are noticed before anything is written.
-        let mut found = self.read(reads::recovered)?;
+        let (batches, last) = batches_of(journal.waiting(), &journal);
+        self.commit(writer, (&batches, last))?;
+        journal.set_applied(last);
+        // Rows that cannot be read are noticed before anybody owns them.
+        let mut found = self.read_applied(reads::recovered)?;
         let raised = self.with(append::raise);
-        let epoch = self.settle(writer, raised)?;
-        found.lease.epoch = epoch;
-        found.head.epoch = epoch;
+        let head = self.settle(raised)?;
+        *journal = self.journal_at(head);
+        found.lease.epoch = head.head.epoch;
+        found.head = head.head;
         Ok(found)
     }
 
-    /// Throws the database away and opens it again; waits for the reads that are in it.
-    fn reopen(&self) -> Result<()> {
+    fn journal_at(&self, head: MetaHead) -> Journal {
+        Journal::new((self.gate.clone(), self.layout), head)
+    }
+
+    /// Throws the database away and opens it again, with what the journal on the disk holds; waits for
+    /// the reads that are in it.
+    fn reopen(&self, writer: &mut Writer) -> Result<Journal> {
+        writer.tail = None;
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         slot.close();
-        match contained(|| open::database(&self.gate, self.cache_bytes)) {
-            Ok(db) => {
-                slot.db = Some(db);
-                slot.writable = true;
-                Ok(())
+        let file = (&self.gate, self.layout);
+        match contained(|| open::database(file, self.cache_bytes)) {
+            Ok((db, head)) => {
+                *slot = Slot::writing(db);
+                Ok(self.journal_at(head))
             }
             Err(fault) => {
-                slot.db = contained(|| open::view(&self.gate, Sharing::Alone)).ok();
+                slot.db = contained(|| open::view(file, Sharing::Alone)).ok();
                 Err(fault.into())
             }
+        }
+    }
+
+    /// Leaves a database that takes no writes for a view of the file.
+    fn look_only(&self) {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.writable {
+            self.failed.store(true, Ordering::Release);
+            slot.close();
+            let file = (&self.gate, self.layout);
+            slot.db = contained(|| open::view(file, Sharing::Alone)).ok();
         }
     }
 
@@ -277,6 +477,11 @@ impl Store {
         self.check_process()?;
         redb::StorageBackend::len(&self.gate).map_err(fault::of_io)
     }
+}
+
+fn batches_of(waiting: Vec<Waiting>, journal: &Journal) -> (Vec<Arc<Batch>>, u64) {
+    let batches = waiting.into_iter().map(|waiting| waiting.batch).collect();
+    (batches, journal.last())
 }
 
 /// A disk that fails while the store is acquired takes no writes at all.

@@ -1,4 +1,4 @@
-//! What lies in the file: every table, its key -> its value.
+//! What lies in the database: every table, its key -> its value.
 //!
 //! Keys are fixed-width bytes where they can be, big-endian, so that they sort as numbers do. A frame
 //! or blob is packed and cut into slices that fill pages (`pack`). Postings exist for complete
@@ -9,15 +9,11 @@ use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::time::Timestamp;
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
-/// The format that this version writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 1;
-/// The mark in front of the format's version.
-pub(super) const FORMAT_MARK: &[u8] = b"mission-control\0";
 /// Events in a tile.
 pub(super) const TILE: u64 = 256;
 
-/// `format`, `head`, `workspace` -> the mark and the format u32; `next_seq` u64, `epoch` u64 and the
-/// last event's timestamp i64; the workspace's row.
+/// `head`, `workspace` -> `next_seq` u64, `epoch` u64, the last event's timestamp i64 and the number
+/// u64 of the journal's last record in here; the workspace's row.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// `first_seq` u64, chunk u16 -> a slice of the packed frame.
 pub(super) const FRAMES: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("frames");

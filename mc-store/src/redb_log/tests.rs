@@ -83,8 +83,8 @@ fn a_blob_counts_each_time_that_its_family_names_it() {
     let store = store();
     let lease = store.acquire().unwrap().lease;
     let named = vec![blob(1), blob(1), blob(2)];
-    store.append(lease, &batch(0, named)).unwrap();
-    store.append(lease, &batch(1, vec![blob(1)])).unwrap();
+    store.append(lease, batch(0, named)).unwrap();
+    store.append(lease, batch(1, vec![blob(1)])).unwrap();
     let digest = blob(1).digest;
     let count = |family| {
         let family = RunId::from_bytes([family; 16]);
@@ -105,7 +105,7 @@ fn a_handle_inherited_over_a_fork_refuses_every_call_and_leaves_the_file_alone()
     store.fork();
     let errors = [
         store.acquire().unwrap_err(),
-        store.append(lease, &batch(0, vec![blob(1)])).unwrap_err(),
+        store.append(lease, batch(0, vec![blob(1)])).unwrap_err(),
         store.read(reads::head).unwrap_err(),
         store.file_bytes().unwrap_err(),
     ];
@@ -130,13 +130,13 @@ fn a_full_disk_gets_the_reserve_and_heals_without_a_restart() {
     let lease = store.acquire().unwrap().lease;
     assert_eq!(store.health().reserve, ReserveState::Kept);
     disk.full.store(true, Ordering::Relaxed);
-    let full = store.append(lease, &batch(0, vec![blob(1)])).unwrap_err();
+    let full = store.append(lease, batch(0, vec![blob(1)])).unwrap_err();
     assert_eq!(full.detail(), Some(&Detail::StorageFull));
     assert!(store.acquire().is_err());
     assert_eq!(store.health().reserve, ReserveState::Missing);
     disk.full.store(false, Ordering::Relaxed);
     let lease = store.acquire().unwrap().lease;
-    store.append(lease, &batch(0, vec![blob(1)])).unwrap();
+    store.append(lease, batch(0, vec![blob(1)])).unwrap();
     assert_eq!(store.health().reserve, ReserveState::Kept);
 }
 

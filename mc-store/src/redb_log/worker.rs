@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::fault;
 use super::gate::lock;
-use super::store::Store;
+use super::store::{Next, Store};
 
 /// Where the work of a store runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,21 +74,31 @@ impl Workers {
         &self.store
     }
 
-    /// Appends, on the thread that appends run on.
+    /// Appends, on the thread that appends run on; what waits in the journal goes to the database on the
+    /// thread that writes.
     ///
     /// # Cancel safety
     /// As [`Self::run`].
     pub(super) async fn append(
         &self,
-        work: impl FnOnce(&Store) -> Result<()> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<Next> + Send + 'static,
     ) -> Result<()> {
-        match self.threads {
-            Threads::Own => self.run(Lane::Write, work).await,
+        let next = match self.threads {
+            Threads::Own => self.run(Lane::Write, work).await?,
             Threads::OwnButAppends | Threads::Inline => {
                 self.store.check_process()?;
-                work(&self.store)
+                work(&self.store)?
+            }
+        };
+        match (next, &self.lanes) {
+            (Next::Rest, _) => {}
+            // Whether it fails is told to who appends next.
+            (Next::Apply, None) => drop(self.store.apply()),
+            (Next::Apply, Some(lanes)) => {
+                drop(lanes.write.send(Box::new(|store| drop(store.apply()))));
             }
         }
+        Ok(())
     }
 
     /// Does a piece of work and gives its result.
