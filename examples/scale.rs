@@ -77,7 +77,9 @@ async fn start(control: &MissionControl, workflow: &'static str, runs: usize) ->
         let turn = Arc::clone(&gate).acquire_owned().await?;
         let control = control.clone();
         tasks.spawn(async move {
-            let run = control.start(workflow, json!({}), StartOptions::by("bench")).await?;
+            let run = control
+                .start(workflow, json!({}), StartOptions::by("bench"))
+                .await?;
             if workflow == "ended" {
                 run.outcome().await?;
             }
@@ -113,7 +115,10 @@ async fn grow(db: &str) -> Fallible {
     while control.metrics().live_attempts != open {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    println!("{}", json!({ "events": control.metrics().durable_seq, "resident_mib": resident_mib() }));
+    println!(
+        "{}",
+        json!({ "events": control.metrics().durable_seq, "resident_mib": resident_mib() })
+    );
     std::process::abort()
 }
 

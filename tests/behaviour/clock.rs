@@ -1,7 +1,6 @@
 //! The wall clock: it may be wrong, and nothing that waits may suffer from it.
 
 use crate::common::*;
-use crate::life::{WAITS, parked};
 use mission_control::Timestamp;
 use mission_control::core::ports::Clock;
 
@@ -26,16 +25,12 @@ async fn jumps(control: &MissionControl) -> usize {
 fn slept_over(move_by: i64, sleep: u64) -> (u64, usize) {
     let world = World::seeded(1);
     let (jumps, spent) = world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({"until": sleep})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({"until": sleep})).await;
         world.pass(secs(1)).await;
         set_wall(&world, move_by);
         // Something else is going on, so that the engine looks at its clocks.
-        control
-            .start("w", json!({"until": 2}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        start(&control, json!({"until": 2})).await;
         run.outcome().await.unwrap();
         let spent = world.elapsed();
         (jumps(&control).await, spent)
@@ -80,11 +75,10 @@ fn a_throttled_call_is_not_given_up_because_the_clock_leapt() {
             done.await?;
             Ok(json!(1).into())
         });
-        control.register_agent("it", it).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        register(&control, "it", it).await;
+        let run = begin(&control, ONE, json!({})).await;
         set_wall(&world, 24 * 3_600);
-        let outcome = run.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+        completes(&run).await;
         assert!(world.elapsed() < secs(60));
     });
 }
@@ -92,6 +86,6 @@ fn a_throttled_call_is_not_given_up_because_the_clock_leapt() {
 const fn refused() -> CallFailure {
     CallFailure::Status {
         code: 429,
-        output_begun: mission_control::OutputBegun::No,
+        output_begun: OutputBegun::No,
     }
 }

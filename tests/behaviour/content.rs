@@ -1,8 +1,13 @@
 //! Content: what hosts and agents hand in is kept whole, or refused by the limit that it passes.
 
-use crate::common::*;
+use std::sync::OnceLock;
 
-const ONE: &str = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
+use crate::common::*;
+use mc_testkit::CrashBackend;
+use mission_control::core::event::PartRef;
+use mission_control::store::RedbLog;
+
+const ONCE: &str = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
 
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| Value::Array(vec![inner]))
@@ -13,9 +18,8 @@ fn large() -> Value {
 }
 
 async fn outcome_of(world: &World, it: Agent) -> (MissionControl, RunHandle, Outcome) {
-    let control = world.open().await;
-    control.register_agent("it", it).await.unwrap();
-    let run = begin(&control, ONE, json!({})).await;
+    let control = open_for(world, "it", it).await;
+    let run = begin(&control, ONCE, json!({})).await;
     let outcome = run.outcome().await.unwrap();
     (control, run, outcome)
 }
@@ -24,9 +28,8 @@ async fn outcome_of(world: &World, it: Agent) -> (MissionControl, RunHandle, Out
 fn what_a_host_hands_in_is_refused_before_anything_is_stored() {
     let world = World::seeded(1);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", echo()).await.unwrap();
-        let run = begin(&control, ONE, json!({})).await;
+        let control = open_for(&world, "it", echo()).await;
+        let run = begin(&control, ONCE, json!({})).await;
         run.outcome().await.unwrap();
         let before = control.log().head().await.unwrap().next_seq;
         for (input, limit) in [(nested(65), "nested deeper than 64"), (large(), "64 MiB")] {
@@ -114,4 +117,101 @@ fn whatever_an_agent_writes_down_is_held_against_the_same_limits() {
         assert_eq!(count(&control, &run, "tool_call.failed").await, 1);
         assert_eq!(count(&control, &run, "model_call.reserved").await, 0);
     });
+}
+
+const MEGABYTE: usize = 1_000_000;
+
+/// Ten megabytes of text that no compression makes small.
+fn noise() -> &'static str {
+    static NOISE: OnceLock<String> = OnceLock::new();
+    NOISE.get_or_init(|| {
+        let mut state = 1_u64;
+        let mut letter = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            // Letters that JSON writes as they are, but for one.
+            char::from(b']' - u8::try_from(state >> 58).unwrap().min(b']' - b'#'))
+        };
+        let text: String = (0..10 * MEGABYTE).map(|_| letter()).collect();
+        text.replace('\\', "a")
+    })
+}
+
+/// So many megabytes of text.
+fn megabytes(count: usize) -> String {
+    let whole = noise().repeat(count / 10);
+    whole + &noise()[..count % 10 * MEGABYTE]
+}
+
+/// Gives as many megabytes as its input says, or tells how long the text is that it got.
+fn large_and_small() -> Agent {
+    agent(|_, input| async move {
+        Ok(match input["megabytes"].as_u64() {
+            Some(count) => json!(megabytes(usize::try_from(count).unwrap())).into(),
+            None => json!(input.as_str().map(str::len)).into(),
+        })
+    })
+}
+
+const HANDS_ON: &str = "
+workflow: w
+steps:
+  a: { agent: it, retry: { maximum_attempts: 1 } }
+  b: { agent: it, needs: [a], input: \"${{ steps.a.output }}\" }
+";
+
+/// A world whose store is a file in memory.
+fn on_a_disk() -> (World, CrashBackend) {
+    let disk = CrashBackend::new();
+    let log = Arc::new(RedbLog::inline(disk.clone()).unwrap());
+    let start = START;
+    (World(Scenario::new(5, start, log)), disk)
+}
+
+#[test]
+fn an_output_of_ten_megabytes_is_kept_once_handed_on_and_there_after_a_restart() {
+    let (world, disk) = on_a_disk();
+    let id = world.run(async {
+        let control = open_for(&world, "it", large_and_small()).await;
+        let run = begin(&control, HANDS_ON, json!({"megabytes": 10})).await;
+        assert_eq!(output_of(&run).await, json!(10 * MEGABYTE));
+        run.id()
+    });
+    world.crash();
+    assert!(disk.image().len() < 15 * MEGABYTE, "it is there twice");
+    world.run(async {
+        let control = world.open().await;
+        let events = events(&control, &control.run(id)).await;
+        let completed = events.iter().find(|event| &*event.kind == "step.completed");
+        let (seq, part) = (completed.unwrap().seq, 0);
+        let output = control
+            .log()
+            .read_part(PartRef { seq, part })
+            .await
+            .unwrap();
+        assert!(*output == *serde_json::to_vec(&megabytes(10)).unwrap());
+    });
+}
+
+#[test]
+fn an_output_of_a_hundred_megabytes_is_refused_by_its_limit_and_other_runs_go_on() {
+    let (world, disk) = on_a_disk();
+    world.run(async {
+        let control = open_for(&world, "it", large_and_small()).await;
+        let large = begin(&control, HANDS_ON, json!({"megabytes": 100})).await;
+        let input = json!({"megabytes": 1});
+        let small = start(&control, input).await;
+        let Outcome::Failed { code, message, .. } = large.outcome().await.unwrap() else {
+            panic!("it was kept");
+        };
+        assert_eq!(code, "invalid_output");
+        assert!(
+            message.contains("output") && message.contains("64 MiB"),
+            "{message}"
+        );
+        assert_eq!(output(&small.outcome().await.unwrap()), json!(MEGABYTE));
+    });
+    // Only what the other run gave is in the store.
+    assert!(disk.image().len() < 2 * MEGABYTE);
 }

@@ -1,14 +1,9 @@
 //! Edges: what happens where two things happen at once, or a host does what it should not.
 
 use crate::common::*;
-use mission_control::{RunBudget, SessionOptions};
+use mission_control::RunBudget;
 
 const ONE: &str = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
-
-async fn set(control: &MissionControl, account: AccountId, of: i64) {
-    let set = control.set_limit("ann", account, limit(of), OnExceed::Pause);
-    set.await.unwrap();
-}
 
 #[test]
 fn usage_beyond_what_can_be_counted_is_refused_and_harms_nobody() {
@@ -31,10 +26,9 @@ fn usage_beyond_what_can_be_counted_is_refused_and_harms_nobody() {
             }
             Ok(json!(1).into())
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
-        let outcome = run.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+        completes(&run).await;
         for (hold, _) in run.doubts().await.unwrap() {
             let most = Amount {
                 input_tokens: u64::MAX,
@@ -54,13 +48,9 @@ fn usage_beyond_what_can_be_counted_is_refused_and_harms_nobody() {
 fn an_aborted_session_ends_with_its_handle_and_counts_no_more() {
     let world = World::seeded(2);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("host", echo()).await.unwrap();
+        let control = open_for(&world, "host", echo()).await;
         for _ in 0..9 {
-            let session = control
-                .guard("host", SessionOptions::default())
-                .await
-                .unwrap();
+            let session = guard(&control).await;
             let run = control.run(session.id());
             run.abort("ann").await.unwrap();
             session.close().await.unwrap();
@@ -84,7 +74,7 @@ async fn exceeds_later(world: &World) -> (MissionControl, RunHandle) {
         call(&ctx, "p", 50, 10).await?;
         Ok(json!(1).into())
     });
-    control.register_agent("it", it).await.unwrap();
+    register(&control, "it", it).await;
     let yaml =
         "{ workflow: w, budget: { usd: \"0.01\", on_exceed: pause }, steps: { a: { agent: it } } }";
     let run = begin(&control, yaml, json!({})).await;
@@ -105,44 +95,21 @@ fn room_in_a_budget_does_not_undo_a_persons_pause() {
             if !paused_before {
                 run.pause("ann").await.unwrap();
             }
-            set(&control, AccountId::Run(run.id()), 900).await;
+            set(&control, AccountId::Run(run.id()), 900, OnExceed::Pause).await;
             world.pass(secs(60)).await;
             assert!(run.state().await.unwrap().paused.is_some());
             assert_eq!(count(&control, &run, "step.dispatched").await, 1);
             run.resume("ann").await.unwrap();
-            let outcome = run.outcome().await.unwrap();
-            assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+            completes(&run).await;
         });
     }
-}
-
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        panic!("even its payload panics");
-    }
-}
-
-#[test]
-fn a_panic_whose_payload_panics_again_fails_its_attempt_and_nothing_else() {
-    let world = World::seeded(4);
-    world.run(async {
-        let control = world.open().await;
-        let it = agent(|_, _| async { std::panic::resume_unwind(Box::new(Bomb)) });
-        control.register_agent("it", it).await.unwrap();
-        let run = begin(&control, ONE, json!({})).await;
-        let outcome = run.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Failed { code, .. } if code == "internal"));
-    });
 }
 
 #[test]
 fn a_key_stands_for_one_request_with_its_budget_and_labels() {
     let world = World::seeded(5);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", echo()).await.unwrap();
+        let control = open_for(&world, "it", echo()).await;
         let keyed = || StartOptions {
             idempotency_key: Some("k".to_owned()),
             ..StartOptions::by("ann")
@@ -180,7 +147,7 @@ fn an_attempt_that_its_run_did_not_outlive_never_begins() {
             seen.add(ctx.step().as_str());
             async { Ok(json!(1).into()) }
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let workflow = Workflow::from_yaml(ONE).unwrap();
         control.publish(workflow).await.unwrap();
         control.start_dispatch().await.unwrap();
@@ -215,7 +182,7 @@ fn what_a_tool_answers_after_its_run_has_ended_is_written_down() {
             drop(ctx.tool_call("store", write, &params, slow).await);
             Ok(json!(1).into())
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(1)).await;
         run.abort("ann").await.unwrap();
@@ -234,12 +201,9 @@ fn a_request_without_a_count_is_bound_by_its_bytes_where_the_model_allows_it() {
         let text = "input_bound = { kind = \"bytes\", framing = 64 }\nsource = \"test\"";
         let table = TEST_PRICES.replacen("source = \"test\"", text, 1);
         let mut settings = settings();
-        settings.prices = std::sync::Arc::new(PriceTable::parse(&table).unwrap());
+        settings.prices = Arc::new(PriceTable::parse(&table).unwrap());
         let control = world.open_with(settings).await;
-        let session = control
-            .guard("host", SessionOptions::default())
-            .await
-            .unwrap();
+        let session = guard(&control).await;
         let request = ModelRequest::text(model(), "twelve bytes").max_output_tokens(1);
         let send = |_| async { Ok(answer("ok", 1)) };
         session.model_call(&request, send).await.unwrap();

@@ -15,16 +15,16 @@ fn world_of(yaml: &str, input: Value) -> (World, Outcome, Vec<String>) {
 }
 
 async fn agents(control: &MissionControl) {
-    control.register_agent("echo", echo()).await.unwrap();
+    register(control, "echo", echo()).await;
     let same = agent(|_, input| async move { Ok(input.into()) });
-    control.register_agent("same", same).await.unwrap();
+    register(control, "same", same).await;
     let fails = agent(|_, _| async move { Err(AgentError::new("no").fatal()) });
-    control.register_agent("fails", fails).await.unwrap();
+    register(control, "fails", fails).await;
     let hangs = agent(|ctx, _| async move {
         ctx.cancelled().await;
         Err(AgentError::new("stopped"))
     });
-    control.register_agent("hangs", hangs).await.unwrap();
+    register(control, "hangs", hangs).await;
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn outputs_of_items_come_back_in_item_order() {
                 .await;
             Ok(input["index"].clone().into())
         });
-        control.register_agent("slow", slow).await.unwrap();
+        register(&control, "slow", slow).await;
         let run = begin(&control, yaml, json!({"list": [1, 2, 3, 4, 5]})).await;
         run.outcome().await.unwrap()
     });
@@ -88,16 +88,13 @@ fn outputs_of_items_come_back_in_item_order() {
 
 fn most_at_once(yaml: &str, settings: Settings, items: usize) -> (usize, Outcome) {
     let world = World::seeded(6);
-    let (now, most) = (
-        std::sync::Arc::new(std::sync::Mutex::new((0_usize, 0_usize))),
-        0,
-    );
+    let (now, most) = (Arc::new(std::sync::Mutex::new((0_usize, 0_usize))), 0);
     let _: usize = most;
     let outcome = world.run(async {
         let control = world.open_with(settings).await;
-        let seen = std::sync::Arc::clone(&now);
+        let seen = Arc::clone(&now);
         let busy = agent(move |ctx, _| {
-            let seen = std::sync::Arc::clone(&seen);
+            let seen = Arc::clone(&seen);
             async move {
                 {
                     let mut seen = seen.lock().unwrap();
@@ -109,7 +106,7 @@ fn most_at_once(yaml: &str, settings: Settings, items: usize) -> (usize, Outcome
                 Ok(json!(1).into())
             }
         });
-        control.register_agent("busy", busy).await.unwrap();
+        register(&control, "busy", busy).await;
         let list: Vec<usize> = (0..items).collect();
         let run = begin(&control, yaml, json!({"list": list})).await;
         run.outcome().await.unwrap()
@@ -185,7 +182,7 @@ fn picky(yaml: &str) -> (Outcome, usize) {
             ctx.sleep(secs(1)).await;
             Ok(input["item"].clone().into())
         });
-        control.register_agent("picky", picky).await.unwrap();
+        register(&control, "picky", picky).await;
         let run = begin(&control, yaml, json!({"list": [1, 2, 3]})).await;
         let outcome = run.outcome().await.unwrap();
         (outcome, count(&control, &run, "step.cancelled").await)
@@ -258,7 +255,7 @@ fn a_failure_pauses_the_run_until_it_is_resumed() {
                 }
             }
         });
-        control.register_agent("flaky", flaky).await.unwrap();
+        register(&control, "flaky", flaky).await;
         let run = begin(
             &control,
             "{ workflow: w, steps: { a: { agent: flaky, on_failure: pause } } }",
@@ -332,10 +329,7 @@ fn a_chain_of_n_steps_is_n_plus_one_commits() {
             .unwrap();
         control.start_dispatch().await.unwrap();
         let before = control.metrics().commits;
-        let run = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let run = start(&control, json!({})).await;
         run.outcome().await.unwrap();
         assert_eq!(control.metrics().commits - before, 11);
     });
@@ -357,7 +351,7 @@ fn the_events_carry_all_six_layers() {
             ctx.side_effect("mail", "k").await?;
             Ok(json!({"done": true}).into())
         });
-        control.register_agent("full", full).await.unwrap();
+        register(&control, "full", full).await;
         let run = begin(
             &control,
             "{ workflow: w, steps: { a: { agent: full } } }",
@@ -394,10 +388,9 @@ steps:
 ";
     let world = World::seeded(31);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", echo()).await.unwrap();
+        let control = open_for(&world, "it", echo()).await;
         let bad = agent(|_, _| async { Err(AgentError::with_code("broken", "as it is")) });
-        control.register_agent("bad", bad).await.unwrap();
+        register(&control, "bad", bad).await;
         let run = begin(&control, yaml, json!({})).await;
         let outcome = run.outcome().await.unwrap();
         let Outcome::Failed {

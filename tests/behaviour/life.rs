@@ -1,107 +1,18 @@
-//! The life of an engine: events, ends, restarts, paging, clocks, versions, keys and limits.
+//! The life of an engine: ends, paging, clocks, limits, and what it tells of itself.
 
 use std::collections::BTreeMap;
 
 use crate::common::*;
 use mission_control::core::error::Detail;
 use mission_control::core::ports::Clock;
-use mission_control::{Health, RunId, RunNews};
-
-pub(crate) const ONE: &str = "{ workflow: w, steps: { a: { agent: echo } } }";
-pub(crate) const TWO: &str =
-    "{ workflow: w, steps: { a: { agent: echo }, b: { agent: echo, needs: [a] } } }";
-pub(crate) const WAITS: &str = "{ workflow: w, steps: { a: { agent: it } } }";
-
-pub(crate) async fn open_echo(world: &World) -> MissionControl {
-    let control = world.open().await;
-    control.register_agent("echo", echo()).await.unwrap();
-    control
-}
-
-/// Suspends until its input's `until` (seconds) or the signal `go`, then gives what it was given.
-pub(crate) fn parked() -> Agent {
-    agent(|ctx, input| async move {
-        if let Some((_, given)) = ctx.resumed() {
-            return Ok(given.cloned().unwrap_or_default().into());
-        }
-        let start = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000);
-        let waiting_for = match input["until"].as_u64() {
-            Some(after) => WaitingFor::Time {
-                until: start.after(secs(after)),
-            },
-            None => WaitingFor::Signal {
-                name: "go".parse().unwrap(),
-            },
-        };
-        Ok(StepOutcome::Suspend {
-            checkpoint: json!(1),
-            waiting_for,
-        })
-    })
-}
-
-#[test]
-fn a_subscriber_gets_every_event_once_and_in_order() {
-    let world = World::seeded(1);
-    world.run(async {
-        let control = open_echo(&world).await;
-        let run = begin(&control, TWO, json!({})).await;
-        let mut stream = run.events();
-        let mut seen = Vec::new();
-        while let Some(news) = stream.next().await.unwrap() {
-            if let RunNews::Event(event) = news {
-                seen.push((event.run_seq, event.kind.to_string()));
-            }
-        }
-        let all = events(&control, &run).await;
-        let all: Vec<_> = all
-            .iter()
-            .map(|event| (event.run_seq, event.kind.to_string()))
-            .collect();
-        assert_eq!(seen, all);
-        assert_eq!(seen.last().unwrap().1, "run.sealed");
-    });
-}
-
-#[test]
-fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
-    let world = World::seeded(2);
-    world.run(async {
-        let control = open_echo(&world).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
-        run.settled_or_blocked().await.unwrap();
-        let mut stream = run.events();
-        let mut seen = 0;
-        while seen < events(&control, &run).await.len() {
-            seen += usize::from(matches!(
-                stream.next().await.unwrap(),
-                Some(RunNews::Event(_))
-            ));
-        }
-        for n in 0..1_100 {
-            let of = limit(n);
-            let set = control.set_limit("ann", AccountId::Workspace, of, OnExceed::Pause);
-            set.await.unwrap();
-        }
-        assert!(matches!(
-            stream.next().await.unwrap(),
-            Some(RunNews::Lagged(_))
-        ));
-        run.abort("ann").await.unwrap();
-        while let Some(news) = stream.next().await.unwrap() {
-            seen += usize::from(matches!(news, RunNews::Event(_)));
-        }
-        assert_eq!(seen, events(&control, &run).await.len());
-    });
-}
+use mission_control::{Health, RunId};
 
 #[test]
 fn the_outcome_is_there_after_the_end_from_any_handle_and_after_a_restart() {
     let world = World::seeded(3);
     let (id, outcome) = world.run(async {
         let control = open_echo(&world).await;
-        let run = begin(&control, ONE, json!({"x": 1})).await;
+        let run = begin(&control, ECHO, json!({"x": 1})).await;
         let outcome = run.outcome().await.unwrap();
         assert_eq!(run.outcome().await.unwrap(), outcome);
         assert_eq!(control.run(run.id()).outcome().await.unwrap(), outcome);
@@ -144,113 +55,16 @@ fn unknown_ids_are_not_found() {
 }
 
 #[test]
-fn a_shutdown_drains_and_a_restart_goes_on_with_exactly_the_rest() {
-    for yaml in [
-        "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }",
-        "{ workflow: w, steps: { a: { agent: it, for_each: \"[1, 2]\", max_parallel: 1 } } }",
-    ] {
-        drains_and_goes_on(yaml);
-    }
-}
-
-/// Runs of two attempts, one after the other: the first ends with the process.
-fn drains_and_goes_on(yaml: &str) {
-    let world = World::seeded(5);
-    let tried = Notes::default();
-    let slow = || {
-        let tried = tried.clone();
-        agent(move |ctx, _| {
-            tried.add(format!("{}/{}", ctx.run_id(), ctx.step()));
-            async move {
-                ctx.sleep(secs(5)).await;
-                Ok(json!(1).into())
-            }
-        })
-    };
-    let ids = world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", slow()).await.unwrap();
-        let mut ids = vec![begin(&control, yaml, json!({})).await.id()];
-        for _ in 0..9 {
-            ids.push(
-                control
-                    .start("w", json!({}), StartOptions::by("ann"))
-                    .await
-                    .unwrap()
-                    .id(),
-            );
-        }
-        control.shutdown(secs(60)).await.unwrap();
-        assert_eq!(
-            world.elapsed(),
-            secs(5),
-            "it waits no longer than for the last attempt"
-        );
-        assert!(matches!(control.health(), Health::Stopped));
-        ids
-    });
-    assert_eq!(tried.len(), 10);
-    world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", slow()).await.unwrap();
-        control.start_dispatch().await.unwrap();
-        for id in ids {
-            assert!(matches!(
-                control.run(id).outcome().await.unwrap(),
-                Outcome::Completed(_)
-            ));
-        }
-    });
-    let mut all = tried.all();
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!((tried.len(), all.len()), (20, 20));
-}
-
-#[test]
-fn whoever_waits_is_told_that_the_engine_was_shut_down() {
-    let world = World::seeded(6);
-    world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
-        run.settled_or_blocked().await.unwrap();
-        control.shutdown(secs(1)).await.unwrap();
-        assert_eq!(
-            run.outcome().await.unwrap_err().kind(),
-            ErrorKind::Unavailable
-        );
-        let mut stream = run.events();
-        let refused = loop {
-            if let Err(error) = stream.next().await {
-                break error;
-            }
-        };
-        assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    });
-}
-
-pub(crate) fn few() -> Settings {
-    Settings {
-        resident_runs: 4,
-        ..settings()
-    }
-}
-
-#[test]
 fn runs_that_sleep_leave_memory_and_wake_once_each_in_order() {
     let world = World::seeded(7);
     world.run(async {
         let control = world.open_with(few()).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let first = begin(&control, WAITS, json!({"until": 10_000})).await;
+        register(&control, "it", parked()).await;
+        let first = begin(&control, ONE, json!({"until": 10_000})).await;
         let mut runs = vec![(10_000, first)];
         for n in 0..200_u64 {
             let until = 10_000 + (n * 37) % 200 + 1;
-            let run = control
-                .start("w", json!({"until": until}), StartOptions::by("ann"))
-                .await
-                .unwrap();
+            let run = start(&control, json!({"until": until})).await;
             runs.push((until, run));
         }
         world.pass(secs(10)).await;
@@ -280,21 +94,16 @@ fn a_signal_reaches_a_run_that_is_not_in_memory() {
     let world = World::seeded(8);
     world.run(async {
         let control = world.open_with(few()).await;
-        control.register_agent("it", parked()).await.unwrap();
-        let mut runs = vec![begin(&control, WAITS, json!({})).await];
+        register(&control, "it", parked()).await;
+        let mut runs = vec![begin(&control, ONE, json!({})).await];
         for _ in 0..200 {
-            runs.push(
-                control
-                    .start("w", json!({}), StartOptions::by("ann"))
-                    .await
-                    .unwrap(),
-            );
+            runs.push(start(&control, json!({})).await);
         }
         world.pass(secs(1)).await;
         assert!(control.metrics().resident_runs <= 4);
         for (n, run) in runs.iter().enumerate() {
             run.signal("ann", "go", json!(n)).await.unwrap();
-            assert_eq!(output(&run.outcome().await.unwrap()), json!(n));
+            assert_eq!(output_of(run).await, json!(n));
         }
         world.pass(secs(1)).await;
         assert!(control.metrics().resident_runs <= 4);
@@ -306,7 +115,7 @@ fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
     let world = World::seeded(9);
     world.run(async {
         let control = open_echo(&world).await;
-        begin(&control, ONE, json!({}))
+        begin(&control, ECHO, json!({}))
             .await
             .outcome()
             .await
@@ -315,10 +124,7 @@ fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
         let back =
             mission_control::Timestamp::from_unix_us(clock.now().as_unix_us() - 3_600_000_000);
         clock.set_wall(back);
-        let run = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let run = start(&control, json!({})).await;
         run.outcome().await.unwrap();
         world.pass(secs(1)).await;
         let log = control.log().read_workspace(0, 1_000).await.unwrap();
@@ -336,16 +142,14 @@ fn a_jump_of_the_wall_clock_is_an_event_and_time_never_goes_back() {
 fn an_open_engine_that_does_not_dispatch_yet_stands_still() {
     let world = World::seeded(14);
     let id = world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({"until": 100})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({"until": 100})).await;
         world.pass(secs(10)).await;
         run.id()
     });
     world.crash();
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
+        let control = open_for(&world, "it", parked()).await;
         world.pass(secs(1_000)).await;
         assert_eq!(status(&control.run(id), "a").await, StepStatus::Waiting);
         control.start_dispatch().await.unwrap();
@@ -359,7 +163,7 @@ fn limits_of_a_start_are_named() {
     world.run(async {
         let control = open_echo(&world).await;
         control
-            .publish(Workflow::from_yaml(ONE).unwrap())
+            .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
         let labels = |count: usize, len: usize| -> BTreeMap<String, String> {
@@ -405,9 +209,8 @@ fn limits_of_a_start_are_named() {
 fn a_run_keeps_a_thousand_signals_and_names_the_limit() {
     let world = World::seeded(16);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        let run = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        let run = begin(&control, ONE, json!({})).await;
         for n in 0..1_000 {
             run.signal("ann", "other", json!(n)).await.unwrap();
         }
@@ -424,7 +227,7 @@ fn metrics_count_what_happened() {
     let world = World::seeded(17);
     world.run(async {
         let control = open_echo(&world).await;
-        begin(&control, TWO, json!({}))
+        begin(&control, ECHOES, json!({}))
             .await
             .outcome()
             .await
@@ -452,8 +255,8 @@ fn whoever_watches_a_run_sees_how_far_its_attempts_have_come() {
             }
             Ok(json!(1).into())
         });
-        control.register_agent("echo", it).await.unwrap();
-        let run = begin(&control, ONE, json!({})).await;
+        register(&control, "echo", it).await;
+        let run = begin(&control, ECHO, json!({})).await;
         for (pass, tokens) in [(5, 10), (10, 20)] {
             world.pass(secs(pass)).await;
             let progress = run.progress().remove(0);

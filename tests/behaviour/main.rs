@@ -10,21 +10,33 @@
 
 mod common;
 
-mod attempts;
-mod calls;
+mod aborts;
+mod breakers;
 mod clock;
 mod content;
+mod doubts;
 mod edges;
 mod failures;
 mod flow;
 mod groups;
+mod journal;
 mod life;
+mod loops;
 mod memory;
 mod money;
+mod outcomes;
 mod pace;
+mod panics;
+mod refusals;
 mod restart;
+mod retries;
+mod sessions;
+mod shutdown;
 mod stale;
 mod starts;
+mod subscribers;
+mod suspends;
 mod terms;
+mod timeouts;
 mod turns;
 mod versions;

@@ -1,12 +1,12 @@
 //! A commit that fails: the state is read back, and what is out goes on as if nothing had happened.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use crate::common::*;
 use mc_testkit::{Faults, FaultyLog};
+use mission_control::Health;
 use mission_control::core::error::{Detail, Error, Result};
 use mission_control::core::ports::{Batch, EventLog, Recovered};
-use mission_control::{Health, Timestamp};
 
 /// What the next appends do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Faults for Disk {
 fn world() -> (World, Disk) {
     let disk = Disk::default();
     let log = Arc::new(FaultyLog::new(disk.clone()));
-    let start = Timestamp::from_unix_us(1_767_225_600_000_000);
+    let start = START;
     let scenario = Scenario::new(1, start, log as Arc<dyn EventLog>);
     (World(scenario), disk)
 }
@@ -115,9 +115,9 @@ fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
                 Ok(json!(ctx.attempt()).into())
             }
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
-        assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
+        assert_eq!(output_of(&run).await, json!(1));
         assert_eq!(control.metrics().soft_restarts, 1);
         assert_eq!(run.state().await.unwrap().spent().money, mills(5));
     });
@@ -127,12 +127,11 @@ fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
 fn an_adopted_attempt_keeps_its_time_out() {
     let (world, disk) = world();
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", outlasts_all()).await.unwrap();
+        let control = open_for(&world, "it", outlasts_all()).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(60)).await;
         disk.set(Next::Fails);
-        control.set_limit("ann", AccountId::Workspace, limit(9), OnExceed::Abort).await.unwrap();
+        set(&control, AccountId::Workspace, 9, OnExceed::Abort).await;
         assert_eq!(count(&control, &run, "attempt.adopted").await, 1);
         assert!(matches!(run.outcome().await.unwrap(), Outcome::Failed { code, .. } if code == "timeout"));
         assert_eq!(world.elapsed(), secs(100));
@@ -149,24 +148,12 @@ fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
                 ..settings()
             })
             .await;
-        let it = agent(|ctx, _| async move {
-            let signal = WaitingFor::Signal {
-                name: "go".parse().unwrap(),
-            };
-            match ctx.resumed() {
-                None => Ok(StepOutcome::Suspend {
-                    checkpoint: json!(0),
-                    waiting_for: signal,
-                }),
-                Some((_, given)) => Ok(given.cloned().unwrap_or_default().into()),
-            }
-        });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", parked()).await;
         let run = begin(&control, ONE, json!({})).await;
         run.settled_or_blocked().await.unwrap();
         disk.set(Next::Fails);
         run.signal("ann", "go", json!("kept")).await.unwrap();
-        assert_eq!(output(&run.outcome().await.unwrap()), json!("kept"));
+        assert_eq!(output_of(&run).await, json!("kept"));
     });
 }
 
@@ -174,14 +161,12 @@ fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
 fn a_commit_that_fails_although_it_was_written_is_answered_once_and_acts_once() {
     let (world, disk) = world();
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", echo()).await.unwrap();
+        let control = open_for(&world, "it", echo()).await;
         let run = begin(&control, ONE, json!({})).await;
         run.outcome().await.unwrap();
         disk.set(Next::FailsAfter);
         let account = AccountId::Workspace;
-        let set = control.set_limit("ann", account.clone(), limit(9), OnExceed::Abort);
-        set.await.unwrap();
+        set(&control, account.clone(), 9, OnExceed::Abort).await;
         let all = control.log().read_workspace(0, 1_000).await.unwrap();
         let sets = all.iter().filter(|one| &*one.kind == "budget.limit_set");
         assert_eq!(sets.count(), 1);
@@ -205,7 +190,7 @@ fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() 
                 Ok(json!(1).into())
             }
         });
-        control.register_agent("it", slow).await.unwrap();
+        register(&control, "it", slow).await;
         let run = begin(&control, ONE, json!({})).await;
         disk.set(Next::Full);
         world.pass(secs(20)).await;
@@ -220,7 +205,7 @@ fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() 
             "step.dispatched"
         );
         disk.set(Next::Works);
-        assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
+        assert_eq!(output_of(&run).await, json!(1));
         assert_eq!(tried.len(), 1, "it was neither lost nor done twice");
     });
 }
@@ -242,7 +227,7 @@ fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
                 Ok(json!(1).into())
             }
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         begin(&control, ONE, json!({})).await;
         disk.set(Next::ReadOnly);
         world.pass(secs(20)).await;
@@ -268,14 +253,13 @@ fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
             drop(permit);
             Ok(json!(1).into())
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let yaml = "{ workflow: w, steps: { a: { agent: it } } }";
         let run = begin(&control, yaml, json!({})).await;
         world.pass(secs(1)).await;
         disk.set(Next::FailsAndLies);
         let account = AccountId::Workspace;
-        let set = control.set_limit("ann", account, limit(900), OnExceed::Abort);
-        set.await.unwrap();
+        set(&control, account, 900, OnExceed::Abort).await;
         world.pass(secs(1_000)).await;
         let Health::Failing { error } = control.health() else {
             panic!("{:?}", control.health());
@@ -293,8 +277,7 @@ fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
 fn a_time_out_that_a_failed_commit_swallowed_comes_again() {
     let (world, disk) = world();
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", outlasts_all()).await.unwrap();
+        let control = open_for(&world, "it", outlasts_all()).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(60)).await;
         // The next commit is that of the time-out.
@@ -326,9 +309,9 @@ fn a_batch_that_was_not_written_is_not_taken_for_written_by_the_next_try() {
                 Ok(json!(1).into())
             }
         });
-        control.register_agent("it", it).await.unwrap();
+        register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
-        assert_eq!(output(&run.outcome().await.unwrap()), json!(1));
+        assert_eq!(output_of(&run).await, json!(1));
         assert_eq!(count(&control, &run, "model_call.reserved").await, 1);
         assert_eq!(run.state().await.unwrap().spent().money, mills(5));
         assert_eq!(second.len(), 1);

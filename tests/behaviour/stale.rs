@@ -4,7 +4,7 @@ use mission_control::{Detail, PriceAge, SessionOptions};
 
 use crate::common::*;
 
-const DAY: std::time::Duration = secs(86_400);
+const DAY: Duration = secs(86_400);
 
 /// The tests' prices are of the day on which every world begins.
 fn at_most(age: PriceAge) -> Settings {

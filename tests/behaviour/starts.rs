@@ -1,7 +1,6 @@
 //! Starting: keys, versions, and agents that are not there yet.
 
 use crate::common::*;
-use crate::life::*;
 use mission_control::core::error::Detail;
 
 #[test]
@@ -10,7 +9,7 @@ fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
     world.run(async {
         let control = open_echo(&world).await;
         let options = StartOptions { idempotency_key: Some("k".into()), ..StartOptions::by("ann") };
-        let first = begin_with(&control, ONE, json!({"x": 1}), options.clone()).await;
+        let first = begin_with(&control, ECHO, json!({"x": 1}), options.clone()).await;
         let again = control.start("w", json!({"x": 1}), options.clone()).await.unwrap();
         assert_eq!(again.id(), first.id());
         let error = control.start("w", json!({"x": 2}), options).await.unwrap_err();
@@ -21,11 +20,11 @@ fn a_key_finds_the_run_that_it_started_and_is_refused_to_another_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_starts_with_one_key_are_one_run() {
-    let log = std::sync::Arc::new(mission_control::store::MemoryLog::new());
+    let log = Arc::new(mission_control::store::MemoryLog::new());
     let control = mission_control::Builder::new().open_log(log).await.unwrap();
-    control.register_agent("echo", echo()).await.unwrap();
+    register(&control, "echo", echo()).await;
     control
-        .publish(Workflow::from_yaml(ONE).unwrap())
+        .publish(Workflow::from_yaml(ECHO).unwrap())
         .await
         .unwrap();
     let options = StartOptions {
@@ -49,28 +48,21 @@ async fn a_hundred_starts_with_one_key_are_one_run() {
 fn a_run_keeps_its_version_and_new_runs_take_the_active_one() {
     let world = World::seeded(11);
     world.run(async {
-        let control = world.open().await;
-        control.register_agent("it", parked()).await.unwrap();
-        control.register_agent("echo", echo()).await.unwrap();
-        let old = begin(&control, WAITS, json!({})).await;
+        let control = open_for(&world, "it", parked()).await;
+        register(&control, "echo", echo()).await;
+        let old = begin(&control, ONE, json!({})).await;
         let two = control
-            .publish(Workflow::from_yaml(TWO).unwrap())
+            .publish(Workflow::from_yaml(ECHOES).unwrap())
             .await
             .unwrap();
         assert_eq!(two.version, 2);
         old.settled_or_blocked().await.unwrap();
         old.signal("ann", "go", json!("v1")).await.unwrap();
         assert_eq!(output(&old.outcome().await.unwrap()), json!("v1"));
-        let new = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let new = start(&control, json!({})).await;
         assert_eq!(new.state().await.unwrap().workflow().unwrap().1, 2);
         control.activate("ann", "w", 1).await.unwrap();
-        let back = control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap();
+        let back = start(&control, json!({})).await;
         assert_eq!(back.state().await.unwrap().workflow().unwrap().1, 1);
     });
 }
@@ -81,7 +73,7 @@ fn a_start_without_its_agents_is_refused_by_name() {
     world.run(async {
         let control = world.open().await;
         control
-            .publish(Workflow::from_yaml(ONE).unwrap())
+            .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
         let error = control
@@ -99,14 +91,10 @@ fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
     let id = world.run(async {
         let control = open_echo(&world).await;
         control
-            .publish(Workflow::from_yaml(ONE).unwrap())
+            .publish(Workflow::from_yaml(ECHO).unwrap())
             .await
             .unwrap();
-        control
-            .start("w", json!({}), StartOptions::by("ann"))
-            .await
-            .unwrap()
-            .id()
+        start(&control, json!({})).await.id()
     });
     world.crash();
     world.run(async {
@@ -115,10 +103,7 @@ fn a_step_without_its_agent_waits_and_wakes_when_it_comes() {
         let run = control.run(id);
         let position = run.settled_or_blocked().await.unwrap();
         assert_eq!(blocks(&position)[0].1, BlockReason::AgentUnavailable);
-        control.register_agent("echo", echo()).await.unwrap();
-        assert!(matches!(
-            run.outcome().await.unwrap(),
-            Outcome::Completed(_)
-        ));
+        register(&control, "echo", echo()).await;
+        completes(&run).await;
     });
 }

@@ -1,9 +1,114 @@
-//! Turns: what a waiting request is told when what it waits for changes under it.
+//! Turns: who waits for money goes in order, and is told when what it waits for changes under it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::*;
-use mission_control::OutputBegun;
+
+#[test]
+fn calls_that_do_not_fit_together_wait_their_turn_in_order() {
+    let world = World::seeded(2);
+    world.run(async {
+        let (control, notes) = open_caller(&world).await;
+        set(&control, AccountId::Workspace, 400, OnExceed::Abort).await;
+        let list: Vec<u32> = (0..20).collect();
+        let run = begin(&control, MANY, json!({"list": list})).await;
+        completes(&run).await;
+        let events = events(&control, &run).await;
+        let reserved = events
+            .iter()
+            .filter(|event| &*event.kind == "model_call.reserved");
+        let step = |event: &Record| -> Value { serde_json::from_str(&event.facts).unwrap() };
+        let admitted: Vec<String> = reserved
+            .map(|event| step(event)["step"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(admitted, notes.all());
+    });
+}
+
+const MANY: &str = "{ workflow: w, steps: { a: { agent: caller, for_each: \"${{ inputs.list }}\", input: { bound: 100, cost: 10 } } } }";
+
+#[test]
+fn calls_of_one_attempt_share_its_hold_and_all_complete() {
+    let world = World::seeded(3);
+    let outcome = world.run(async {
+        let control = world.open().await;
+        set(&control, AccountId::Workspace, 400, OnExceed::Abort).await;
+        let fan = agent(|ctx, _| async move {
+            let calls = (0..20).map(|n| {
+                let ctx = ctx.clone();
+                async move { call(&ctx, &format!("p{n}"), 100, 10).await }
+            });
+            for result in join_all(calls).await {
+                result?;
+            }
+            Ok(json!("all").into())
+        });
+        register(&control, "fan", fan).await;
+        let run = begin(
+            &control,
+            "{ workflow: w, steps: { a: { agent: fan } } }",
+            json!({}),
+        )
+        .await;
+        run.outcome().await.unwrap()
+    });
+    assert_eq!(output(&outcome), json!("all"));
+}
+
+/// Drives futures together, in order.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in &mut pending {
+            if output.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *output = Some(ready);
+            }
+        }
+        if pending.iter().all(|(_, output)| output.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    pending
+        .into_iter()
+        .filter_map(|(_, output)| output)
+        .collect()
+}
+
+#[test]
+fn contended_steps_go_out_in_the_order_in_which_they_came() {
+    let world = World::seeded(4);
+    let yaml = "
+workflow: w
+steps:
+  a:
+    agent: slow
+    for_each: \"${{ inputs.list }}\"
+    estimate: { model: test/m, input_tokens: 0, max_output_tokens: 100 }
+";
+    let begun = world.run(async {
+        let control = world.open().await;
+        let notes = Notes::default();
+        let seen = notes.clone();
+        let slow = agent(move |ctx, _| {
+            seen.add(ctx.step().as_str());
+            async move {
+                ctx.sleep(secs(1)).await;
+                Ok(json!(1).into())
+            }
+        });
+        register(&control, "slow", slow).await;
+        set(&control, AccountId::Workspace, 100, OnExceed::Abort).await;
+        let run = begin(&control, yaml, json!({"list": [1, 2, 3, 4, 5, 6]})).await;
+        run.outcome().await.unwrap();
+        notes.all()
+    });
+    assert_eq!(begun, ["a[0]", "a[1]", "a[2]", "a[3]", "a[4]", "a[5]"]);
+}
 
 /// An agent that makes one call of 100, which takes ten seconds and is never answered.
 fn loses_slowly() -> Agent {
@@ -28,15 +133,10 @@ fn calls() -> Agent {
 
 /// Two steps, each with this estimate; the loser asks first.
 async fn two_steps(world: &World, estimate: &str) -> (MissionControl, RunHandle) {
-    let control = world.open().await;
-    control
-        .register_agent("loser", loses_slowly())
-        .await
-        .unwrap();
-    control.register_agent("caller", calls()).await.unwrap();
+    let control = open_for(world, "loser", loses_slowly()).await;
+    register(&control, "caller", calls()).await;
     let account = AccountId::Workspace;
-    let set = control.set_limit("ann", account, limit(150), OnExceed::Abort);
-    set.await.unwrap();
+    set(&control, account, 150, OnExceed::Abort).await;
     let a = format!("a: {{ agent: loser {estimate} }}");
     let b = format!("b: {{ agent: caller {estimate} }}");
     let yaml = format!("{{ workflow: w, steps: {{ {a}, {b} }} }}");
@@ -58,8 +158,7 @@ async fn is_told_and_goes_on(world: &World, estimate: &str) {
     let told = [("b".to_owned(), BlockReason::Budget, "only_doubt".to_owned())];
     assert_eq!(blocks(&position), told);
     reconcile_all(&run).await;
-    let outcome = run.outcome().await.unwrap();
-    assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+    completes(&run).await;
     assert_eq!(count(&control, &run, "step.blocked").await, 1);
     assert_eq!(count(&control, &run, "step.unblocked").await, 1);
 }
@@ -92,21 +191,18 @@ steps:
             call(&ctx, "p", 120, 10).await?;
             Ok(json!(1).into())
         });
-        control.register_agent("caller", large).await.unwrap();
+        register(&control, "caller", large).await;
         let run = begin(&control, yaml, json!({})).await;
         let account = AccountId::Run(run.id());
         for of in [100, 119] {
-            let set = control.set_limit("ann", account.clone(), limit(of), OnExceed::Pause);
-            set.await.unwrap();
+            set(&control, account.clone(), of, OnExceed::Pause).await;
             world.pass(secs(60)).await;
             let position = run.settled_or_blocked().await.unwrap();
             assert_eq!(blocks(&position)[0].1, BlockReason::Budget);
             assert_eq!(count(&control, &run, "step.dispatched").await, 1);
         }
-        let set = control.set_limit("ann", account, limit(120), OnExceed::Pause);
-        set.await.unwrap();
-        let outcome = run.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+        set(&control, account, 120, OnExceed::Pause).await;
+        completes(&run).await;
     });
 }
 
@@ -131,17 +227,15 @@ fn what_a_throttled_call_held_is_free_for_others_while_it_waits() {
             done.await?;
             Ok(json!(1).into())
         });
-        control.register_agent("refused", refused).await.unwrap();
-        control.register_agent("caller", calls()).await.unwrap();
+        register(&control, "refused", refused).await;
+        register(&control, "caller", calls()).await;
         let account = AccountId::Workspace;
-        let set = control.set_limit("ann", account, limit(150), OnExceed::Abort);
-        set.await.unwrap();
+        set(&control, account, 150, OnExceed::Abort).await;
         let run = begin(&control, yaml, json!({})).await;
         world.pass(secs(30)).await;
         assert_eq!(status(&run, "b").await, StepStatus::Completed);
-        let outcome = run.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
-        let account = control.account(&AccountId::Workspace).unwrap();
+        completes(&run).await;
+        let account = workspace(&control);
         assert_eq!(account.spent().money, mills(20));
         assert!(account.reserved().is_zero());
     });

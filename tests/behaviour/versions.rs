@@ -81,9 +81,7 @@ fn each_attempt_is_done_by_the_version_that_its_dispatch_names() {
             let (one, two) = (Versioned("1", notes.clone()), Versioned("2", notes.clone()));
             control.register_agent("writer", one).await.unwrap();
             let run = begin(&control, TWO, json!({})).await;
-            world
-                .pass(std::time::Duration::from_micros(999_900 + seed * 10))
-                .await;
+            world.pass(Duration::from_micros(999_900 + seed * 10)).await;
             control.register_agent("writer", two).await.unwrap();
             run.outcome().await.unwrap();
             let named = dispatched(&control, &run).await.into_iter().map(|facts| {

@@ -1,7 +1,7 @@
 //! What a host holds: opens the engine, registers agents, publishes, starts and asks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +20,7 @@ use super::session::{Session, SessionOptions};
 use super::spawner::Spawner;
 use super::status::{Counters, Health, Metrics};
 use super::steady_clock::SteadyClock;
+use super::sync::Mutex;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};

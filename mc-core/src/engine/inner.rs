@@ -1,7 +1,7 @@
 //! What all handles of an engine share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +12,8 @@ use super::registry::Registry;
 use super::spawner::Spawner;
 use super::status::Counters;
 use super::steady_clock::SteadyClock;
+use super::sync::Mutex;
+pub(super) use super::sync::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AuthMethod, CommandId, RunId};
@@ -77,11 +79,6 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held left plain data behind; the sequencer checks itself.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What became of one try to hand a command over.
 enum Handed {
     Done(Result<Reply>),
@@ -100,8 +97,11 @@ pub(super) struct Watcher<'a> {
 impl Drop for Watcher<'_> {
     fn drop(&mut self) {
         let mut watchers = lock(&self.inner.watchers);
-        // The last one takes the board down: the map's copy and this one are left.
-        if Arc::strong_count(&self.moved) == 2 {
+        // Given up under the lock: of two that leave at once, one is the last, and takes the board
+        // down, of which only the map's copy is left then.
+        drop(std::mem::take(&mut self.moved));
+        let board = watchers.get(&self.run);
+        if board.is_some_and(|board| Arc::strong_count(board) == 1) {
             watchers.remove(&self.run);
         }
     }

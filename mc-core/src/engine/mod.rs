@@ -14,6 +14,8 @@ mod dispatch;
 mod driver;
 mod events;
 mod inner;
+#[cfg(test)]
+mod interleavings;
 mod options;
 mod outcome;
 mod paging;
@@ -24,6 +26,7 @@ mod session;
 mod spawner;
 mod status;
 mod steady_clock;
+mod sync;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use attempt::Progress;

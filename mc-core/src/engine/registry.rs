@@ -4,11 +4,12 @@
 //! beside its forerunner until every dispatch that named that one has gone out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::agent::AgentExecutor;
-use super::inner::{Inner, lock};
+use super::inner::Inner;
 use super::options::agent_version;
+use super::sync::{Mutex, lock};
 use crate::error::{Error, Result};
 use crate::id::{Actor, AgentName, AgentVersion};
 use crate::sequencer::Request;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | I1 state == fold(log) | each row's bytes against the checker's own fold |
 //! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
-//! | I3 columns add up | shared accounts from postings alone; no reservation passes a limit |
+//! | I3 columns add up | every account against the holds and bills of the log (`holds`), rows against postings; no reservation passes a limit |
 //! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins |
 //! | I5 terminal is terminal | the transition tables refuse anything else |
 //! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
@@ -28,6 +28,8 @@ use mc_core::pricing::{CallBound, PriceTable, reserve_bound};
 use mc_core::run::{HoldKey, Run, RunEvent, read_event};
 use mc_core::workflow::{Join, Workflow};
 
+use super::holds::{self, Holds};
+
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -49,6 +51,7 @@ pub struct Checker {
     workspace: Option<WorkspaceId>,
     runs: BTreeMap<RunId, Run>,
     shared: BTreeMap<AccountId, Account>,
+    holds: Holds,
     workflows: BTreeMap<Digest, Arc<Workflow>>,
     records: Vec<Record>,
     blobs: BTreeMap<Digest, Arc<[u8]>>,
@@ -64,6 +67,7 @@ impl Default for Checker {
             workspace: None,
             runs: BTreeMap::new(),
             shared: BTreeMap::new(),
+            holds: Holds::default(),
             workflows: BTreeMap::new(),
             records: Vec::new(),
             blobs: BTreeMap::new(),
@@ -204,6 +208,31 @@ impl Checker {
             self.record(record);
         }
         self.rows(batch);
+        self.add_up();
+    }
+
+    /// I3: each account shows what the holds and bills of the log add up to, and nothing else does.
+    fn add_up(&mut self) {
+        // What is wrong once stays wrong: the first time tells it.
+        if self.findings.iter().any(|found| found.invariant == "I3") {
+            return;
+        }
+        let mut expected = self.holds.columns();
+        let own = self.runs.values().flat_map(|run| &run.accounts);
+        let mut wrong = Vec::new();
+        for (id, account) in self.shared.iter().chain(own) {
+            let expected = expected.remove(id).unwrap_or_default();
+            let shown = holds::shown(account);
+            if shown != expected {
+                wrong.push(format!(
+                    "{id} shows {shown:?}, and the log has {expected:?}"
+                ));
+            }
+        }
+        wrong.extend(expected.keys().map(|id| format!("{id} does not exist")));
+        for what in wrong {
+            self.find("I3", what);
+        }
     }
 
     fn record(&mut self, record: &Record) {
@@ -228,6 +257,9 @@ impl Checker {
             return Ok(());
         }
         let event = RunEvent::of(record, &kind);
+        if let Err(what) = self.holds.event(record.run_id, &kind) {
+            self.find("I3", what);
+        }
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
             if let Err(what) = self.covered(record, facts) {

@@ -3,8 +3,8 @@
 //!
 //! `world` lives a seed through, `buttons` is what people press, `script` what agents and workflows
 //! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
-//! `groups` looks at the commands of the events,
-//! and `checker` holds every event of every commit against the invariants. The same seed gives the
+//! `groups` looks at the commands of the events, `checker` holds every event of every commit against
+//! the invariants, and `holds` adds up the money. The same seed gives the
 //! same log, byte for byte.
 
 mod buttons;
@@ -15,6 +15,7 @@ mod ghost;
 mod groups;
 mod habits;
 mod handlers;
+mod holds;
 mod script;
 mod world;
 
