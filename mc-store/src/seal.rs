@@ -5,11 +5,13 @@
 
 use crate::bytes::Malformed;
 
+/// Odd, so that multiplying can be undone, and with bits everywhere: the golden ratio's.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The bytes of a seal.
 const SEAL: usize = 8;
 
-/// FNV-1a by words of eight bytes, of the key, the row and their lengths. Every step can be undone,
-/// so that a change within one word never goes unnoticed.
+/// A sum by words of eight bytes, of the key, the row and their lengths. Every step can be undone, so
+/// that a change within one word never goes unnoticed; turning lets every bit reach every other.
 fn sum(key: &[u8], row: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for bytes in [key, row] {
@@ -19,10 +21,13 @@ fn sum(key: &[u8], row: &[u8]) -> u64 {
         let words = words.iter().copied().chain([last]);
         let length = (bytes.len() as u64).to_le_bytes();
         for word in words.chain([length]) {
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3);
+            hash = (hash ^ u64::from_le_bytes(word))
+                .wrapping_mul(MULTIPLIER)
+                .rotate_left(29);
         }
     }
-    hash
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(MULTIPLIER);
+    hash ^ (hash >> 29)
 }
 
 /// A row with its seal behind it.

@@ -10,8 +10,11 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mc_core::error::{Detail, ErrorKind};
-use mc_store::RedbLog;
+use mc_core::ports::{EventLog, Head};
+use mc_store::{RedbLog, RedbOptions, Threads};
 use mc_testkit::{CrashBackend, Dirty, DiskFault, SeededEntropy, run_id};
 use support::{Teller, block_on, check_store};
 
@@ -158,7 +161,7 @@ fn a_full_disk_is_named_reads_go_on_and_it_heals_without_a_restart() {
     let error = block_on(teller.append(&log)).unwrap_err();
     assert_eq!(error.detail(), Some(&Detail::StorageFull));
     for _ in 0..2 {
-        let error = block_on(mc_core::ports::EventLog::acquire(&log)).unwrap_err();
+        let error = block_on(log.acquire()).unwrap_err();
         assert_eq!(
             (error.kind(), error.detail()),
             (ErrorKind::Unavailable, Some(&Detail::StorageFull))
@@ -183,12 +186,74 @@ fn a_disk_that_fails_for_good_leaves_a_store_that_reads() {
     disk.fail(DiskFault::Broken);
     teller.tell(&chance);
     assert!(block_on(teller.append(&log)).is_err());
-    let error = block_on(mc_core::ports::EventLog::acquire(&log)).unwrap_err();
+    let error = block_on(log.acquire()).unwrap_err();
     assert_eq!(
         (error.kind(), error.detail()),
         (ErrorKind::Unavailable, Some(&Detail::ReadOnly))
     );
     block_on(check_store(&log));
-    let row = block_on(mc_core::ports::EventLog::run_row(&log, run_id(1)));
+    let row = block_on(log.run_row(run_id(1)));
     assert!(row.is_ok());
+}
+
+/// Stops the readers, also where the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Reads until it is told to stop; how often it read.
+fn reads_on(log: &RedbLog, ended: &AtomicBool) -> u64 {
+    let mut reads = 0;
+    while !ended.load(Ordering::Acquire) || reads == 0 {
+        block_on(log.read_workspace(0, 5)).unwrap();
+        reads += 1;
+    }
+    reads
+}
+
+#[test]
+fn an_owner_whose_disk_fails_while_others_read_owns_what_is_on_the_disk() {
+    let disk = made();
+    let options = RedbOptions {
+        threads: Threads::Own,
+        ..RedbOptions::default()
+    };
+    let log = options.open_over(disk.clone()).unwrap();
+    let chance = SeededEntropy::new(12);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let stop = Stop(&ended);
+        let readers = [(); 2].map(|()| threads.spawn(|| reads_on(&log, &ended)));
+        let mut teller = block_on(Teller::acquire(&log));
+        for round in 0..60 {
+            let good = round % 4;
+            disk.fail(DiskFault::Sync {
+                good,
+                dirty: Dirty::Kept,
+            });
+            teller.tell(&chance);
+            let appended = block_on(teller.append(&log));
+            if appended.is_err() {
+                disk.heal();
+                teller = block_on(Teller::acquire(&log));
+                assert_eq!(head_on(disk.image()), block_on(log.head()).unwrap());
+            }
+        }
+        drop(stop);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+    disk.heal();
+    block_on(check_store(&log));
+}
+
+/// The head of the store that an image holds.
+fn head_on(image: Vec<u8>) -> Head {
+    let log = RedbLog::inline(CrashBackend::of_image(image)).unwrap();
+    block_on(log.head()).unwrap()
 }

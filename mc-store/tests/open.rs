@@ -340,6 +340,26 @@ fn a_broken_record_of_the_journal_with_a_good_one_behind_it_is_damage() {
 }
 
 #[test]
+fn a_database_that_went_back_behind_its_journal_is_damage() {
+    let (_dir, path) = filled();
+    let before = fs::read(&path).unwrap();
+    let log = RedbLog::open(&path).unwrap();
+    let mut teller = block_on(Teller::acquire(&log));
+    teller.tell(&SeededEntropy::new(1));
+    block_on(teller.append(&log)).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    drop(log);
+    bytes.truncate(DATABASE);
+    bytes.extend_from_slice(&before[DATABASE..]);
+    fs::write(&path, &bytes).unwrap();
+    let what = Detail::Damaged {
+        seq: None,
+        reason: "journal",
+    };
+    assert_eq!(RedbLog::open(&path).unwrap_err().detail(), Some(&what));
+}
+
+#[test]
 fn a_record_of_the_journal_cut_short_was_never_acknowledged_and_is_left_out() {
     let (_dir, path, records) = unclosed();
     let mut bytes = fs::read(&path).unwrap();

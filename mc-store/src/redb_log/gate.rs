@@ -5,6 +5,7 @@
 //!   no other process can slip in between.
 //! - In a process forked off with the file open, a dropped database would write to the parent's
 //!   file and give up its lock. The gate lets nothing through there.
+//! - A sync that failed must be told to everybody who wrote, and the system tells it once.
 //! - Tests put a backend of their own below it.
 
 use std::fmt;
@@ -32,6 +33,16 @@ struct Inner {
     /// The process that opened the file.
     pid: AtomicU32,
     held: Mutex<Vec<LockRange>>,
+    syncs: Mutex<Syncs>,
+}
+
+/// Whether what a sync says can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Syncs {
+    Trusted,
+    /// One failed. The system tells of a page that could not be written once, and to whoever syncs
+    /// first: a later sync that succeeds says nothing about the pages of an earlier write.
+    Failed,
 }
 
 impl fmt::Debug for Gate {
@@ -55,6 +66,7 @@ impl Gate {
             file,
             pid: AtomicU32::new(std::process::id()),
             held: Mutex::new(Vec::new()),
+            syncs: Mutex::new(Syncs::Trusted),
         }))
     }
 
@@ -67,6 +79,11 @@ impl Gate {
     /// Whether this process inherited the gate over a fork.
     pub(super) fn is_forked(&self) -> bool {
         self.0.pid.load(Ordering::Relaxed) != std::process::id()
+    }
+
+    /// Believes syncs again: everything that counts is about to be written anew.
+    pub(super) fn trust_syncs(&self) {
+        *lock(&self.0.syncs) = Syncs::Trusted;
     }
 
     fn file(&self) -> io::Result<&dyn StorageBackend> {
@@ -107,8 +124,18 @@ impl StorageBackend for Gate {
         self.file()?.set_len(len)
     }
 
+    /// Syncs, one at a time; after one that failed, none succeeds until the store was reopened.
     fn sync_data(&self) -> io::Result<()> {
-        self.file()?.sync_data()
+        let file = self.file()?;
+        let mut syncs = lock(&self.0.syncs);
+        if *syncs == Syncs::Failed {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        let synced = file.sync_data();
+        if synced.is_err() {
+            *syncs = Syncs::Failed;
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -50,7 +50,7 @@ pub(super) struct Journal {
 /// What an area holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Area {
-    used: u64,
+    used: usize,
     /// The number of its last record.
     last: u64,
 }
@@ -134,14 +134,16 @@ impl Journal {
     pub(super) fn write(&mut self, lease: Lease, batch: &Arc<Batch>) -> Outcome<Written> {
         contract::check(self.end, lease, batch)?;
         let record = encode(self.end.head.epoch, self.next, batch);
-        let len = (record.len() as u64).next_multiple_of(BLOCK as u64);
-        if len > self.layout.area() {
+        let len = (record.len() + SEAL).next_multiple_of(BLOCK);
+        if len as u64 > self.layout.area() {
             return Ok(Written::TooLarge);
         }
         let Some((area, at)) = self.room(len) else {
             return Ok(Written::NoRoom);
         };
-        self.gate.write(self.layout.start_of(area) + at, &record)?;
+        let record = sealed(&self.layout.seal_key(area, at), record);
+        let place = self.layout.start_of(area) + at as u64;
+        self.gate.write(place, &record)?;
         self.gate.sync_data()?;
         let due = area != self.filling && !self.waiting.is_empty();
         self.filling = area;
@@ -163,13 +165,13 @@ impl Journal {
     }
 
     /// An area and a place in it where `len` bytes may be written.
-    fn room(&self, len: u64) -> Option<(usize, u64)> {
+    fn room(&self, len: usize) -> Option<(usize, usize)> {
         let used = |area: usize| match self.areas[area] {
             Area { last, .. } if last <= self.applied => 0,
             Area { used, .. } => used,
         };
         let other = AREAS - 1 - self.filling;
-        if used(self.filling) + len <= self.layout.area() {
+        if (used(self.filling) + len) as u64 <= self.layout.area() {
             Some((self.filling, used(self.filling)))
         } else {
             (used(other) == 0).then_some((other, 0))
@@ -191,10 +193,8 @@ impl Journal {
 
     /// An idempotency key among what the database lacks.
     pub(super) fn key_row(&self, workflow: &WorkflowName, key: &str) -> Option<KeyRow> {
-        let mut rows = self
-            .waiting
-            .iter()
-            .flat_map(|waiting| waiting.batch.keys.iter());
+        let batches = self.waiting.iter().rev();
+        let mut rows = batches.flat_map(|waiting| waiting.batch.keys.iter().rev());
         rows.find(|row| row.workflow == *workflow && &*row.key == key)
             .cloned()
     }
@@ -212,30 +212,32 @@ fn encode(epoch: u64, number: u64, batch: &Batch) -> Vec<u8> {
     let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     record.extend_from_slice(&len.to_be_bytes());
     record.extend_from_slice(&body);
-    sealed(&[], record)
+    record
 }
 
 /// A record in an area.
 #[derive(Clone, Copy, Debug)]
 struct Record<'a> {
+    at: usize,
+    epoch: u64,
     number: u64,
     body: &'a [u8],
     /// The bytes that it takes, in whole blocks.
     len: usize,
 }
 
-/// The whole record of an epoch at the start of `bytes`, if there is one.
-fn record(bytes: &[u8], epoch: u64) -> Option<Record<'_>> {
+/// The whole record at a place of an area, if there is one.
+fn record((layout, area): (Layout, usize), bytes: &[u8], at: usize) -> Option<Record<'_>> {
+    let bytes = bytes.get(at..)?;
     let mut head = Reader::new(bytes.strip_prefix(MARK)?);
-    let of = u64::from_be_bytes(head.array().ok()?);
+    let epoch = u64::from_be_bytes(head.array().ok()?);
     let number = u64::from_be_bytes(head.array().ok()?);
     let len = usize::try_from(u32::from_be_bytes(head.array().ok()?)).ok()?;
-    if of != epoch {
-        return None;
-    }
     let end = RECORD_HEAD.checked_add(len)?.checked_add(SEAL)?;
-    let whole = unsealed(&[], bytes.get(..end)?).ok()?;
+    let whole = unsealed(&layout.seal_key(area, at), bytes.get(..end)?).ok()?;
     Some(Record {
+        at,
+        epoch,
         number,
         body: &whole[RECORD_HEAD..],
         len: end.next_multiple_of(BLOCK),
@@ -266,30 +268,30 @@ pub(super) enum Damage {
 pub(super) fn read((gate, layout): (&Gate, Layout), head: MetaHead) -> Outcome<Found> {
     let Head { epoch, .. } = head.head;
     let areas = areas(gate, layout)?;
+    let records: Vec<Vec<Record<'_>>> = (0..AREAS)
+        .map(|area| records((layout, area), &areas[area]))
+        .collect();
     let mut found = Found {
         batches: Vec::new(),
         last: head.applied,
         damage: Damage::None,
     };
     // A chain of records may begin in one area and go on in the other.
-    let mut chains: Vec<Vec<Record<'_>>> = areas.iter().map(|area| chain(area, epoch)).collect();
+    let mut chains: Vec<&[Record<'_>]> = records.iter().map(|all| chain(all, epoch)).collect();
     chains.sort_by_key(|chain| chain.first().map(|record| record.number));
-    let records = chains.concat();
-    for record in records.iter().filter(|record| record.number > head.applied) {
-        if record.number != found.last + 1 {
-            break;
+    for record in chains.concat() {
+        if record.number <= head.applied {
+            continue;
         }
         match batch::decode(record.body) {
-            Ok(batch) => found.batches.push(Arc::new(batch)),
-            Err(_) => break,
+            Ok(batch) if record.number == found.last + 1 => found.batches.push(Arc::new(batch)),
+            _ => break,
         }
         found.last = record.number;
     }
-    let behind = |bytes: &[u8]| record(bytes, epoch).is_some_and(|it| it.number > found.last);
-    let mut blocks = areas
-        .iter()
-        .flat_map(|area| (0..area.len()).step_by(BLOCK).map(|at| &area[at..]));
-    if blocks.any(behind) {
+    // An epoch is in the database before its first record is written.
+    let behind = |record: &Record<'_>| (record.epoch, record.number) > (epoch, found.last);
+    if records.iter().flatten().any(behind) {
         found.damage = Damage::Hole;
     }
     Ok(found)
@@ -304,19 +306,72 @@ fn areas(gate: &Gate, layout: Layout) -> Outcome<[Vec<u8>; AREAS]> {
     Ok(areas)
 }
 
-/// The records of an epoch from the start of an area on, as long as their numbers follow.
-fn chain(area: &[u8], epoch: u64) -> Vec<Record<'_>> {
-    let mut records: Vec<Record<'_>> = Vec::new();
+/// Every whole record of an area, new and old: the first at its start, each at a block's start.
+fn records(place: (Layout, usize), area: &[u8]) -> Vec<Record<'_>> {
+    let mut records = Vec::new();
     let mut at = 0;
-    while let Some(next) = area.get(at..).and_then(|rest| record(rest, epoch)) {
-        if records
-            .last()
-            .is_some_and(|last| next.number != last.number + 1)
-        {
-            break;
-        }
-        records.push(next);
-        at += next.len;
+    while at < area.len() {
+        let record = record(place, area, at);
+        at += record.map_or(BLOCK, |record| record.len);
+        records.extend(record);
     }
     records
+}
+
+/// The records of an epoch from the start of an area on, as long as their numbers follow.
+fn chain<'a, 'b>(records: &'b [Record<'a>], epoch: u64) -> &'b [Record<'a>] {
+    let place = |record: &Record<'_>| (record.at, record.epoch, record.number);
+    let behind = |record: &Record<'_>| (record.at + record.len, epoch, record.number + 1);
+    let starts = |record: &Record<'_>| (record.at, record.epoch) == (0, epoch);
+    if !records.first().is_some_and(starts) {
+        return &[];
+    }
+    let mut pairs = records.windows(2);
+    let more = pairs.position(|pair| place(&pair[1]) != behind(&pair[0]));
+    &records[..=more.unwrap_or(records.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An area that holds one sealed record of an empty body, at its start.
+    fn area(layout: Layout) -> Vec<u8> {
+        let mut bytes = MARK.to_vec();
+        bytes.extend_from_slice(&7_u64.to_be_bytes());
+        bytes.extend_from_slice(&1_u64.to_be_bytes());
+        bytes.extend_from_slice(&0_u32.to_be_bytes());
+        let mut area = sealed(&layout.seal_key(0, 0), bytes);
+        area.resize(2 * BLOCK, 0);
+        area
+    }
+
+    #[test]
+    fn a_record_is_one_in_its_place_of_its_own_file_only() {
+        let layout = Layout::new(2);
+        let mut bytes = area(layout);
+        assert_eq!(records((layout, 0), &bytes).len(), 1);
+        assert!(records((layout, 1), &bytes).is_empty());
+        assert!(records((Layout::new(2), 0), &bytes).is_empty());
+        // As what an agent hands in may repeat what lies in front of it.
+        bytes.rotate_right(BLOCK);
+        assert!(records((layout, 0), &bytes).is_empty());
+    }
+
+    #[test]
+    fn a_chain_begins_at_the_start_of_an_area_and_has_no_gap() {
+        let record = |at: usize, number| Record {
+            at: at * BLOCK,
+            epoch: 7,
+            number,
+            body: &[],
+            len: BLOCK,
+        };
+        let chained = |records: &[Record<'_>]| chain(records, 7).len();
+        assert_eq!(chained(&[record(0, 4), record(1, 5), record(2, 6)]), 3);
+        assert_eq!(chained(&[record(0, 4), record(1, 3), record(2, 4)]), 1);
+        assert_eq!(chained(&[record(0, 4), record(2, 5)]), 1);
+        assert_eq!(chained(&[record(1, 4), record(2, 5)]), 0);
+        assert_eq!(chain(&[record(0, 4)], 8).len(), 0);
+    }
 }

@@ -1,8 +1,10 @@
 //! The file from above: a page that names it, the two areas of the journal, then the database.
 //!
-//! The page holds the mark, the format u32 and the blocks of an area u16, under a seal; the rest of it
-//! is zero. Read `journal` for what lies in the areas, `tables` for what lies in the database.
+//! The page holds the mark, the format u32, the blocks of an area u16 and 16 random bytes, under a seal;
+//! the rest of it is zero. The random bytes go into the seals of the journal: what an agent hands in lies
+//! there as it is, and must not be able to look like a record. Read `journal` for what lies in the areas, `tables` for what lies in the database.
 
+use std::fmt;
 use std::io;
 use std::ops::Bound;
 
@@ -24,18 +26,39 @@ pub(super) const AREAS: usize = 2;
 
 const FORMAT_AT: usize = MARK.len();
 const AREA_AT: usize = FORMAT_AT + 4;
-const NAMED: usize = AREA_AT + 2 + 8;
+const SECRET_AT: usize = AREA_AT + 2;
+const NAMED: usize = SECRET_AT + 16 + 8;
 
 /// Where in the file everything lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     blocks: u16,
+    secret: [u8; 16],
+}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layout")
+            .field("blocks", &self.blocks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Layout {
     /// The layout of a new file whose areas have `blocks` blocks each.
-    pub(super) const fn new(blocks: u16) -> Self {
-        Self { blocks }
+    pub(super) fn new(blocks: u16) -> Self {
+        let secret = rand::random();
+        Self { blocks, secret }
+    }
+
+    /// What seals a record at a place of an area, beside its bytes: elsewhere, and in another file,
+    /// they are no record.
+    pub(super) fn seal_key(self, area: usize, at: usize) -> [u8; 24] {
+        let place = self.start_of(area) + at as u64;
+        let mut key = [0; 24];
+        key[..16].copy_from_slice(&self.secret);
+        key[16..].copy_from_slice(&place.to_be_bytes());
+        key
     }
 
     /// The bytes of an area.
@@ -65,7 +88,8 @@ impl Layout {
             gate.write(at, &zeros[..size])?;
             at += size as u64;
         }
-        let name = [&MARK[..], &FORMAT.to_be_bytes(), &self.blocks.to_be_bytes()].concat();
+        let fields = (FORMAT.to_be_bytes(), self.blocks.to_be_bytes());
+        let name = [&MARK[..], &fields.0, &fields.1, &self.secret].concat();
         gate.write(0, &sealed(&[], name))?;
         gate.sync_data()
     }
@@ -85,7 +109,10 @@ impl Layout {
             return Err(fault::foreign("it does not begin as one").into());
         }
         let format = u32::from_be_bytes(array_at(&name, FORMAT_AT)?);
-        let layout = Self::new(u16::from_be_bytes(array_at(&name, AREA_AT)?));
+        let layout = Self {
+            blocks: u16::from_be_bytes(array_at(&name, AREA_AT)?),
+            secret: array_at(&name, SECRET_AT)?,
+        };
         if format > FORMAT {
             return Err(newer(format).into());
         }

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use mc_core::error::{Detail, Error, Result};
+use mc_core::error::{Detail, Error, ErrorKind, Result};
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase as _, StorageBackend, WriteTransaction};
 
@@ -28,9 +28,9 @@ use super::tables::{self, FRAMES, META};
 
 /// The areas of a file's journal have 1 MiB each: a few waves of many runs at once, and hundreds of
 /// a run alone.
-const FILE_LAYOUT: Layout = Layout::new(256);
+const FILE_BLOCKS: u16 = 256;
 /// Over a backend of the caller's they have 48 KiB: simulations fill them often.
-const BACKEND_LAYOUT: Layout = Layout::new(12);
+const BACKEND_BLOCKS: u16 = 12;
 /// The cache of a database that is only looked at.
 const SMALL_CACHE: usize = 4 * 1024 * 1024;
 
@@ -65,7 +65,7 @@ pub(super) fn file_to_inspect(path: &Path) -> Result<Opened> {
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// To own it: what its owner starts from has to be whole.
     Own,
     /// To look at it: what can be read of a damaged store is still evidence.
@@ -91,7 +91,7 @@ fn open(path: &Path, options: &OpenOptions, purpose: Purpose) -> Result<Opened> 
 pub(super) fn backend(backend: Box<dyn StorageBackend>) -> Result<Opened> {
     let gate = Gate::new(backend);
     if gate.len().map_err(fault::of_io)? == 0 {
-        contained(|| initialise(&gate, BACKEND_LAYOUT))?;
+        contained(|| initialise(&gate, Layout::new(BACKEND_BLOCKS)))?;
     }
     let layout = look_at(&gate, Purpose::Own)?;
     Ok(Opened {
@@ -137,17 +137,23 @@ fn take_up((gate, layout): (&Gate, Layout), db: &Database, purpose: Purpose) -> 
     }
     if !found.batches.is_empty() {
         let mut writer = append::Writer::default();
-        append::commit(db, &mut writer, (&found.batches, found.last)).map_err(as_damage)?;
+        let batches = (&found.batches[..], found.last);
+        match (append::commit(db, &mut writer, batches), purpose) {
+            // The database is as it was before: what can be read of it is evidence.
+            (Ok(()), _) | (Err(Fault::Refused(_)), Purpose::Inspect) => {}
+            (Err(Fault::Refused(error)), Purpose::Own) => return Err(as_damage(error).into()),
+            (Err(fault), _) => return Err(fault),
+        }
     }
     reads::meta_head(&db.begin_read()?)
 }
 
-/// A batch of the journal that does not follow on the database's head is damage.
-fn as_damage(fault: Fault) -> Fault {
-    match fault {
-        Fault::Refused(_) => Error::corrupt("journal", None).into(),
-        Fault::Database(_) | Fault::Panicked(_) => fault,
+/// A batch of the journal that does not follow on what the database holds is damage.
+fn as_damage(error: Error) -> Error {
+    if error.kind() == ErrorKind::Corrupt {
+        return error;
     }
+    Error::corrupt("journal", None).with_source(error)
 }
 
 /// Begins a transaction whose commit is on disk when it returns, and whose loss costs no repair.
@@ -166,7 +172,8 @@ fn check_is_file(path: &Path) -> Result<()> {
     }
 }
 
-fn look_at(gate: &Gate, purpose: Purpose) -> Result<Layout> {
+/// Reads what an owner or a reader starts from, in a view that changes nothing.
+pub(super) fn look_at(gate: &Gate, purpose: Purpose) -> Result<Layout> {
     let sharing = match purpose {
         Purpose::Own => Sharing::Alone,
         Purpose::Inspect => Sharing::WithReaders,
@@ -233,7 +240,7 @@ fn create(path: &Path) -> Result<()> {
         .and_then(|file| {
             let backend = FileBackend::new(file).map_err(Fault::from)?;
             let gate = Gate::new(Box::new(backend));
-            contained(|| initialise(&gate, FILE_LAYOUT)).map_err(Error::from)
+            contained(|| initialise(&gate, Layout::new(FILE_BLOCKS))).map_err(Error::from)
         })
         .and_then(|()| publish(&draft, path).map_err(fault::of_io));
     drop(fs::remove_file(&draft));

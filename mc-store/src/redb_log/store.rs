@@ -192,8 +192,7 @@ impl Store {
     /// Reads within one short transaction, in which everything is that was appended.
     pub(super) fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T> {
         self.check_process()?;
-        // A database that takes nothing more is left for a view of the file.
-        if self.access == Access::Full && self.apply().is_err() {
+        if self.access == Access::Full && (self.apply().is_err() || self.has_failed()) {
             self.look_only();
         }
         self.read_applied(read)
@@ -216,7 +215,7 @@ impl Store {
     /// The end of the log.
     pub(super) fn head(&self) -> Result<Head> {
         self.check_process()?;
-        if self.access == Access::Full && !self.failed.load(Ordering::Acquire) {
+        if self.access == Access::Full && !self.has_failed() {
             return Ok(lock(&self.journal).end().head);
         }
         self.read(reads::head)
@@ -247,7 +246,7 @@ impl Store {
         read: impl FnOnce(&ReadTransaction) -> Outcome<Option<T>>,
     ) -> Result<Option<T>> {
         // What a failure left in doubt is seen by all reads alike.
-        if self.access == Access::Inspect || self.failed.load(Ordering::Acquire) {
+        if self.access == Access::Inspect || self.has_failed() {
             return self.read(read);
         }
         let found = waiting(&lock(&self.journal));
@@ -297,8 +296,8 @@ impl Store {
     /// A part may name a blob that the store has, or that comes with it.
     fn check_blobs(&self, journal: &Journal, batch: &Batch) -> Result<()> {
         for digest in append::named_blobs(batch) {
-            let waits = journal.brings(digest);
-            if !waits && !self.read_applied(|tx| reads::has_blob(tx, digest))? {
+            let there = |db: &Database| reads::has_blob(&db.begin_read()?, digest);
+            if !journal.brings(digest) && !self.settle(self.with(there))? {
                 return Err(Error::internal("a part names a blob that is not there"));
             }
         }
@@ -327,8 +326,21 @@ impl Store {
         if batches.0.is_empty() {
             return Ok(());
         }
-        let written = self.with(|db| append::commit(db, writer, batches));
+        let written = self.with_writable(|db| append::commit(db, writer, batches));
+        // What the journal took the database has to take: a refusal is a failure too.
+        if written.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
         self.settle(written)
+    }
+
+    /// Works in the database, and never in a view that forgets what is written to it.
+    fn with_writable<T>(&self, work: impl FnOnce(&Database) -> Outcome<T>) -> Outcome<T> {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        match &slot.db {
+            Some(db) if slot.writable => contained(|| work(db)),
+            _ => Err(acquire_again().into()),
+        }
     }
 
     /// Notes a failed write. What was refused left no trace and changes nothing.
@@ -347,13 +359,15 @@ impl Store {
     }
 
     fn check_failed(&self) -> Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            Err(fault::unavailable(
-                "a write failed; the store has to be acquired again",
-            ))
+        if self.has_failed() {
+            Err(acquire_again())
         } else {
             Ok(())
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -392,18 +406,19 @@ impl Store {
     fn acquire_once(&self, writer: &mut Writer) -> Result<Recovered> {
         // Nothing is appended before the new epoch stands.
         let mut journal = lock(&self.journal);
-        if self.failed.load(Ordering::Acquire) {
+        if self.has_failed() {
             *journal = self.reopen(writer)?;
-            self.failed.store(false, Ordering::Release);
         }
         let (batches, last) = batches_of(journal.waiting(), &journal);
         self.commit(writer, (&batches, last))?;
         journal.set_applied(last);
         // Rows that cannot be read are noticed before anybody owns them.
-        let mut found = self.read_applied(reads::recovered)?;
-        let raised = self.with(append::raise);
+        let recovered = self.with_writable(|db| reads::recovered(&db.begin_read()?));
+        let mut found = self.settle(recovered)?;
+        let raised = self.with_writable(append::raise);
         let head = self.settle(raised)?;
         *journal = self.journal_at(head);
+        self.failed.store(false, Ordering::Release);
         found.lease.epoch = head.head.epoch;
         found.head = head.head;
         Ok(found)
@@ -420,23 +435,32 @@ impl Store {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         slot.close();
         let file = (&self.gate, self.layout);
-        match contained(|| open::database(file, self.cache_bytes)) {
+        self.gate.trust_syncs();
+        let opened = open::look_at(&self.gate, open::Purpose::Own)
+            .and_then(|_| Ok(contained(|| open::database(file, self.cache_bytes))?));
+        match opened {
             Ok((db, head)) => {
                 *slot = Slot::writing(db);
                 Ok(self.journal_at(head))
             }
-            Err(fault) => {
+            Err(error) => {
                 slot.db = contained(|| open::view(file, Sharing::Alone)).ok();
-                Err(fault.into())
+                Err(error)
             }
         }
     }
 
-    /// Leaves a database that takes no writes for a view of the file.
+    /// Leaves a database that takes no writes for a view of the file, unless somebody has become the
+    /// owner meanwhile. Nothing is appended or brought in while the view is made, so that it shows
+    /// everything that was acknowledged.
     fn look_only(&self) {
+        let _writer = lock(&self.writer);
+        let _journal = lock(&self.journal);
+        if !self.has_failed() {
+            return;
+        }
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         if slot.writable {
-            self.failed.store(true, Ordering::Release);
             slot.close();
             let file = (&self.gate, self.layout);
             slot.db = contained(|| open::view(file, Sharing::Alone)).ok();
@@ -482,6 +506,10 @@ impl Store {
 fn batches_of(waiting: Vec<Waiting>, journal: &Journal) -> (Vec<Arc<Batch>>, u64) {
     let batches = waiting.into_iter().map(|waiting| waiting.batch).collect();
     (batches, journal.last())
+}
+
+fn acquire_again() -> Error {
+    fault::unavailable("a write failed; the store has to be acquired again")
 }
 
 /// A disk that fails while the store is acquired takes no writes at all.
