@@ -16,7 +16,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use mc_testkit::Simulation;
 use mission_control::core::audit::{NoBlobs, Sealer, frame};
-use mission_control::core::budget::{Movement, Path, post};
+use mission_control::core::budget::{Hold, Movement, Path, post};
 use mission_control::core::ports::EventLog;
 use mission_control::core::run::replay;
 use mission_control::store::MemoryLog;
@@ -76,6 +76,20 @@ fn ledger(c: &mut Criterion) {
                 actual: less,
             };
             post(&mut books, &path, &settle).unwrap();
+        });
+    });
+    let plenty = Amount {
+        money: NanoUsd::from_nano(i64::MAX / 2),
+        calls: u64::MAX / 2,
+        ..Amount::ZERO
+    };
+    post(&mut books, &path, &Movement::Reserve(plenty)).unwrap();
+    let mut hold = Hold::open(path.clone(), plenty).unwrap();
+    c.bench_function("budget/reserve_settle/in_escrow", |b| {
+        b.iter(|| {
+            hold.draw(1, black_box(amount)).unwrap();
+            let settled = hold.settle(1, less).unwrap();
+            post(&mut books, hold.path(), &settled.movement()).unwrap();
         });
     });
 }

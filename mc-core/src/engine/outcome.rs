@@ -258,14 +258,27 @@ impl Inner {
         let Some(workflow) = self.workflow_of(run) else {
             return Ok(outputs);
         };
+        let at_hand = self.outputs_at_hand(run.run_id);
         for (name, after) in workflow.definition().dependents() {
             let step = run.step(&StepKey::of(name));
             let done = step.filter(|step| step.status.0 == StepStatus::Completed);
             if let (true, Some(place)) = (after.is_empty(), done.and_then(|step| step.output)) {
-                outputs.insert(name.clone(), self.read_value(place).await?);
+                let output = match at_hand.get(name) {
+                    Some(output) => output.as_ref().clone(),
+                    None => self.read_value(place).await?,
+                };
+                outputs.insert(name.clone(), output);
             }
         }
         Ok(outputs)
+    }
+
+    /// The outputs of a run's steps that are in memory.
+    fn outputs_at_hand(&self, run: RunId) -> BTreeMap<StepName, Arc<Value>> {
+        let live = lock(&self.live);
+        let sequencer = live.sequencer.as_ref();
+        let resident = sequencer.and_then(|s| s.workspace().runs.get(&run));
+        resident.map(|run| run.outputs.clone()).unwrap_or_default()
     }
 
     /// The workflow that a run is pinned to.

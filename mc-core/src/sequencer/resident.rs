@@ -198,12 +198,20 @@ impl Resident {
         Ok(this)
     }
 
-    /// Lets the content go that decisions needed: the run has ended, and the log has it all.
+    /// Lets the content go that decisions needed: the run has ended, and the log has it all. What
+    /// the run gives stays at hand for whoever waits for it.
     pub fn drop_content(&mut self) {
         self.input = Arc::default();
-        self.outputs = BTreeMap::new();
         self.items = BTreeMap::new();
         self.item_outputs = BTreeMap::new();
+        match &self.workflow {
+            None => self.outputs.clear(),
+            Some(workflow) => {
+                let after = workflow.definition().dependents();
+                let is_last = |name: &StepName| after.get(name).is_some_and(Vec::is_empty);
+                self.outputs.retain(|name, _| is_last(name));
+            }
+        }
     }
 
     /// About how many bytes the state takes in memory.
@@ -215,7 +223,8 @@ impl Resident {
         let labels: usize = labels
             .map(|(key, value)| key.as_str().len() + value.len())
             .sum();
-        let all = size_of::<Run>() + steps + calls * size_of::<Call>() + holds + labels;
+        let outputs: usize = self.outputs.values().map(|value| bytes_of(value)).sum();
+        let all = size_of::<Run>() + steps + calls * size_of::<Call>() + holds + labels + outputs;
         u64::try_from(all).unwrap_or(u64::MAX)
     }
 
@@ -398,4 +407,18 @@ impl Resident {
             .filter_map(|n| self.outputs.get(n).map(|v| (n.clone(), Arc::clone(v))))
             .collect()
     }
+}
+
+/// About how many bytes a value takes in memory.
+fn bytes_of(value: &Value) -> usize {
+    let inside: usize = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| size_of::<String>() + name.len() + bytes_of(value))
+            .sum(),
+    };
+    size_of::<Value>() + inside
 }
