@@ -15,7 +15,7 @@ use crate::ports::Recovered;
 use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
 
 /// Runs that are taken up in one commit.
-const PAGE: usize = 256;
+const PAGE: usize = 1_000;
 
 /// How long a store that refuses is left alone before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -160,11 +160,21 @@ pub(super) struct Frames<T> {
 
 impl<T: FrameTable> Frames<T> {
     pub(super) fn new(table: T) -> Self {
+        Self::beginning_with(table, Vec::new())
+    }
+
+    /// With a frame at hand that was read before.
+    pub(super) fn beginning_with(table: T, last: Vec<Record>) -> Self {
         Self {
             table,
-            last: Vec::new(),
+            last,
             unpacker: Unpacker::default(),
         }
+    }
+
+    /// The frame that was read last.
+    pub(super) fn into_last(self) -> Vec<Record> {
+        self.last
     }
 
     /// The event at `seq` and those behind it in its frame; empty behind the end of the log.

@@ -53,7 +53,9 @@ impl EventLog for RedbLog {
     }
 
     async fn read_part(&self, part: PartRef) -> Result<Arc<[u8]>> {
-        self.read(move |tx| reads::part(tx, part)).await
+        self.workers
+            .run(Lane::Read, move |store| store.part(part))
+            .await
     }
 
     async fn run_row(&self, run: RunId) -> Result<Option<RunRow>> {

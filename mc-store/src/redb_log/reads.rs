@@ -150,15 +150,21 @@ pub(super) fn run_events(
     Ok(out)
 }
 
-pub(super) fn part(tx: &ReadTransaction, place: PartRef) -> Outcome<Arc<[u8]>> {
+/// Reads a part, with the frame at hand that was read last: who reads many reads neighbours.
+pub(super) fn part(
+    tx: &ReadTransaction,
+    place: PartRef,
+    at_hand: &mut Vec<Record>,
+) -> Outcome<Arc<[u8]>> {
     let missing = || Error::not_found("part", format!("{}/{}", place.seq, place.part));
-    let mut frames = Frames::new(tx.open_table(FRAMES)?);
+    let mut frames = Frames::beginning_with(tx.open_table(FRAMES)?, std::mem::take(at_hand));
     let content = frames
         .from(place.seq)?
         .first()
         .and_then(|record| record.parts.get(usize::from(place.part)))
         .map(|part| part.content.clone())
         .ok_or_else(missing)?;
+    *at_hand = frames.into_last();
     match content {
         PartContent::Inline(bytes) => Ok(bytes),
         PartContent::Erased(_) => Err(missing().into()),
