@@ -102,10 +102,11 @@ const LINE: usize = 24;
 /// A picture: a column a layer, from left to right, an arrow for each need.
 pub fn svg(definition: &Definition) -> String {
     let layers = layers(definition);
-    let places = places(&layers);
-    let rows = layers.iter().map(Vec::len).max().unwrap_or(0);
+    let rows = rows(definition, &layers);
+    let deepest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let places = places(&rows, deepest);
     let width = 2 * MARGIN + (layers.len() * (WIDTH + GAP_X)).saturating_sub(GAP_X);
-    let height = 2 * MARGIN + (rows * (HEIGHT + GAP_Y)).saturating_sub(GAP_Y);
+    let height = 2 * MARGIN + (deepest * (HEIGHT + GAP_Y)).saturating_sub(GAP_Y);
     let title = escaped(definition.name().as_str());
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width}\" height=\"{height}\" \
@@ -115,13 +116,9 @@ pub fn svg(definition: &Definition) -> String {
     );
     for (name, step) in definition.steps() {
         for need in &step.needs {
-            if let (Some(from), Some(to)) = (places.get(need), places.get(name)) {
-                arrow(&mut out, *from, *to);
-            }
+            arrow(&mut out, &way(&places, need, name));
         }
-    }
-    for (name, step) in definition.steps() {
-        if let Some(place) = places.get(name) {
+        for place in places.get(&(name, name)).into_iter().flatten() {
             step_box(&mut out, *place, (name, step));
         }
     }
@@ -129,31 +126,69 @@ pub fn svg(definition: &Definition) -> String {
     out
 }
 
+/// What stands in a row of a column: a step, as the pair of itself, or an arrow on its way from a step
+/// to one further on, which must not run behind a box.
+type Slot<'a> = (&'a StepName, &'a StepName);
+/// The upper left corner of a slot.
 type Place = (usize, usize);
+/// The places of each slot, from left to right: an arrow may pass several columns.
+type Places<'a> = BTreeMap<Slot<'a>, Vec<Place>>;
 
-/// The upper left corner of each step's box; shorter columns stand in the middle.
-fn places<'a>(layers: &[Vec<&'a StepName>]) -> BTreeMap<&'a StepName, Place> {
-    let rows = layers.iter().map(Vec::len).max().unwrap_or(0);
-    let mut places = BTreeMap::new();
-    for (column, layer) in layers.iter().enumerate() {
-        let above = (rows - layer.len()) * (HEIGHT + GAP_Y) / 2;
-        for (row, name) in layer.iter().enumerate() {
+/// The slots of each column: its steps, then the arrows that pass.
+fn rows<'a>(definition: &'a Definition, layers: &[Vec<&'a StepName>]) -> Vec<Vec<Slot<'a>>> {
+    let mut rows: Vec<Vec<Slot<'a>>> = layers
+        .iter()
+        .map(|layer| layer.iter().map(|name| (*name, *name)).collect())
+        .collect();
+    let column = |wanted: &StepName| layers.iter().position(|layer| layer.contains(&wanted));
+    for (name, step) in definition.steps() {
+        for need in &step.needs {
+            let (Some(from), Some(to)) = (column(need), column(name)) else {
+                continue;
+            };
+            for passed in rows.iter_mut().take(to).skip(from + 1) {
+                passed.push((need, name));
+            }
+        }
+    }
+    rows
+}
+
+/// Where each slot is, in the order of its columns; shorter columns stand in the middle.
+fn places<'a>(rows: &[Vec<Slot<'a>>], deepest: usize) -> Places<'a> {
+    let mut places = Places::new();
+    for (column, slots) in rows.iter().enumerate() {
+        let above = (deepest - slots.len()) * (HEIGHT + GAP_Y) / 2;
+        for (row, slot) in slots.iter().enumerate() {
             let x = MARGIN + column * (WIDTH + GAP_X);
             let y = MARGIN + above + row * (HEIGHT + GAP_Y);
-            places.insert(*name, (x, y));
+            places.entry(*slot).or_default().push((x, y));
         }
     }
     places
 }
 
-fn arrow(out: &mut String, from: Place, to: Place) {
-    let (x1, y1) = (from.0 + WIDTH, from.1 + HEIGHT / 2);
-    let (x2, y2) = (to.0, to.1 + HEIGHT / 2);
-    let (c1, c2) = (x1 + GAP_X / 2, x2 - GAP_X / 2);
+/// The places that an arrow touches, from its need to its step.
+fn way(places: &Places<'_>, need: &StepName, name: &StepName) -> Vec<Place> {
+    let slots = [(need, need), (need, name), (name, name)];
+    let touched = slots.iter().filter_map(|slot| places.get(slot));
+    touched.flatten().copied().collect()
+}
+
+/// A line from box to box, straight where it passes a column.
+fn arrow(out: &mut String, way: &[Place]) {
+    let mut path = String::new();
+    for pair in way.windows(2) {
+        let (x1, y1) = (pair[0].0 + WIDTH, pair[0].1 + HEIGHT / 2);
+        let (x2, y2) = (pair[1].0, pair[1].1 + HEIGHT / 2);
+        let (c1, c2) = (x1 + GAP_X / 2, x2 - GAP_X / 2);
+        let begin = if path.is_empty() { "M" } else { "L" };
+        let _ = write!(path, "{begin}{x1} {y1} C{c1} {y1} {c2} {y2} {x2} {y2} ");
+    }
+    let path = path.trim_end();
     let _ = writeln!(
         out,
-        "<path d=\"M{x1} {y1} C{c1} {y1} {c2} {y2} {x2} {y2}\" fill=\"none\" stroke=\"#64748b\" \
-         marker-end=\"url(#tip)\"/>"
+        "<path d=\"{path}\" fill=\"none\" stroke=\"#64748b\" marker-end=\"url(#tip)\"/>"
     );
 }
 
@@ -242,6 +277,8 @@ publish   publisher   <- draft, research  [irreversible]
         let drawn = svg(flow().definition());
         assert_eq!(drawn.matches("<rect ").count(), 5);
         assert_eq!(drawn.matches("marker-end").count(), 6);
+        // The one that passes two columns has a row of its own in each.
+        assert_eq!(drawn.matches(" L").count(), 2);
         assert_eq!(drawn, svg(flow().definition()));
     }
 
