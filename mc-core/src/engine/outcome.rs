@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::inner::{Inner, lock};
 use crate::budget::Amount;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::{AbortReason, PauseReason};
 use crate::event::{BlockReason, EventKind, PartRef, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
@@ -256,7 +256,14 @@ impl Inner {
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {
         let mut outputs = BTreeMap::new();
         let Some(workflow) = self.workflow_of(run) else {
-            return Ok(outputs);
+            return match run.created.definition_hash {
+                None => Ok(outputs),
+                // Which steps are the last ones is not known while there is no state.
+                Some(_) => Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the engine takes the log over; ask again",
+                )),
+            };
         };
         let at_hand = self.outputs_at_hand(run.run_id);
         for (name, after) in workflow.definition().dependents() {

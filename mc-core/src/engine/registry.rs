@@ -11,7 +11,7 @@ use super::inner::Inner;
 use super::options::agent_version;
 use super::sync::{Mutex, lock};
 use crate::error::{Error, Result};
-use crate::id::{Actor, AgentName, AgentVersion};
+use crate::id::{Actor, AgentName, AgentVersion, RunId};
 use crate::sequencer::Request;
 
 /// Runs that are read at a time because they wait for an agent.
@@ -80,22 +80,38 @@ impl Inner {
             agent,
         };
         self.agents.add(&name, registered);
-        let mut after = None;
+        let request = Request::AgentsAvailable(vec![(name.clone(), version)]);
+        self.submit(Actor::System, request.clone()).await?;
+        // A run may leave memory between its page and the command; whoever still waits after a pass is
+        // asked again, until a pass changes nothing.
+        let mut before = Vec::new();
         loop {
-            let page = self.log.runs_waiting_for(&name, after, PAGE).await?;
-            for run in &page {
-                self.page_in(*run).await?;
-            }
-            after = page.last().copied();
-            if page.len() < PAGE {
+            let waiting = self.offer(&name, &request).await?;
+            if waiting.is_empty() || waiting == before {
                 break;
             }
+            before = waiting;
         }
-        let request = Request::AgentsAvailable(vec![(name.clone(), version)]);
-        self.submit(Actor::System, request).await?;
         // Everything that was decided before is on disk, and its attempts have been handed over.
         self.agents.keep_newest(&name);
         drop(turn);
         Ok(())
+    }
+
+    /// Tells every run that waits for an agent that it is here, page by page; which ones waited.
+    async fn offer(&self, name: &AgentName, request: &Request) -> Result<Vec<RunId>> {
+        let mut waited: Vec<RunId> = Vec::new();
+        loop {
+            let after = waited.last().copied();
+            let page = self.log.runs_waiting_for(name, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(waited);
+            }
+            for run in &page {
+                self.page_in(*run).await?;
+            }
+            self.submit(Actor::System, request.clone()).await?;
+            waited.extend(page);
+        }
     }
 }

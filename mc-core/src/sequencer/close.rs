@@ -28,6 +28,11 @@ impl Sequencer {
             return Ok(None);
         }
         let batch = std::mem::take(&mut self.batch);
+        // Who writes events learns who has left memory; a batch without events is not written.
+        let evicted = match batch.placed.as_slice() {
+            [] => Vec::new(),
+            _ => std::mem::take(&mut self.evicted),
+        };
         let shared = serde_json::to_vec(&self.workspace.shared)
             .map_err(|e| Error::internal("the workspace cannot be written").with_source(e))?;
         let runs = batch
@@ -49,7 +54,7 @@ impl Sequencer {
             workflows: batch.workflows,
             keys: batch.keys,
             shared: shared.into(),
-            evicted: std::mem::take(&mut self.evicted),
+            evicted,
         };
         let promised = Promised {
             pending: batch.pending,
@@ -253,7 +258,10 @@ impl Sequencer {
     /// When something in memory has to be done by itself: wall time, and monotonic time.
     pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let deadline = deadline.into_iter().chain(self.pace.due()).min();
+        // While nothing is dispatched, room in the wave is of no use to anybody.
+        let pace = self.pace.due();
+        let pace = pace.filter(|_| self.workspace.dispatch == Dispatch::On);
+        let deadline = deadline.into_iter().chain(pace).min();
         (self.workspace.next_wake(), deadline)
     }
 

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::core::Sequencer;
+use super::core::{Group, Sequencer};
 use super::resident::Resident;
 use super::workspace::Dispatch;
 use crate::error::Result;
-use crate::id::{RunId, StepKey};
+use crate::id::{Actor, RunId, StepKey};
 
 /// Who goes on now, and who has to wait.
 #[derive(Debug, Default)]
@@ -115,14 +115,27 @@ impl Sequencer {
         };
         let before = resident.live.clone();
         resident.look_at_all();
-        self.settle_run(run)?;
+        // Whoever's command made room, it is the engine that lets the run go on.
+        let own = Group {
+            actor: Actor::System,
+            ..self.group.clone()
+        };
+        let causer = std::mem::replace(&mut self.group, own);
+        let settled = self.settle_run(run);
+        self.group = causer;
+        settled?;
         if let Some(resident) = self.workspace.runs.get(&run) {
             let begun = resident.live.difference(&before);
             let attempt = |key: &StepKey| resident.run.step(key).map_or(0, |step| step.attempt);
             let attempts: BTreeSet<_> = begun.map(|key| (key.clone(), attempt(key))).collect();
             if !attempts.is_empty() {
                 let until = now.saturating_add(patience);
-                self.pace.wave.insert(run, Begun { attempts, until });
+                let begun = self.pace.wave.entry(run).or_insert_with(|| Begun {
+                    attempts: BTreeSet::new(),
+                    until,
+                });
+                begun.attempts.extend(attempts);
+                begun.until = until;
             }
         }
         Ok(true)
