@@ -172,7 +172,7 @@ impl Spending {
             held.permit.settle(&answer(&reply.whole, sum)).await?;
         }
         for one in &beyond {
-            account(ctx, one, &reply.whole).await?;
+            account(ctx, one, (&reply.whole, Repeats::Another)).await?;
         }
         Ok(())
     }
@@ -197,6 +197,15 @@ fn answer(output: &Value, usage: Usage) -> ModelAnswer {
     }
 }
 
+/// What a report is that an earlier attempt has written down in the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Another one: each attempt starts its agent and pays for it.
+    Another,
+    /// The same one, which came once and is read again.
+    Same,
+}
+
 /// Writes down what was used and not held before. It is spent already, so it stands behind the
 /// smallest hold there is and is recorded in full, over a limit too.
 ///
@@ -205,7 +214,7 @@ fn answer(output: &Value, usage: Usage) -> ModelAnswer {
 pub(crate) async fn account(
     ctx: &StepContext,
     used: &Used,
-    reply: &Value,
+    (reply, repeats): (&Value, Repeats),
 ) -> Result<(), AgentError> {
     let mut request = ModelRequest::text(used.model.clone(), "")
         .input_tokens(0)
@@ -217,8 +226,11 @@ pub(crate) async fn account(
             Admission::Allowed(permit) => {
                 return Ok(permit.settle(&answer(reply, used.usage)).await?);
             }
-            // An earlier attempt's report; this one is another.
-            Admission::Answered(_) => {}
+            Admission::Answered(earlier) => {
+                if repeats == Repeats::Same && earlier.output == *reply {
+                    return Ok(());
+                }
+            }
             Admission::NeedsApproval(reason) => {
                 let code = ErrorKind::ApprovalRequired.code();
                 return Err(AgentError::with_code(code, reason).fatal());

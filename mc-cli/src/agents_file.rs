@@ -50,7 +50,7 @@ pub(crate) fn ready(spec: &AgentSpec, speed: Speed) -> Result<ReadyAgent> {
             let agent = recorded(read_runs(file)?, speed, spec.version.as_ref());
             Ok(ReadyAgent::new(agent))
         }
-        AgentKind::Command(_) | AgentKind::Chat(_) => spec.agent(),
+        AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => spec.agent(),
     }
 }
 

@@ -9,3 +9,4 @@
 mod chat;
 mod command;
 mod common;
+mod http;

@@ -13,12 +13,18 @@ use super::place::Place;
 use crate::chat::{Api, ChatSpec, Delivery};
 use crate::command::CommandSpec;
 use crate::endpoint::{Secret, url};
+use crate::http::HttpSpec;
 use crate::spending::ModelBound;
 
 /// Reads the fields of a kind; none where a fault was noted.
 type Reader = fn(&mut Fields<'_>, &Place) -> Option<AgentKind>;
 
-const KINDS: &[(&str, Reader)] = &[("recorded", recorded), ("command", command), ("chat", chat)];
+const KINDS: &[(&str, Reader)] = &[
+    ("recorded", recorded),
+    ("command", command),
+    ("chat", chat),
+    ("http", http),
+];
 
 /// What every program gets of the environment, where it is set.
 const PLAIN_VARIABLES: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
@@ -29,6 +35,8 @@ const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
 const OUTPUT: usize = 8 * 1024 * 1024;
 /// How long a model may take for an answer, where the file does not say.
 const CHAT_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a remote agent may take, where the file does not say.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 /// What chat completions call the output limit; the first is what the file need not say.
 const LIMIT_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 /// The most tokens and calls that a file may state.
@@ -138,6 +146,19 @@ fn chat(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
         limit_field: limit_field.to_owned(),
         delivery,
         timeout,
+    }))
+}
+
+fn http(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let url = address(fields, "url");
+    let key = key(fields, place);
+    let timeout = fields.span("timeout").unwrap_or(HTTP_TIMEOUT);
+    let models = models(fields);
+    Some(AgentKind::Http(HttpSpec {
+        url: url?,
+        key,
+        timeout,
+        models,
     }))
 }
 

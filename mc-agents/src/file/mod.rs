@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::chat::{ChatAgent, ChatSpec};
 use crate::command::{CommandAgent, CommandSpec};
+use crate::http::{HttpAgent, HttpSpec};
 use crate::recorded::RecordedAgent;
 use fields::Fields;
 pub use place::Place;
@@ -46,13 +47,16 @@ pub enum AgentKind {
     Command(CommandSpec),
     /// It asks a model.
     Chat(ChatSpec),
+    /// It asks an agent somewhere else.
+    Http(HttpSpec),
 }
 
 impl AgentSpec {
     /// The agent, ready to be registered.
     ///
     /// # Errors
-    /// As [`RecordedAgent::open`] for a recorded one, as [`ChatAgent::new`] for one that asks a model.
+    /// As [`RecordedAgent::open`] for a recorded one, as [`ChatAgent::new`] and [`HttpAgent::new`] for those
+    /// that speak over a network.
     pub fn agent(&self) -> Result<ReadyAgent> {
         let version = self.version.clone();
         Ok(match &self.kind {
@@ -65,6 +69,7 @@ impl AgentSpec {
             }
             AgentKind::Command(spec) => ReadyAgent::new(CommandAgent::new(spec.clone(), version)),
             AgentKind::Chat(spec) => ReadyAgent::new(ChatAgent::new(spec.clone(), version)?),
+            AgentKind::Http(spec) => ReadyAgent::new(HttpAgent::new(spec.clone(), version)?),
         })
     }
 }

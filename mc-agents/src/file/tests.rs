@@ -64,7 +64,7 @@ fn every_fault_is_told_at_once() {
 fn an_unknown_kind_is_told_with_the_kinds_that_there_are() {
     let text = refusal("agents: { a: { kind: robot } }");
     assert!(
-        text.contains("/agents/a/kind") && text.contains("recorded, command"),
+        text.contains("/agents/a/kind") && text.contains("recorded, command, chat, http"),
         "{text}"
     );
 }
@@ -110,4 +110,45 @@ fn what_a_command_misses_is_told_with_its_place() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn what_an_address_or_a_key_misses_is_told_with_its_place() {
+    let text = refusal(
+        "agents: { a: { kind: chat, api: telnet, base_url: \"http://example.com\", model: gpt,
+           key_env: UNSET, limit_field: most, stream: yes please, tools: [] },
+           b: { kind: http, url: nowhere, key: sk-1 }, c: { kind: chat } }",
+    );
+    for part in [
+        "/agents/a/api",
+        "openai_chat, openai_responses, anthropic",
+        "/agents/a/base_url",
+        "use https",
+        "/agents/a/model",
+        "/agents/a/key_env",
+        "UNSET",
+        "/agents/a/limit_field",
+        "/agents/a/stream",
+        "/agents/a/tools",
+        "/agents/a/max_output_tokens",
+        "/agents/b/url",
+        "/agents/b/key",
+        "/agents/c/api",
+        "/agents/c/base_url",
+        "/agents/c/model",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_chat_agent_takes_its_key_from_the_environment_and_streams_unless_told_otherwise() {
+    let text = "{ kind: chat, api: anthropic, base_url: \"https://api.anthropic.com/v1\",
+        model: anthropic/claude, key_env: KEY, max_output_tokens: 10 }";
+    let AgentKind::Chat(spec) = one(text).kind else {
+        panic!("{text}");
+    };
+    assert_eq!(spec.key, Some(crate::Secret::new("k".to_owned())));
+    assert_eq!(spec.delivery, crate::chat::Delivery::Stream);
+    assert_eq!(spec.limit_field, "max_completion_tokens");
 }

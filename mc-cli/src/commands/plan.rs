@@ -50,7 +50,9 @@ pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     let agents = specs.into_iter().map(|spec| {
         let agent = agents_file::ready(&spec, speed).map_err(|e| match &spec.kind {
             AgentKind::Recorded(file) => Failure::recorded(e, file),
-            AgentKind::Command(_) | AgentKind::Chat(_) => Failure::content(e, &args.agents),
+            AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => {
+                Failure::content(e, &args.agents)
+            }
         })?;
         Ok((spec.name, agent))
     });
@@ -131,7 +133,7 @@ fn specs(args: &RunArgs, text: &[u8]) -> mc_core::error::Result<Vec<AgentSpec>> 
 fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
     let recorded = specs.iter().filter_map(|spec| match &spec.kind {
         AgentKind::Recorded(file) => Some(file),
-        AgentKind::Command(_) | AgentKind::Chat(_) => None,
+        AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => None,
     });
     let files: std::collections::BTreeSet<&PathBuf> = recorded.collect();
     let opened = files.into_iter().map(|file| (file, File::open(file)));
