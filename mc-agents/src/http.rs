@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::endpoint::{Endpoint, Head, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
+use crate::runtime;
 use crate::spending::{ModelBound, Opening, Repeats, Spending, account};
 
 /// What settles the doubts of an answer that came later.
@@ -207,6 +208,7 @@ impl AgentExecutor for HttpAgent {
         if let Some((checkpoint, Some(answer))) = ctx.resumed() {
             return resume(&ctx, checkpoint, answer).await;
         }
+        runtime::required()?;
         let spending = match Spending::open(&ctx, &self.models, &input).await? {
             Opening::Open(spending) => spending,
             Opening::Answered(reply) => return reply.into_outcome(),

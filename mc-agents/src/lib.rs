@@ -11,6 +11,7 @@ mod exchange;
 pub mod file;
 pub mod http;
 pub mod recorded;
+mod runtime;
 mod spending;
 
 pub use endpoint::Secret;

@@ -210,3 +210,35 @@ async fn what_a_program_leaves_behind_is_ended_with_it() {
     let child = written(&world.dir.path().join("child")).await;
     gone(&child).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_was_paid_for_is_not_made_again() {
+    let world = World::with(&script(
+        &format!("echo x >> tries; {}", report(30, 5)),
+        BOUND,
+    ))
+    .await;
+    let step = "agent: a, output_schema: { type: object },
+        retry: { maximum_attempts: 3, initial_interval: 1ms }";
+    failure(world.run(step, json!({})).await);
+    let tries = std::fs::read_to_string(world.dir.path().join("tries")).unwrap();
+    assert_eq!(tries.lines().count(), 1);
+    assert_eq!(world.money(), (mills(35), NanoUsd::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_environment_does_not_show_in_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::of(dir.path()).with_environment(|name| match name {
+        "PATH" => std::env::var_os("PATH"),
+        "MODEL_KEY" => Some("sk-very-secret".into()),
+        _ => None,
+    });
+    let text = script(
+        "echo \"bad key $MODEL_KEY\" >&2; exit 1",
+        ", env: [MODEL_KEY]",
+    );
+    let world = World::at(&text, &place).await;
+    let (_, message) = failure(world.run(ONCE, json!({})).await);
+    assert!(message.contains("bad key ***"), "{message}");
+}

@@ -9,4 +9,5 @@
 mod chat;
 mod command;
 mod common;
+mod document;
 mod http;

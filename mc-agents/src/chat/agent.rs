@@ -18,6 +18,7 @@ use super::answer::{self, Answer};
 use super::sse::Lines;
 use super::wire::{Api, Asked, Delivery, Streaming};
 use crate::endpoint::{Endpoint, Head, Secret};
+use crate::runtime;
 
 /// The version of Anthropic's format that is spoken.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -216,6 +217,7 @@ impl AgentExecutor for ChatAgent {
         ctx: StepContext,
         input: Value,
     ) -> std::result::Result<StepOutcome, AgentError> {
+        runtime::required()?;
         let prompt = prompt(&input);
         let request = self.request(&prompt);
         let (ctx, prompt) = (&ctx, prompt.as_str());

@@ -19,6 +19,7 @@ use mc_core::resilience::CallFailure;
 use serde_json::{Value, json};
 
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
+use crate::runtime;
 use crate::spending::{ModelBound, Opening, Spending};
 use process::{Ended, Program, Why};
 
@@ -183,6 +184,7 @@ impl AgentExecutor for CommandAgent {
     }
 
     async fn execute(&self, ctx: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
+        runtime::required()?;
         let spending = match Spending::open(&ctx, &self.spec.models, &input).await? {
             Opening::Open(spending) => spending,
             Opening::Answered(reply) => return reply.into_outcome(),
