@@ -19,6 +19,10 @@ const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How long an idle connection is kept: shorter than providers keep theirs, so that a call does not
+/// meet one that is being closed.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// A key; it has no text that shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -124,6 +128,7 @@ impl Endpoint {
         let builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
+            .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT);
         let builder = if is_here(&url) {
             // No proxy stands between this machine and itself, and no certificate either.

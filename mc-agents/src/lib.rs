@@ -1,6 +1,6 @@
 //! Agents that are ready made: what a host registers when it has none of its own.
 //!
-//! [`file`] reads them from an agents file. [`recorded`] answers from a file of recorded runs: for
+//! [`mod@file`] reads them from an agents file. [`recorded`] answers from a file of recorded runs: for
 //! rehearsals, demos and tests, without a provider and without a cent. [`command`] runs a program, [`chat`]
 //! asks a model, [`http`] an agent somewhere else. No policy is in here: every call goes through the engine's permits.
 

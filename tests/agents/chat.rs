@@ -300,3 +300,20 @@ async fn a_step_that_is_tried_again_does_not_pay_again() {
     assert_eq!(server.counts().received, 1);
     assert_eq!(world.money(), (mills(12 + 3 + 12), NanoUsd::ZERO));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_under_a_status_of_success_is_no_answer() {
+    let error = json!({"error": {"type": "server_error", "message": "out of luck"}});
+    for api in APIS {
+        for stream in ["true", "false"] {
+            let server = serve(Answer::json(200, error.clone()));
+            let world = world(&server, api, &format!(", stream: {stream}")).await;
+            failure(world.run(ONCE, json!("hi")).await);
+            assert_eq!(
+                world.money(),
+                (NanoUsd::ZERO, mills(HELD)),
+                "{api} {stream}"
+            );
+        }
+    }
+}

@@ -155,13 +155,22 @@ impl ChatAgent {
         Ok(answer?.into_model_answer(provider))
     }
 
+    /// The error without the key.
+    fn hidden(&self, mut error: ProviderError) -> ProviderError {
+        error.message = self.endpoint.hide(&error.message);
+        error
+    }
+
     async fn whole(&self, response: &mut Response) -> std::result::Result<Answer, ProviderError> {
         let body = self.endpoint.bytes(response).await?;
         let body = json::parse(&body).map_err(|error| {
             let message = format!("the answer cannot be read: {error}");
             ProviderError::new(CallFailure::UsageMissing, message)
         })?;
-        Ok(self.spec.api.whole(&body))
+        self.spec
+            .api
+            .whole(&body)
+            .map_err(|error| self.hidden(error))
     }
 
     async fn stream(
@@ -181,10 +190,7 @@ impl ChatAgent {
                 let event: Value = serde_json::from_slice(&data)
                     .map_err(|_| broken("an event of the stream is no JSON"))?;
                 let taken = api.event(&event, &mut state);
-                taken.map_err(|mut error| {
-                    error.message = self.endpoint.hide(&error.message);
-                    error
-                })?;
+                taken.map_err(|error| self.hidden(error))?;
             }
             let written = state.answer.text.len() + state.answer.reasoning.len();
             let tokens = u64::try_from(written.div_ceil(BYTES_A_TOKEN)).unwrap_or(u64::MAX);

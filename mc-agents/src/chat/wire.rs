@@ -111,7 +111,13 @@ impl Api {
     }
 
     /// Reads a whole answer.
-    pub(super) fn whole(self, body: &Value) -> Answer {
+    ///
+    /// # Errors
+    /// The provider's own error under a status of success.
+    pub(super) fn whole(self, body: &Value) -> Result<Answer, ProviderError> {
+        if body["error"].is_object() {
+            return Err(broken_off(&body["error"], &Answer::default()));
+        }
         let mut answer = Answer {
             model: text(&body["model"]),
             over: true,
@@ -138,7 +144,7 @@ impl Api {
                 answer.usage = usage::anthropic(&body["usage"]);
             }
         }
-        answer
+        Ok(answer)
     }
 
     /// Takes an event of a stream.
@@ -196,7 +202,7 @@ fn broken_off(error: &Value, answer: &Answer) -> ProviderError {
     };
     let said = error["message"].as_str().unwrap_or_default();
     let failure = CallFailure::Status { code, output_begun };
-    ProviderError::new(failure, format!("the stream broke off: {kind}: {said}"))
+    ProviderError::new(failure, format!("the provider broke off: {kind}: {said}"))
 }
 
 fn chat_event(event: &Value, answer: &mut Answer) {

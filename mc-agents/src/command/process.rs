@@ -13,7 +13,6 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -65,26 +64,43 @@ struct Captured {
 
 type Shared = Arc<Mutex<Captured>>;
 
+/// What a group is sent.
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    /// To end in order.
+    Term,
+    /// To be gone.
+    Kill,
+}
+
 /// The group; whatever still runs in it is killed when this is dropped.
-struct Group(Option<Pid>);
+struct Group(Option<u32>);
 
 impl Group {
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
-    }
-
-    /// A group in which nobody is left has got what it was sent.
+    #[cfg(unix)]
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
+        use rustix::process::{Pid, Signal as Posix, kill_process_group};
+        let signal = match signal {
+            Signal::Term => Posix::TERM,
+            Signal::Kill => Posix::KILL,
+        };
+        let id = self.0.and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // A group in which nobody is left has got what it was sent.
             let _ = kill_process_group(group, signal);
         }
+    }
+
+    /// There are no groups here, and no agents file is read that asks for one.
+    #[cfg(not(unix))]
+    fn signal(&self, signal: Signal) {
+        let _ = (self.0, signal);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.signal(Signal::Kill);
     }
 }
 
@@ -99,7 +115,7 @@ impl Program {
         stop: impl Future<Output = Why> + Send,
     ) -> io::Result<Ended> {
         let mut child = self.command().spawn()?;
-        let group = Group::of(&child);
+        let group = Group(child.id());
         let (stdout, stderr) = (Shared::default(), Shared::default());
         let mut pipes = JoinSet::new();
         if let Some(mut pipe) = child.stdin.take() {
@@ -114,7 +130,7 @@ impl Program {
         }
         let why = watch(&mut child, &mut pipes, &stdout, stop).await?;
         if !matches!(why, Why::Exited(_)) {
-            group.signal(Signal::TERM);
+            group.signal(Signal::Term);
         }
         self.wait_for_the_rest(&mut child, &mut pipes).await;
         drop(group);
@@ -143,7 +159,10 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        #[cfg(unix)]
         piped.process_group(0);
+        #[cfg(not(unix))]
+        let _ = piped;
         command
     }
 
