@@ -16,3 +16,4 @@ mod refusals;
 mod running;
 mod starting;
 mod support;
+mod workflows;
