@@ -66,6 +66,8 @@ pub use mc_core::time::Timestamp;
 pub use mc_core::usage::Usage;
 pub use mc_core::workflow::Workflow;
 
+/// Agents that are ready made, and the file that names them.
+pub use mc_agents as agents;
 /// The core, for what is not named here: ports, events, audit.
 pub use mc_core as core;
 /// The log adapters.

@@ -1,6 +1,18 @@
 //! Agents that are ready made: what a host registers when it has none of its own.
 //!
-//! [`recorded`] answers from a file of recorded runs: for rehearsals, demos and tests, without a
-//! provider and without a cent. No policy is in here: every call goes through the engine's permits.
+//! [`mod@file`] reads them from an agents file. [`recorded`] answers from a file of recorded runs: for
+//! rehearsals, demos and tests, without a provider and without a cent. [`command`] runs a program, [`chat`]
+//! asks a model, [`http`] an agent somewhere else. No policy is in here: every call goes through the engine's permits.
 
+pub mod chat;
+pub mod command;
+mod endpoint;
+mod exchange;
+pub mod file;
+pub mod http;
 pub mod recorded;
+mod runtime;
+mod spending;
+
+pub use endpoint::Secret;
+pub use spending::ModelBound;

@@ -2,12 +2,15 @@
 //!
 //! [`event_log_suite`] holds any adapter of the log port to its contract. [`SimClock`] and
 //! [`SeededEntropy`] are the ports of a simulator, [`CrashBackend`] is a disk that loses what was not
-//! synced, [`FaultyLog`] a log that fails when it is told to, [`Story`] makes valid batches. Nothing in here is used in production.
+//! synced, [`FaultyLog`] a log that fails when it is told to, [`Story`] makes valid batches,
+//! [`model_server`] is a model provider on this machine that answers as a script says. Nothing in here
+//! is used in production.
 
 mod build;
 mod crash;
 mod event_log;
 mod faulty_log;
+pub mod model_server;
 mod prices;
 pub mod simulate;
 

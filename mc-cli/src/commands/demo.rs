@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mc_agents::file::{self, Place};
 use mc_agents::recorded::parse_runs;
 use mc_core::error::Error;
 use mc_core::ports::RunQuery;
@@ -65,8 +66,9 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
 async fn act(common: &Common, console: &mut Console<'_>) -> Done {
     let operator = operator(common)?;
     let opened = Opened::open(common, Settings::default()).await?;
-    for spec in agents_file::read(AGENTS.as_bytes(), Path::new(""))? {
-        let agent = spec.recorded(parse_runs(CALLS.as_bytes())?, Speed::Max);
+    for spec in file::read(AGENTS.as_bytes(), &Place::of(""))? {
+        let runs = parse_runs(CALLS.as_bytes())?;
+        let agent = agents_file::recorded(runs, Speed::Max, spec.version.as_ref());
         opened
             .control
             .register_agent(spec.name.as_str(), agent)

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mc_agents::recorded::{RecordedAgent, read_runs};
+use mc_agents::file::{self, AgentKind, AgentSpec, Place, ReadyAgent};
 use mc_core::budget::Limit;
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
@@ -23,7 +23,7 @@ use mission_control::StartOptions;
 use serde_json::Value;
 
 use super::{operator, pair};
-use crate::agents_file::{self, AgentSpec, Speed};
+use crate::agents_file::{self, Speed};
 use crate::args::{Common, RunArgs};
 use crate::failure::Failure;
 use crate::store;
@@ -32,7 +32,7 @@ use crate::store;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) workflow: Workflow,
-    pub(super) agents: Vec<(AgentName, RecordedAgent)>,
+    pub(super) agents: Vec<(AgentName, ReadyAgent)>,
     pub(super) input: Value,
     pub(super) options: StartOptions,
 }
@@ -48,8 +48,12 @@ pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     let input = files.input?;
     covers(&workflow, &specs, &args.agents)?;
     let agents = specs.into_iter().map(|spec| {
-        let runs = read_runs(&spec.file).map_err(|e| Failure::recorded(e, &spec.file))?;
-        let agent = spec.recorded(runs, speed);
+        let agent = agents_file::ready(&spec, speed).map_err(|e| match &spec.kind {
+            AgentKind::Recorded(file) => Failure::recorded(e, file),
+            AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => {
+                Failure::content(e, &args.agents)
+            }
+        })?;
         Ok((spec.name, agent))
     });
     let agents = agents.collect::<Result<_, Failure>>()?;
@@ -122,12 +126,16 @@ fn fits(input: Value) -> mc_core::error::Result<Value> {
 
 fn specs(args: &RunArgs, text: &[u8]) -> mc_core::error::Result<Vec<AgentSpec>> {
     let dir = args.agents.parent().unwrap_or(Path::new("."));
-    agents_file::read(text, dir)
+    file::read(text, &Place::of(dir))
 }
 
 /// The recorded files that cannot be opened, each once.
 fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
-    let files: std::collections::BTreeSet<&PathBuf> = specs.iter().map(|spec| &spec.file).collect();
+    let recorded = specs.iter().filter_map(|spec| match &spec.kind {
+        AgentKind::Recorded(file) => Some(file),
+        AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => None,
+    });
+    let files: std::collections::BTreeSet<&PathBuf> = recorded.collect();
     let opened = files.into_iter().map(|file| (file, File::open(file)));
     opened
         .filter_map(|(file, opened)| Some((file.clone(), opened.err()?)))

@@ -95,9 +95,9 @@ fn an_agent_that_is_missing_is_named() {
 }
 
 #[test]
-fn kinds_of_a_later_version_are_refused_with_their_place() {
+fn a_kind_that_there_is_not_is_refused_with_its_place() {
     let desk = Desk::new();
-    desk.write("agents.yaml", "agents: { planner: { kind: http, url: x } }");
+    desk.write("agents.yaml", "agents: { planner: { kind: robot } }");
     let answer = desk.run(&[]);
     assert_eq!(answer.exit, Exit::Negative);
     assert!(

@@ -1,0 +1,249 @@
+//! The kinds of agents, each with its fields.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use mc_core::id::ModelId;
+use reqwest::Url;
+use serde_json::Value;
+
+use super::AgentKind;
+use super::fields::Fields;
+use super::place::Place;
+use crate::chat::{Api, ChatSpec, Delivery};
+use crate::command::CommandSpec;
+use crate::endpoint::{Secret, url};
+use crate::http::HttpSpec;
+use crate::spending::ModelBound;
+
+/// Reads the fields of a kind; none where a fault was noted.
+type Reader = fn(&mut Fields<'_>, &Place) -> Option<AgentKind>;
+
+const KINDS: &[(&str, Reader)] = &[
+    ("recorded", recorded),
+    ("command", command),
+    ("chat", chat),
+    ("http", http),
+];
+
+/// What every program gets of the environment, where it is set.
+const PLAIN_VARIABLES: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+/// Between TERM and KILL, where the file does not say.
+const GRACE: Duration = Duration::from_secs(2);
+/// The most bytes of a program's output, and where the file does not say: 8 MiB.
+const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+const OUTPUT: usize = 8 * 1024 * 1024;
+/// How long a model may take for an answer, where the file does not say.
+const CHAT_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a remote agent may take, where the file does not say.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
+/// What chat completions call the output limit; the first is what the file need not say.
+const LIMIT_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+/// The most tokens and calls that a file may state.
+const MOST_TOKENS: u64 = 100_000_000;
+const MOST_CALLS: u64 = 10_000;
+
+pub(super) fn reader(kind: &str) -> Option<Reader> {
+    let mut kinds = KINDS.iter();
+    kinds.find(|(name, _)| *name == kind).map(|(_, read)| *read)
+}
+
+pub(super) fn names() -> String {
+    let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+fn recorded(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let file = fields.text("file", "a path");
+    (!file.is_empty()).then(|| AgentKind::Recorded(place.path(file)))
+}
+
+fn command(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let line = fields.texts("program");
+    let mut program = None;
+    match line.first().filter(|name| !name.is_empty()) {
+        None => fields.fault(
+            "program",
+            "a program and its arguments are required, as a list",
+        ),
+        Some(name) => match place.program(name) {
+            Ok(path) => program = Some(path),
+            Err(rule) => fields.fault("program", rule),
+        },
+    }
+    let secret: Vec<String> = fields.texts("env").into_iter().map(str::to_owned).collect();
+    let mut environment = plain_environment(place);
+    for name in &secret {
+        match place.variable(name) {
+            Some(value) => environment.push((name.clone(), value)),
+            None => fields.fault("env", format!("the variable {name} is not set here")),
+        }
+    }
+    let dir = fields.text_if("dir");
+    let dir = dir.map_or_else(|| place.dir().to_owned(), |dir| place.path(dir));
+    if !dir.is_dir() {
+        fields.fault("dir", format!("{} is no directory", dir.display()));
+    }
+    let timeout = fields.span("timeout");
+    let grace = fields.span("grace").unwrap_or(GRACE);
+    let most = fields.count("max_output_bytes", (1, MAX_OUTPUT));
+    let models = models(fields);
+    Some(AgentKind::Command(CommandSpec {
+        program: program?,
+        arguments: line.iter().skip(1).map(|&text| text.to_owned()).collect(),
+        dir,
+        environment,
+        secret,
+        timeout,
+        grace,
+        max_output: most
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(OUTPUT),
+        models,
+    }))
+}
+
+fn chat(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let api = Api::of(fields.text("api", "a format"));
+    if api.is_none() {
+        let names: Vec<&str> = Api::ALL.iter().map(|(name, _)| *name).collect();
+        fields.fault("api", format!("the formats are {}", names.join(", ")));
+    }
+    let base_url = address(fields, "base_url");
+    let model = model(fields);
+    let key = key(fields, place);
+    let system = fields.text_if("system").map(str::to_owned);
+    if fields.find("max_output_tokens").is_none() {
+        let rule = "the most output tokens of an answer are required: they bound what it costs";
+        fields.fault("max_output_tokens", rule);
+    }
+    let most = fields.count("max_output_tokens", (1, MOST_TOKENS));
+    let limit_field = fields.text_if("limit_field").unwrap_or(LIMIT_FIELDS[0]);
+    if !LIMIT_FIELDS.contains(&limit_field) {
+        let rule = format!("the fields of the limit are {}", LIMIT_FIELDS.join(", "));
+        fields.fault("limit_field", rule);
+    }
+    let delivery = match fields.find("stream").map(Value::as_bool) {
+        None | Some(Some(true)) => Delivery::Stream,
+        Some(Some(false)) => Delivery::Whole,
+        Some(None) => {
+            fields.fault("stream", "true or false is required");
+            Delivery::Stream
+        }
+    };
+    let timeout = fields.span("timeout").unwrap_or(CHAT_TIMEOUT);
+    if fields.find("tools").is_some() {
+        let rule = "an agent of kind chat has no tools: take kind command for an agent with tools";
+        fields.fault("tools", rule);
+    }
+    Some(AgentKind::Chat(ChatSpec {
+        api: api?,
+        base_url: base_url?,
+        model: model?,
+        key,
+        system,
+        max_output_tokens: most?,
+        limit_field: limit_field.to_owned(),
+        delivery,
+        timeout,
+    }))
+}
+
+fn http(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let url = address(fields, "url");
+    let key = key(fields, place);
+    let timeout = fields.span("timeout").unwrap_or(HTTP_TIMEOUT);
+    let models = models(fields);
+    Some(AgentKind::Http(HttpSpec {
+        url: url?,
+        key,
+        timeout,
+        models,
+    }))
+}
+
+fn address(fields: &mut Fields<'_>, key: &'static str) -> Option<Url> {
+    let text = fields.text(key, "an address");
+    if text.is_empty() {
+        return None;
+    }
+    url(text).map_err(|rule| fields.fault(key, rule)).ok()
+}
+
+/// The key in the variable that `key_env` names; the file itself never has one.
+fn key(fields: &mut Fields<'_>, place: &Place) -> Option<Secret> {
+    let name = fields.text_if("key_env")?;
+    let Some(value) = place.variable(name) else {
+        fields.fault("key_env", format!("the variable {name} is not set here"));
+        return None;
+    };
+    let secret = value
+        .into_string()
+        .map(|text| Secret::new(text.trim().to_owned()));
+    let secret = secret.map_err(|_| "it is no text".to_owned());
+    let usable = secret.and_then(|secret| secret.header("").map(|_| secret));
+    { usable }
+        .map_err(|rule| fields.fault("key_env", format!("the variable {name}: {rule}")))
+        .ok()
+}
+
+fn plain_environment(place: &Place) -> Vec<(String, OsString)> {
+    let set = PLAIN_VARIABLES.iter();
+    { set }
+        .filter_map(|name| Some(((*name).to_owned(), place.variable(name)?)))
+        .collect()
+}
+
+/// `models: [ { model, input_tokens, max_output_tokens, calls } ]`
+fn models(fields: &mut Fields<'_>) -> Vec<ModelBound> {
+    let Some(value) = fields.find("models") else {
+        return Vec::new();
+    };
+    let Some(list) = value.as_array() else {
+        fields.fault("models", "a list of models is required");
+        return Vec::new();
+    };
+    let mut bounds: Vec<ModelBound> = Vec::new();
+    for one in list.iter().enumerate() {
+        let Some(Some(bound)) = fields.item("models", one, bound) else {
+            continue;
+        };
+        if bounds.iter().any(|earlier| earlier.model == bound.model) {
+            fields.fault("models", format!("{} stands there twice", bound.model));
+        }
+        bounds.push(bound);
+    }
+    bounds
+}
+
+fn bound(fields: &mut Fields<'_>) -> Option<ModelBound> {
+    let model = model(fields);
+    let tokens = |fields: &mut Fields<'_>, key| {
+        if fields.find(key).is_none_or(Value::is_null) {
+            fields.fault(key, "the most tokens of a call are required");
+            return None;
+        }
+        fields.count(key, (1, MOST_TOKENS))
+    };
+    let input_tokens = tokens(fields, "input_tokens");
+    let max_output_tokens = tokens(fields, "max_output_tokens");
+    let calls = fields.count("calls", (1, MOST_CALLS)).unwrap_or(1);
+    Some(ModelBound {
+        model: model?,
+        input_tokens: input_tokens?,
+        max_output_tokens: max_output_tokens?,
+        calls: u32::try_from(calls).ok()?,
+    })
+}
+
+/// A model as `provider/id`.
+fn model(fields: &mut Fields<'_>) -> Option<ModelId> {
+    let text = fields.text("model", "a model as provider/id");
+    if text.is_empty() {
+        return None;
+    }
+    let model = ModelId::new(text);
+    { model }
+        .map_err(|fault| fields.fault("model", fault.to_string()))
+        .ok()
+}

@@ -1,0 +1,232 @@
+//! The http agent: asks a remote agent, which answers at once or later with a signal.
+//!
+//! It is sent the JSON of `exchange`, with the effect key as `idempotency-key`: the same for every
+//! attempt, so that a remote agent that keeps to it does its work once. `202 {"status":"pending"}`
+//! suspends the step until the run is signalled under the name that was asked for, with the same
+//! JSON that an answer at once would have had. Until then what was held is in doubt.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mc_core::budget::Amount;
+use mc_core::engine::{
+    AgentError, AgentExecutor, CallError, ProviderError, StepContext, StepOutcome,
+};
+use mc_core::error::{Error, ErrorKind, Result};
+use mc_core::event::step::WaitingFor;
+use mc_core::id::{AgentVersion, Opaque};
+use mc_core::json;
+use mc_core::resilience::CallFailure;
+use mc_core::run::HoldKey;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{StatusCode, Url};
+use serde_json::{Value, json};
+
+use crate::endpoint::{Endpoint, Head, Secret};
+use crate::exchange::{INVALID_OUTPUT, Reply, ask};
+use crate::runtime;
+use crate::spending::{ModelBound, Opening, Repeats, Spending, account};
+
+/// What settles the doubts of an answer that came later.
+const EVIDENCE: &str = "the agent's later report says what it used; that is settled on its own";
+
+/// What an http agent is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSpec {
+    /// Where it is asked.
+    pub url: Url,
+    /// The key, if it wants one.
+    pub key: Option<Secret>,
+    /// How long an answer may take, the word that it comes later too.
+    pub timeout: Duration,
+    /// The models that it may call by itself.
+    pub models: Vec<ModelBound>,
+}
+
+/// An agent somewhere else.
+#[derive(Clone, Debug)]
+pub struct HttpAgent {
+    endpoint: Endpoint,
+    models: Vec<ModelBound>,
+    version: Option<AgentVersion>,
+}
+
+impl HttpAgent {
+    /// An agent that is asked there.
+    ///
+    /// # Errors
+    /// `Unavailable` where no client can be made here, `InvalidInput` for a key that is none.
+    pub fn new(spec: HttpSpec, version: Option<AgentVersion>) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &spec.key {
+            let header = key.header("Bearer ");
+            let header = header.map_err(|rule| Error::invalid("key", rule))?;
+            headers.insert(AUTHORIZATION, header);
+        }
+        let endpoint = Endpoint::new(spec.url, headers, spec.key, spec.timeout);
+        Ok(Self {
+            endpoint: endpoint.map_err(|rule| Error::new(ErrorKind::Unavailable, rule))?,
+            models: spec.models,
+            version,
+        })
+    }
+
+    /// Sends it and waits for the whole answer, or until the attempt is to stop.
+    async fn send(
+        &self,
+        ctx: &StepContext,
+        asked: &Value,
+    ) -> std::result::Result<(Head, Vec<u8>), ProviderError> {
+        let mut headers = HeaderMap::new();
+        if let Ok(key) = HeaderValue::from_str(&ctx.effect_key().to_string()) {
+            headers.insert(HeaderName::from_static("idempotency-key"), key);
+        }
+        let answer = async {
+            let mut response = self.endpoint.post(json::canonical(asked), headers).await?;
+            let head = Head::of(&response);
+            Ok((head, self.endpoint.bytes(&mut response).await?))
+        };
+        tokio::select! {
+            biased;
+            () = ctx.cancelled() => {
+                let message = "it was given up: its attempt is to stop";
+                Err(ProviderError::new(CallFailure::Abandoned, message))
+            }
+            answer = answer => answer,
+        }
+    }
+
+    /// What an answer at once comes to.
+    async fn answered(
+        &self,
+        ctx: &StepContext,
+        spending: Spending,
+        (head, body): (Head, &[u8]),
+    ) -> std::result::Result<StepOutcome, AgentError> {
+        let reply = Reply::parse(body);
+        if head.status.is_success() {
+            return match reply {
+                Ok(reply) => {
+                    spending.settle(ctx, &reply).await?;
+                    reply.into_outcome()
+                }
+                Err(fault) => {
+                    let message = format!("the agent's answer: {fault}");
+                    let error = ProviderError::new(CallFailure::Crashed, message.as_str());
+                    spending.fail(&error).await?;
+                    Err(AgentError::with_code(INVALID_OUTPUT, message))
+                }
+            };
+        }
+        // With a status that refuses, only an error counts, and what it says was used.
+        let refusal = self.endpoint.refusal(&head, body);
+        match reply.ok().filter(|reply| !reply.is_output()) {
+            Some(reply) if reply.usage.is_some() => {
+                spending.settle(ctx, &reply).await?;
+                reply.into_outcome()
+            }
+            Some(reply) => {
+                spending.fail(&refusal).await?;
+                reply.into_outcome()
+            }
+            None => {
+                spending.fail(&refusal).await?;
+                Err(CallError::Provider(refusal).into())
+            }
+        }
+    }
+}
+
+/// The signal that an attempt's later answer comes by.
+fn reply_signal(ctx: &StepContext) -> String {
+    format!("reply:{}", ctx.effect_key())
+}
+
+fn is_pending(head: &Head, body: &[u8]) -> bool {
+    let pending = json!({"status": "pending"});
+    head.status == StatusCode::ACCEPTED && json::parse(body).is_ok_and(|body| body == pending)
+}
+
+/// Suspends the step; what was held stays in doubt until the answer says what it used.
+async fn suspend(
+    ctx: &StepContext,
+    spending: Spending,
+) -> std::result::Result<StepOutcome, AgentError> {
+    let before = ctx.doubts();
+    let message = "the agent answers later";
+    let later = ProviderError::new(CallFailure::Abandoned, message);
+    spending.fail(&later).await?;
+    let new = ctx.doubts().into_iter().map(|(hold, _)| hold);
+    let new: Vec<HoldKey> = { new }
+        .filter(|hold| !before.iter().any(|(one, _)| one == hold))
+        .collect();
+    let name = Opaque::new(&reply_signal(ctx));
+    let name = name.map_err(|fault| AgentError::new(fault.to_string()))?;
+    Ok(StepOutcome::Suspend {
+        checkpoint: json!({ "doubts": new }),
+        waiting_for: WaitingFor::Signal { name },
+    })
+}
+
+/// What a later answer comes to.
+async fn resume(
+    ctx: &StepContext,
+    checkpoint: &Value,
+    answer: &Value,
+) -> std::result::Result<StepOutcome, AgentError> {
+    let reply = Reply::of(answer.clone());
+    let reply = reply.map_err(|fault| {
+        let message = format!("the signal with the agent's answer: {fault}");
+        AgentError::with_code(INVALID_OUTPUT, message)
+    })?;
+    if let Some(used) = &reply.usage {
+        let doubts: Vec<HoldKey> =
+            serde_json::from_value(checkpoint["doubts"].clone()).unwrap_or_default();
+        // What somebody has reconciled meanwhile is settled.
+        let open: Vec<HoldKey> = ctx.doubts().into_iter().map(|(hold, _)| hold).collect();
+        for hold in doubts.iter().filter(|hold| open.contains(hold)) {
+            ctx.reconcile(hold, Amount::ZERO, EVIDENCE).await?;
+        }
+        for one in used {
+            account(ctx, one, (&reply.whole, Repeats::Same)).await?;
+        }
+    }
+    reply.into_outcome()
+}
+
+#[async_trait]
+impl AgentExecutor for HttpAgent {
+    fn version(&self) -> Option<&str> {
+        self.version.as_ref().map(AgentVersion::as_str)
+    }
+
+    async fn execute(
+        &self,
+        ctx: StepContext,
+        input: Value,
+    ) -> std::result::Result<StepOutcome, AgentError> {
+        if let Some((checkpoint, Some(answer))) = ctx.resumed() {
+            return resume(&ctx, checkpoint, answer).await;
+        }
+        runtime::required()?;
+        let spending = match Spending::open(&ctx, &self.models, &input).await? {
+            Opening::Open(spending) => spending,
+            Opening::Answered(reply) => return reply.into_outcome(),
+        };
+        let mut asked = ask(&ctx, &input, &spending.admitted());
+        asked["reply_signal"] = reply_signal(&ctx).into();
+        match self.send(&ctx, &asked).await {
+            Ok((head, body)) if is_pending(&head, &body) => suspend(&ctx, spending).await,
+            Ok((head, body)) => self.answered(&ctx, spending, (head, &body)).await,
+            Err(error) => {
+                let given_up = error.failure == CallFailure::Abandoned;
+                spending.fail(&error).await?;
+                if given_up {
+                    let code = ErrorKind::Cancelled.code();
+                    return Err(AgentError::with_code(code, error.message));
+                }
+                Err(CallError::Provider(error).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Money of agents that call models by themselves: held before they start, settled by their report.
+//!
+//! | what comes back | what becomes of the hold |
+//! |---|---|
+//! | a report | settled with it, in full; what it does not name is released |
+//! | no report | in doubt |
+//! | nothing was started | released |
+//!
+//! What a report names beyond what was held is settled as a call of its own. The first
+//! hold keeps the answer in the journal: an attempt that comes again does not start anything anew.
+
+use std::sync::Arc;
+
+use mc_core::engine::{
+    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, StepContext,
+};
+use mc_core::error::{Error, ErrorKind};
+use mc_core::id::ModelId;
+use mc_core::resilience::CallFailure;
+use mc_core::usage::Usage;
+use serde_json::{Value, json};
+
+use crate::exchange::{Reply, Used};
+
+/// What an agent may use of one model by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelBound {
+    /// The model.
+    pub model: ModelId,
+    /// The most input tokens of a call.
+    pub input_tokens: u64,
+    /// The most output tokens of a call.
+    pub max_output_tokens: u64,
+    /// The most calls of an attempt; at least 1.
+    pub calls: u32,
+}
+
+/// Holds that are open while an agent is at work.
+#[derive(Debug)]
+pub(crate) struct Spending {
+    permits: Vec<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    model: ModelId,
+    calls: u32,
+    permit: Permit,
+}
+
+/// What came of opening.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// It may start.
+    Open(Spending),
+    /// An earlier attempt was answered: this is the answer.
+    Answered(Reply),
+}
+
+impl Spending {
+    /// Holds the most that an attempt can cost, before anything is started.
+    ///
+    /// # Errors
+    /// Where a budget or a policy refuses; what was held until then is let go.
+    pub(crate) async fn open(
+        ctx: &StepContext,
+        bounds: &[ModelBound],
+        input: &Value,
+    ) -> Result<Opening, AgentError> {
+        // Answers of earlier attempts that were errors stand first in the journal; each is passed.
+        loop {
+            let (spending, answer) = Self::reserve(ctx, bounds, input).await?;
+            let Some(answer) = answer else {
+                return Ok(Opening::Open(spending));
+            };
+            spending
+                .release("an earlier attempt was answered here")
+                .await?;
+            match Reply::of(answer.output) {
+                Ok(reply) if reply.is_output() => return Ok(Opening::Answered(reply)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn reserve(
+        ctx: &StepContext,
+        bounds: &[ModelBound],
+        input: &Value,
+    ) -> Result<(Self, Option<ModelAnswer>), AgentError> {
+        let mut this = Self {
+            permits: Vec::new(),
+        };
+        let mut first = None;
+        for (at, bound) in bounds.iter().enumerate() {
+            match ctx.reserve(&request(bound, input)).await? {
+                Admission::Allowed(permit) => this.permits.push(Held {
+                    model: bound.model.clone(),
+                    calls: bound.calls,
+                    permit,
+                }),
+                Admission::Answered(answer) if at == 0 => first = Some(answer),
+                Admission::Answered(_) => {}
+                Admission::NeedsApproval(reason) => {
+                    this.release("another hold needs an approval").await?;
+                    let code = ErrorKind::ApprovalRequired.code();
+                    return Err(AgentError::with_code(code, reason).fatal());
+                }
+                Admission::Denied(error) => {
+                    this.release("another hold was refused").await?;
+                    return Err(denied(&error));
+                }
+            }
+        }
+        Ok((this, first))
+    }
+
+    /// What was admitted, for who is asked: an output limit may be lower than the one that was asked
+    /// for.
+    pub(crate) fn admitted(&self) -> Value {
+        let rows = self.permits.iter().map(|held| {
+            json!({
+                "model": held.model, "calls": held.calls,
+                "max_output_tokens": held.permit.max_output_tokens(),
+            })
+        });
+        rows.collect()
+    }
+
+    /// Lets everything go: nothing was started, or the provider cannot have billed.
+    pub(crate) async fn release(self, why: &str) -> Result<(), AgentError> {
+        self.fail(&ProviderError::new(CallFailure::NotSent, why))
+            .await
+    }
+
+    /// Ends every hold with a failure, which decides what becomes of the money.
+    pub(crate) async fn fail(self, error: &ProviderError) -> Result<(), AgentError> {
+        for held in self.permits {
+            held.permit.fail(error).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles with what was reported; without a report the money is in doubt.
+    ///
+    /// # Errors
+    /// Where what was used has no price, or cannot be reserved: the agent used what nobody allowed.
+    pub(crate) async fn settle(self, ctx: &StepContext, reply: &Reply) -> Result<(), AgentError> {
+        let Some(used) = &reply.usage else {
+            let message = "the agent ended without a report of what it used";
+            return self
+                .fail(&ProviderError::new(CallFailure::Crashed, message))
+                .await;
+        };
+        let held = |model: &ModelId| self.permits.iter().any(|held| held.model == *model);
+        let beyond: Vec<Used> = { used.iter() }
+            .filter(|one| !held(&one.model))
+            .cloned()
+            .collect();
+        for (at, held) in self.permits.into_iter().enumerate() {
+            let of_it: Vec<&Usage> = { used.iter() }
+                .filter(|one| one.model == held.model)
+                .map(|one| &one.usage)
+                .collect();
+            if of_it.is_empty() && at > 0 {
+                let unused = ProviderError::new(CallFailure::NotSent, "it was not used");
+                held.permit.fail(&unused).await?;
+                continue;
+            }
+            let sum =
+                { of_it.into_iter() }.fold(Usage::default(), |sum, one| sum.saturating_add(one));
+            held.permit.settle(&answer(&reply.whole, sum)).await?;
+        }
+        for one in &beyond {
+            account(ctx, one, (&reply.whole, Repeats::Another)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn request(bound: &ModelBound, input: &Value) -> ModelRequest {
+    let mut request = ModelRequest::text(bound.model.clone(), "")
+        .input_tokens(bound.input_tokens)
+        .max_output_tokens(bound.max_output_tokens);
+    request.messages = vec![json!({"role": "user", "content": input})];
+    request.parameters = json!({"calls": bound.calls});
+    // All calls of the model are one hold: each may take as much as the first.
+    request.bound.hidden_retries = bound.calls.saturating_sub(1);
+    request
+}
+
+fn answer(output: &Value, usage: Usage) -> ModelAnswer {
+    ModelAnswer {
+        output: output.clone(),
+        usage: Some(usage),
+        ..ModelAnswer::default()
+    }
+}
+
+/// What a report is that an earlier attempt has written down in the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Another one: each attempt starts its agent and pays for it.
+    Another,
+    /// The same one, which came once and is read again.
+    Same,
+}
+
+/// Writes down what was used and not held before. It is spent already, so it stands behind the
+/// smallest hold there is and is recorded in full, over a limit too.
+///
+/// # Errors
+/// Where not even that fits, or the model has no price.
+pub(crate) async fn account(
+    ctx: &StepContext,
+    used: &Used,
+    (reply, repeats): (&Value, Repeats),
+) -> Result<(), AgentError> {
+    let mut request = ModelRequest::text(used.model.clone(), "")
+        .input_tokens(0)
+        .max_output_tokens(1);
+    request.messages = Vec::new();
+    request.parameters = json!({"reported_by": "the agent"});
+    loop {
+        match ctx.reserve(&request).await? {
+            Admission::Allowed(permit) => {
+                return Ok(permit.settle(&answer(reply, used.usage)).await?);
+            }
+            Admission::Answered(earlier) => {
+                if repeats == Repeats::Same && earlier.output == *reply {
+                    return Ok(());
+                }
+            }
+            Admission::NeedsApproval(reason) => {
+                let code = ErrorKind::ApprovalRequired.code();
+                return Err(AgentError::with_code(code, reason).fatal());
+            }
+            Admission::Denied(error) => return Err(denied(&error)),
+        }
+    }
+}
+
+fn denied(error: &Arc<Error>) -> AgentError {
+    AgentError::with_code(error.code(), error.message()).fatal()
+}

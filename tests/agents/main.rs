@@ -1,0 +1,13 @@
+//! Agents of an agents file through the real engine: real programs, a real socket, real threads.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test stops at the first broken promise"
+)]
+
+mod chat;
+mod command;
+mod common;
+mod document;
+mod http;
