@@ -22,6 +22,7 @@ mod hold;
 mod path;
 mod queue;
 mod waiting;
+pub mod window;
 
 pub use account::{Account, Movement};
 pub use account_id::{AccountId, AccountIdFault};
@@ -34,3 +35,4 @@ pub use hold::{Doubted, Hold, HoldState, HoldTrigger, Settlement};
 pub use path::Path;
 pub use queue::{Queue, Wake};
 pub use waiting::{Holders, Kept, Owner, Ticket, Waiter};
+pub use window::{Period, Window};
