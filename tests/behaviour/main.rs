@@ -40,3 +40,4 @@ mod terms;
 mod timeouts;
 mod turns;
 mod versions;
+mod windows;

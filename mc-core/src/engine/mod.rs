@@ -5,6 +5,7 @@
 
 mod agent;
 mod attempt;
+mod budget;
 mod call_error;
 mod calls;
 mod content;
@@ -30,6 +31,7 @@ mod sync;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use attempt::Progress;
+pub use budget::Budget;
 pub use call_error::{CallError, ProviderError};
 pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
 pub use context::{StepContext, ToolAdmission};

@@ -169,6 +169,10 @@ kinds! {
     BudgetReconciled(budget::BudgetReconciled) = "budget.reconciled",
     /// An account's limit was changed.
     BudgetLimitSet(budget::BudgetLimitSet) = "budget.limit_set",
+    /// An account counts in a new period from now on.
+    BudgetWindowOpened(budget::BudgetWindowOpened) = "budget.window_opened",
+    /// A period of an account is over, and nothing that was reserved in it is open any more.
+    BudgetWindowClosed(budget::BudgetWindowClosed) = "budget.window_closed",
     /// More was billed than the account allows: nothing more is admitted.
     BudgetBreached(budget::BudgetBreached) = "budget.breached",
 }
@@ -226,6 +230,8 @@ impl EventKind {
             | Self::RunSealed(_)
             | Self::SignalReceived(_)
             | Self::BudgetLimitSet(_)
+            | Self::BudgetWindowOpened(_)
+            | Self::BudgetWindowClosed(_)
             | Self::BudgetBreached(_) => None,
         }
     }

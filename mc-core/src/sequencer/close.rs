@@ -254,7 +254,9 @@ impl Sequencer {
     pub fn next_due(&self) -> (Option<Timestamp>, Option<Duration>) {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let deadline = deadline.into_iter().chain(self.pace.due()).min();
-        (self.workspace.next_wake(), deadline)
+        let window = self.next_window();
+        let wall = self.workspace.next_wake().into_iter().chain(window).min();
+        (wall, deadline)
     }
 
     /// An attempt that this epoch adopted times out when it would have.

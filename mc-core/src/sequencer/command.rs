@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::token::Token;
-use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::budget::{AccountId, Amount, Limit, OnExceed, Window};
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
@@ -173,6 +173,8 @@ pub struct SetLimit {
     pub limit: Limit,
     /// What it does to a run that it refuses for good.
     pub on_exceed: OnExceed,
+    /// The window that it is to count in; none leaves it as it is.
+    pub window: Option<Window>,
 }
 
 /// Settles money in doubt with evidence.

@@ -176,6 +176,7 @@ impl Buckets {
         self.0
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -215,7 +216,6 @@ pub struct DayTime {
 
 impl DayTime {
     /// Whether it is midnight.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub fn is_midnight(&self) -> bool {
         *self == Self::default()
     }
