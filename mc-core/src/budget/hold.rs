@@ -368,7 +368,7 @@ impl Hold {
             .checked_sub(&held)
             .ok_or(LedgerFault::MoreThanReserved)?;
         self.return_shares(ordinal);
-        self.shares.take(&held);
+        drop(self.shares.take(&held));
         self.draws.remove(&ordinal);
         self.billed = true;
         Ok(Settlement::new(&drawn, held, &actual))
@@ -395,7 +395,7 @@ impl Hold {
             return Err(LedgerFault::BeyondHold);
         }
         self.amount = self.amount.saturating_sub(&amount);
-        self.shares.take(&amount);
+        drop(self.shares.take(&amount));
         Ok(())
     }
 

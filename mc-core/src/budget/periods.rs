@@ -197,3 +197,7 @@ fn takes_nothing(movement: &Movement) -> bool {
         | Movement::CloseWindow(_) => true,
     }
 }
+
+#[cfg(test)]
+#[path = "periods_tests.rs"]
+mod tests;

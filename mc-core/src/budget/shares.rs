@@ -39,8 +39,8 @@ impl Shares {
     }
 
     /// The parts.
-    pub fn iter(&self) -> std::slice::Iter<'_, Share> {
-        self.0.iter()
+    pub fn list(&self) -> &[Share] {
+        &self.0
     }
 
     /// Adds what was reserved at a time.
@@ -53,6 +53,7 @@ impl Shares {
     }
 
     /// Takes an amount out, the oldest first; tells what it took, part by part.
+    #[must_use]
     pub fn take(&mut self, amount: &Amount) -> Self {
         let (mut left, mut taken) = (*amount, Self::default());
         for share in &mut self.0 {
@@ -149,7 +150,11 @@ mod tests {
         let parts = [(at(1), calls(3)), (at(2), calls(2))];
         assert_eq!(moves, parts.map(|(at, part)| (at, Movement::Release(part))));
         assert_eq!(
-            shares.iter().map(|s| s.amount.calls).collect::<Vec<_>>(),
+            shares
+                .list()
+                .iter()
+                .map(|s| s.amount.calls)
+                .collect::<Vec<_>>(),
             [2]
         );
     }

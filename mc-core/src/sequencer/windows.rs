@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::core::{Group, Sequencer};
 use super::decision::NewEvent;
 use super::workspace::Workspace;
-use crate::budget::{AccountId, Movement, Path};
+use crate::budget::{AccountId, Movement, Path, Periods};
 use crate::error::Result;
 use crate::event::budget::{BudgetWindowClosed, BudgetWindowOpened};
 use crate::id::{Actor, RunId};
@@ -44,7 +44,7 @@ impl Windows {
     fn look(&mut self, workspace: &Workspace) {
         let periods = |id| workspace.accounts.get(id)?.periods();
         let all = self.accounts.iter().filter_map(periods);
-        self.due = all.filter_map(|periods| periods.due()).min();
+        self.due = all.filter_map(Periods::due).min();
     }
 }
 

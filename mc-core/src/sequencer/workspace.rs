@@ -296,7 +296,7 @@ impl ResidentBooks<'_> {
         let counts = |id: &AccountId, at: Timestamp| {
             self.account(id).is_none_or(|account| account.counts(at))
         };
-        let parts = hold.free_shares().iter().map(|share| Kept {
+        let parts = hold.free_shares().list().iter().map(|share| Kept {
             owner: owner.clone(),
             path: hold
                 .path()
