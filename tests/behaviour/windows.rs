@@ -286,3 +286,32 @@ fn a_session_is_refused_until_the_window_resets() {
         assert_eq!(failing[0].resets_at, Some(end));
     });
 }
+
+#[test]
+fn a_jump_that_an_operator_confirms_opens_the_next_window_at_once() {
+    let world = World::seeded(12);
+    world.run(async {
+        let (control, _) = open_caller(&world).await;
+        allot(&control, 60, DAYS).await;
+        completes(&begin(&control, CALLS, json!({"bound": 50, "cost": 50})).await).await;
+        let run = start(&control, json!({"bound": 50, "cost": 20})).await;
+        run.settled_or_blocked().await.unwrap();
+        let clock = world.0.simulation().clock();
+        let unasked = control.confirm_clock("ann").await.unwrap_err();
+        assert_eq!(unasked.kind(), ErrorKind::InvalidTransition);
+        clock.set_wall(clock.now().after(secs(DAY)));
+        control.confirm_clock("ann").await.unwrap();
+        completes(&run).await;
+        assert!(world.elapsed() < secs(10));
+        let log = control.log().read_workspace(0, 10_000).await.unwrap();
+        let kinds: Vec<&str> = log.iter().map(|one| &*one.kind).collect();
+        let place = |kind: &str| kinds.iter().rposition(|one| *one == kind).unwrap();
+        assert!(place("clock.jumped") < place("clock.confirmed"));
+        assert!(place("clock.confirmed") < place("budget.window_opened"));
+        clock.set_wall(START);
+        assert!(
+            control.confirm_clock("ann").await.is_err(),
+            "time never goes back"
+        );
+    });
+}

@@ -8,6 +8,7 @@ mod attempt;
 mod budget;
 mod call_error;
 mod calls;
+mod clock;
 mod content;
 mod context;
 mod control;

@@ -73,6 +73,8 @@ kinds! {
     EpochStarted(workspace::EpochStarted) = "epoch.started",
     /// The wall clock left the monotonic clock by more than five minutes.
     ClockJumped(workspace::ClockJumped) = "clock.jumped",
+    /// An operator says that a wall clock which jumped ahead is right: it is followed at once.
+    ClockConfirmed(workspace::ClockConfirmed) = "clock.confirmed",
     /// A version of a workflow was stored.
     WorkflowPublished(workspace::WorkflowPublished) = "workflow.published",
     /// New runs take this version.
@@ -214,6 +216,7 @@ impl EventKind {
             Self::WorkspaceCreated(_)
             | Self::EpochStarted(_)
             | Self::ClockJumped(_)
+            | Self::ClockConfirmed(_)
             | Self::WorkflowPublished(_)
             | Self::WorkflowActivated(_)
             | Self::PricesLoaded(_)

@@ -189,6 +189,7 @@ impl Run {
             | EventKind::WorkspaceCreated(_)
             | EventKind::EpochStarted(_)
             | EventKind::ClockJumped(_)
+            | EventKind::ClockConfirmed(_)
             | EventKind::WorkflowPublished(_)
             | EventKind::WorkflowActivated(_)
             | EventKind::PricesLoaded(_)

@@ -109,6 +109,7 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         EventKind::WorkspaceCreated(_)
         | EventKind::EpochStarted(_)
         | EventKind::ClockJumped(_)
+        | EventKind::ClockConfirmed(_)
         | EventKind::WorkflowPublished(_)
         | EventKind::WorkflowActivated(_)
         | EventKind::PricesLoaded(_)

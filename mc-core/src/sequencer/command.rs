@@ -83,6 +83,11 @@ pub enum Request {
         /// What the monotonic clock led to expect.
         expected: crate::time::Timestamp,
     },
+    /// Write down that an operator says that the wall clock is right.
+    ClockConfirmed {
+        /// What it shows.
+        wall: crate::time::Timestamp,
+    },
 }
 
 /// Stores a version of a workflow.
@@ -388,7 +393,8 @@ impl Request {
             | Self::StartDispatch
             | Self::Drain
             | Self::Tick
-            | Self::ClockJumped { .. } => None,
+            | Self::ClockJumped { .. }
+            | Self::ClockConfirmed { .. } => None,
         }
     }
 }

@@ -301,6 +301,7 @@ impl Sequencer {
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),
+            Request::ClockConfirmed { wall } => Ok(clock_confirmed(*wall)),
             Request::AgentsAvailable(_)
             | Request::StartDispatch
             | Request::Drain
@@ -340,6 +341,11 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
 
 fn clock_jumped(wall: Timestamp, expected: Timestamp) -> Decision {
     let facts = crate::event::workspace::ClockJumped { wall, expected };
+    Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
+}
+
+fn clock_confirmed(wall: Timestamp) -> Decision {
+    let facts = crate::event::workspace::ClockConfirmed { wall };
     Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
 }
 
