@@ -57,7 +57,7 @@ pub use mc_core::id::{
     AgentName, AgentVersion, Digest, ModelId, Opaque, Region, RunId, StepKey, WorkflowName,
 };
 pub use mc_core::money::NanoUsd;
-pub use mc_core::policy::{Mode, PriceAge, RiskTier};
+pub use mc_core::policy::{CutStreams, Mode, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{CallTerms, PriceTable, ServiceTier, TierChoice, Unit, UnknownModels};
 pub use mc_core::resilience::{CallFailure, OutputBegun};

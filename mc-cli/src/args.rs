@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Prices of models
     #[command(subcommand)]
     Prices(PricesCommand),
+    /// Versions of workflows: store, look at, compare, draw, let new runs take
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
     /// Check the log: headers, facts, chains, tree and parts
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)
@@ -200,6 +203,46 @@ pub(crate) enum PricesCommand {
     List {
         /// Models whose id contains this
         model: Option<String>,
+    },
+}
+
+/// `workflows`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsCommand {
+    /// List every version, and which one new runs take
+    List,
+    /// Show a version: its hash, its steps, and with --json its whole definition
+    Show {
+        /// NAME, NAME@VERSION, or a file in YAML
+        workflow: String,
+    },
+    /// Compare two versions step by step
+    Diff {
+        /// NAME, NAME@VERSION, or a file in YAML
+        before: String,
+        /// NAME, NAME@VERSION, or a file in YAML
+        after: String,
+    },
+    /// Draw a version's steps as text, or as a picture
+    Graph {
+        /// NAME, NAME@VERSION, or a file in YAML
+        workflow: String,
+        /// Write the picture to this new file
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Store a version; new runs take it unless --later is given
+    Publish {
+        /// The workflow, in YAML
+        file: PathBuf,
+        /// Only store it
+        #[arg(long)]
+        later: bool,
+    },
+    /// Let new runs take a version; going back is activating an older one
+    Activate {
+        /// NAME@VERSION
+        workflow: String,
     },
 }
 

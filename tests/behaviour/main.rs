@@ -14,6 +14,7 @@ mod aborts;
 mod breakers;
 mod clock;
 mod content;
+mod cuts;
 mod doubts;
 mod edges;
 mod failures;

@@ -14,11 +14,12 @@ mod runs;
 mod show;
 mod verify;
 mod watch;
+mod workflows;
 
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
 
-use crate::args::{Cli, Command, Common, PricesCommand};
+use crate::args::{Cli, Command, Common, PricesCommand, WorkflowsCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,6 +46,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Prices(PricesCommand::List { model }) => {
             prices::execute(common, model.as_deref(), console).await
         }
+        Command::Workflows(command) => workflows::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
     }
@@ -53,12 +55,24 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
 /// What a command does when nobody reads its results any more.
 pub(crate) const fn on_close(command: &Command) -> OnClose {
     match command {
-        Command::Run(_) | Command::Rehearse(_) | Command::Demo | Command::Abort(_) => OnClose::GoOn,
+        Command::Run(_)
+        | Command::Rehearse(_)
+        | Command::Demo
+        | Command::Abort(_)
+        | Command::Workflows(
+            WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
+        ) => OnClose::GoOn,
         Command::Runs(_)
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
         | Command::Prices(_)
+        | Command::Workflows(
+            WorkflowsCommand::List
+            | WorkflowsCommand::Show { .. }
+            | WorkflowsCommand::Diff { .. }
+            | WorkflowsCommand::Graph { .. },
+        )
         | Command::Verify(_)
         | Command::Export(_) => OnClose::Stop,
     }

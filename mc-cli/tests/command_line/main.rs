@@ -15,3 +15,4 @@ mod refusals;
 mod running;
 mod starting;
 mod support;
+mod workflows;

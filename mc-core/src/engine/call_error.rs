@@ -7,6 +7,7 @@ use super::agent::AgentError;
 use crate::error::{Detail, Error, ErrorKind};
 use crate::resilience::{CallFailure, CallOutcome};
 use crate::time::as_ms;
+use crate::usage::Usage;
 
 /// The code of an attempt that its provider failed otherwise than by refusing or by silence.
 const PROVIDER_FAILED: &str = "provider_failed";
@@ -18,16 +19,28 @@ pub struct ProviderError {
     pub failure: CallFailure,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
+    /// Of a stream that was cut: what it can have used at most, by the input that was sent and the
+    /// output that came. It counts where the workspace believes it (`Settings::cut_streams`).
+    pub observed: Option<Box<Usage>>,
     /// The error in words.
     pub message: String,
 }
 
 impl ProviderError {
+    /// A stream that was cut after it had used at most so much.
+    pub fn cut(observed: Usage, message: impl Into<String>) -> Self {
+        Self {
+            observed: Some(Box::new(observed)),
+            ..Self::new(CallFailure::Cut, message)
+        }
+    }
+
     /// A failure without a wish to wait.
     pub fn new(failure: CallFailure, message: impl Into<String>) -> Self {
         Self {
             failure,
             retry_after: None,
+            observed: None,
             message: message.into(),
         }
     }

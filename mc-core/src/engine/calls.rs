@@ -20,8 +20,8 @@ use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallReply, FailCall, JournalPlace, Reply, Request, ReserveCall,
-    SettleCall, TokenBound,
+    AttemptRequest, CallEnd, CallReply, FailCall, JournalPlace, Observed, Reply, Request,
+    ReserveCall, SettleCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
 use crate::usage::Usage;
@@ -381,6 +381,11 @@ impl Permit {
             ordinal: self.ordinal,
             failure: error.failure,
             retry_after_ms: error.retry_after.map(as_ms),
+            observed: error.observed.as_deref().map(|usage| Observed {
+                model: self.model.clone(),
+                usage: *usage,
+                terms: self.terms.clone(),
+            }),
             message: error.message.as_str().into(),
         });
         let reply = self.caller.attempt(request).await?;
@@ -405,6 +410,7 @@ impl Drop for Permit {
             ordinal: self.ordinal,
             failure: CallFailure::Abandoned,
             retry_after_ms: None,
+            observed: None,
             message: "the permit was dropped without an outcome".into(),
         });
         let request = Request::Attempt(self.caller.cell.token(), request);

@@ -81,7 +81,7 @@ pub struct ModelCallSettled {
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
-    /// `usage_missing`, `unpriced`, `model_changed`, `tier_changed`, `cut`, `overrun`,
+    /// `usage_missing`, `unpriced`, `model_changed`, `tier_changed`, `cut`, `observed`, `overrun`,
     /// `answer_refused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,

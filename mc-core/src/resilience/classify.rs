@@ -6,7 +6,7 @@
 //! | status 429, 503, 529, no output begun (refused for overload) | `throttled`: `release`, and wait |
 //! | any other 4xx, no output begun | `release` |
 //! | a 2xx whose usage is missing or unreadable | `settle` in full, flag `usage_missing` |
-//! | the stream was cut by us or by the consumer, no final usage | `settle` in full, flag `cut` |
+//! | the stream was cut by us or by the consumer, no final usage | `settle` in full, flag `cut`; as observed where the workspace believes that |
 //! | any other status, or a status after output has begun | in doubt |
 //! | time-out or reset after sending | in doubt |
 //! | abandoned after sending: aborted, dropped, crashed | in doubt |

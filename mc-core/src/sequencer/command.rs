@@ -311,8 +311,21 @@ pub struct FailCall {
     pub failure: CallFailure,
     /// How long the provider asks to wait, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// What it can have used at most, by what was seen of it: of a stream that was cut.
+    pub observed: Option<Observed>,
     /// The error in words.
     pub message: Arc<str>,
+}
+
+/// What was seen of an answer whose usage never came.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The model that was asked.
+    pub model: ModelId,
+    /// What the call can have used at most.
+    pub usage: Usage,
+    /// The terms that it was made on.
+    pub terms: CallTerms,
 }
 
 /// A tool call that wants to go out.

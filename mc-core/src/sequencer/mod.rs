@@ -28,7 +28,7 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, EndTool, FailCall,
-    JournalPlace, OpenSession, Publish, Reconcile, Request, ReserveCall, Retry, SetLimit,
+    JournalPlace, Observed, OpenSession, Publish, Reconcile, Request, ReserveCall, Retry, SetLimit,
     SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};

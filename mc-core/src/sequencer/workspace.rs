@@ -17,7 +17,7 @@ use crate::budget::{
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
-use crate::policy::{Mode, PriceAge};
+use crate::policy::{CutStreams, Mode, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
 use crate::resilience::{BreakerSettings, RetryBudgetSettings};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub unknown_models: UnknownModels,
     /// The largest age of the table's prices; none for any.
     pub price_age: Option<PriceAge>,
+    /// What a stream counts as that was cut before its usage came.
+    pub cut_streams: CutStreams,
     /// The breaker of each model.
     pub breaker: BreakerSettings,
     /// The retry budget of each model.
@@ -69,6 +71,7 @@ impl Default for Settings {
             prices: Arc::new(PriceTable::embedded().clone()),
             unknown_models: UnknownModels::default(),
             price_age: None,
+            cut_streams: CutStreams::default(),
             breaker: BreakerSettings::default(),
             retry_budget: RetryBudgetSettings::default(),
             run_policy: RunPolicy {

@@ -11,6 +11,7 @@ mod check;
 mod compiled;
 mod definition;
 mod diff;
+pub mod drawing;
 pub mod chain;
 pub mod expression;
 mod graph;

@@ -8,7 +8,7 @@ use mc_core::time::Timestamp;
 use redb::{ReadableTable, Table};
 
 use super::fault::Outcome;
-use super::pack::{KEPT, Packer, Unpacker, slices};
+use super::pack::{KEPT, Packer, slices, unpack};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::contract::{self, End};
@@ -137,17 +137,13 @@ pub(super) fn first_seq_of(frames: &impl FrameTable, seq: u64) -> Outcome<Option
 }
 
 /// The events of a frame.
-pub(super) fn load(
-    frames: &impl FrameTable,
-    first_seq: u64,
-    unpacker: &mut Unpacker,
-) -> Outcome<Vec<Record>> {
+pub(super) fn load(frames: &impl FrameTable, first_seq: u64) -> Outcome<Vec<Record>> {
     let (from, to) = (frame_key(first_seq, 0), frame_key(first_seq, u16::MAX));
     let mut packed = Vec::new();
     for slice in frames.range::<&[u8; 10]>(&from..=&to)? {
         packed.extend_from_slice(slice?.1.value());
     }
-    Ok(frame::decode(first_seq, &unpacker.unpack(&packed)?)?)
+    Ok(frame::decode(first_seq, &unpack(&packed)?)?)
 }
 
 /// Reads events one after another, with the last frame at hand.
@@ -155,7 +151,6 @@ pub(super) fn load(
 pub(super) struct Frames<T> {
     table: T,
     last: Vec<Record>,
-    unpacker: Unpacker,
 }
 
 impl<T: FrameTable> Frames<T> {
@@ -165,11 +160,7 @@ impl<T: FrameTable> Frames<T> {
 
     /// With a frame at hand that was read before.
     pub(super) fn beginning_with(table: T, last: Vec<Record>) -> Self {
-        Self {
-            table,
-            last,
-            unpacker: Unpacker::default(),
-        }
+        Self { table, last }
     }
 
     /// The frame that was read last.
@@ -181,7 +172,7 @@ impl<T: FrameTable> Frames<T> {
     pub(super) fn from(&mut self, seq: u64) -> Outcome<&[Record]> {
         if position(&self.last, seq).is_none() {
             self.last = match first_seq_of(&self.table, seq)? {
-                Some(first) => load(&self.table, first, &mut self.unpacker)?,
+                Some(first) => load(&self.table, first)?,
                 None => Vec::new(),
             };
         }

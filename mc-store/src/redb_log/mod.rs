@@ -30,7 +30,7 @@ mod tests;
 use std::path::Path;
 
 use mc_core::error::Result;
-use mc_core::ports::WorkspaceRow;
+use mc_core::ports::{WorkflowRow, WorkspaceRow};
 use redb::StorageBackend;
 
 pub use health::{FileState, ReserveState, StoreHealth, WriteState};
@@ -145,6 +145,16 @@ impl RedbLog {
     pub async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
         self.workers
             .run(Lane::Read, |store| store.read(reads::workspace_row))
+            .await
+    }
+
+    /// Every published version of every workflow, by name and number. It needs no lease.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
+        self.workers
+            .run(Lane::Read, |store| store.read(reads::workflows))
             .await
     }
 

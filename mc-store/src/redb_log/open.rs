@@ -21,7 +21,6 @@ use super::gate::Gate;
 use super::journal::{self, Damage};
 use super::layout::{Layout, Region};
 use super::overlay::{Overlay, Sharing};
-use super::pack::Unpacker;
 use super::place::{self, Place, beside};
 use super::reads;
 use super::tables::{self, FRAMES, META};
@@ -210,7 +209,7 @@ fn check_end(tx: &redb::ReadTransaction) -> Outcome<()> {
     };
     let frames = tx.open_table(FRAMES)?;
     let end = frames::first_seq_of(&frames, u64::MAX)?
-        .map(|first| frames::load(&frames, first, &mut Unpacker::default()))
+        .map(|first| frames::load(&frames, first))
         .transpose()?
         .and_then(|records| records.last().map(|record| record.seq));
     if end == Some(last) {

@@ -4,6 +4,8 @@
 //! redb gives a value larger than a page a power of two of pages, so a frame of 17 KiB would
 //! take 32 KiB. Cut into slices that just fill 16, 8 or 4 KiB pages, it loses at most a part of the last.
 
+use std::cell::RefCell;
+
 use mc_core::error::Error;
 
 use super::fault::Outcome;
@@ -68,19 +70,13 @@ impl Packer {
 
 /// Unpacks values, with a decompressor that is made at the first one that needs it.
 #[derive(Default)]
-pub(super) struct Unpacker {
+struct Unpacker {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
-}
-
-impl std::fmt::Debug for Unpacker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unpacker").finish_non_exhaustive()
-    }
 }
 
 impl Unpacker {
     /// Unpacks a value.
-    pub(super) fn unpack(&mut self, packed: &[u8]) -> Outcome<Vec<u8>> {
+    fn unpack(&mut self, packed: &[u8]) -> Outcome<Vec<u8>> {
         let bytes = match packed.split_first() {
             Some((&PLAIN, bytes)) => Some(bytes.to_vec()),
             Some((&ZSTD, rest)) => self.unzip(rest),
@@ -103,9 +99,14 @@ impl Unpacker {
     }
 }
 
+thread_local! {
+    /// A decompressor costs more to make than most rows cost to unpack.
+    static UNPACKER: RefCell<Unpacker> = RefCell::default();
+}
+
 /// Unpacks one value.
 pub(super) fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {
-    Unpacker::default().unpack(packed)
+    UNPACKER.with_borrow_mut(|unpacker| unpacker.unpack(packed))
 }
 
 /// A leaf page's own bytes, beside the key and the value of its one entry.

@@ -73,7 +73,8 @@ fn accounts(tx: &ReadTransaction) -> Outcome<Vec<AccountRow>> {
     Ok(out)
 }
 
-fn workflows(tx: &ReadTransaction) -> Outcome<Vec<WorkflowRow>> {
+/// Every published version, by workflow and number.
+pub(super) fn workflows(tx: &ReadTransaction) -> Outcome<Vec<WorkflowRow>> {
     let table = tx.open_table(WORKFLOWS)?;
     let mut out = Vec::new();
     for row in table.range::<&[u8]>(..)? {

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use super::call_settle::Holding;
+use super::call_settle::{Billed, Holding};
 use super::{View, late};
 use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::call::{
     ModelCallDoubted, ModelCallReleased, ModelCallSettled, ModelCallThrottled,
 };
-use crate::event::step::ResultLate;
+use crate::event::step::{LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
-use crate::resilience::{CallFailure, CallOutcome, ModelRetry};
+use crate::policy::CutStreams;
+use crate::pricing::{Answered, charge_on_terms};
+use crate::resilience::{CallFailure, CallOutcome, ModelRetry, SettleFlag};
 use crate::run::{Call, CallState, HoldKey, Step};
-use crate::sequencer::command::FailCall;
+use crate::sequencer::command::{FailCall, Observed};
 use crate::sequencer::decision::{Answer, CallEnd, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -80,9 +82,7 @@ impl Failed<'_> {
         match self.request.failure.outcome() {
             CallOutcome::Release => now(vec![self.released(None)], CallEnd::Released),
             CallOutcome::Throttled => self.throttled(),
-            CallOutcome::SettleReserved(flag) => {
-                now(vec![self.settled(flag.code())], CallEnd::Settled)
-            }
+            CallOutcome::SettleReserved(flag) => now(vec![self.settled(flag)], CallEnd::Settled),
             CallOutcome::InDoubt => now(vec![self.doubted()], CallEnd::InDoubt),
         }
     }
@@ -162,8 +162,9 @@ impl Failed<'_> {
         Some(planned)
     }
 
-    fn settled(&self, flag: &str) -> NewEvent {
-        let (held, released) = self.hold.settle(self.request.ordinal, self.hold.drawn);
+    fn settled(&self, flag: SettleFlag) -> NewEvent {
+        let billed = billed(self.view, (self.request, flag), self.hold.drawn);
+        let (held, released) = self.hold.settle(self.request.ordinal, billed.actual);
         let facts = ModelCallSettled {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
@@ -172,13 +173,13 @@ impl Failed<'_> {
             served: None,
             service_tier: None,
             answer: Digest::ZERO,
-            usage: Usage::default(),
+            usage: billed.usage,
             held,
-            actual: self.hold.drawn,
+            actual: billed.actual,
             released,
             price_version: self.view.workspace.settings.prices.version(),
             latency_ms: 0,
-            flags: vec![flag.to_owned()],
+            flags: billed.flags,
         };
         NewEvent::new(self.token.run_id, facts).with(NewPart::text(&self.request.message))
     }
@@ -195,6 +196,46 @@ impl Failed<'_> {
         };
         NewEvent::new(self.token.run_id, facts)
     }
+}
+
+/// What a call costs whose usage never came: all that was held for it, unless the workspace believes
+/// what was seen of a stream that was cut. That is a bound as what was held is one: the lower counts.
+fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amount) -> Billed {
+    let mut billed = Billed {
+        actual: held,
+        usage: Usage::default(),
+        flags: vec![flag.code().to_owned()],
+    };
+    let believed = view.workspace.settings.cut_streams == CutStreams::AsObserved;
+    let observed = request.observed.as_ref();
+    if let Some(observed) = observed.filter(|_| believed && flag == SettleFlag::Cut)
+        && let Some(cost) = cost_of(view, observed)
+    {
+        billed.actual = cost.min(&held);
+        billed.usage = observed.usage;
+        billed.flags.push("observed".to_owned());
+    }
+    billed
+}
+
+/// What was seen costs so much; none where it has no price.
+fn cost_of(view: &View<'_>, observed: &Observed) -> Option<Amount> {
+    let settings = &view.workspace.settings;
+    let call = Answered {
+        request: &observed.model,
+        response: None,
+        usage: &observed.usage,
+        terms: &observed.terms,
+        served: None,
+        at: view.now,
+    };
+    let cost = charge_on_terms(&settings.prices, &settings.unknown_models, &call).ok()?;
+    Some(Amount {
+        money: cost.money,
+        input_tokens: observed.usage.input_tokens(),
+        output_tokens: observed.usage.output_tokens(),
+        calls: 1,
+    })
 }
 
 const fn status(failure: CallFailure) -> u16 {
@@ -216,15 +257,28 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
     let run = late::known(view, token)?;
     let key = HoldKey::call(token.step.clone(), token.attempt, request.ordinal);
     let doubt = run.holds.get(&key).filter(|hold| hold.is_in_doubt());
-    let (held, actual, outcome) = match (request.failure.outcome(), doubt) {
+    let (held, billed, outcome) = match (request.failure.outcome(), doubt) {
         (CallOutcome::Release | CallOutcome::Throttled, Some(hold)) => {
-            (*hold.amount(), Amount::ZERO, "released")
+            (*hold.amount(), None, "released")
         }
-        (CallOutcome::SettleReserved(_), Some(hold)) => (*hold.amount(), *hold.amount(), "settled"),
+        (CallOutcome::SettleReserved(flag), Some(hold)) => {
+            let amount = *hold.amount();
+            let cost = billed(view, (request, flag), amount);
+            (amount, Some(cost), "settled")
+        }
         (CallOutcome::InDoubt, _) | (_, None) => {
             return Ok(Decision::now(Reply::CallEnded(CallEnd::InDoubt)));
         }
     };
+    let actual = billed.as_ref().map_or(Amount::ZERO, |cost| cost.actual);
+    let observed = request.observed.as_ref();
+    let used = observed.zip(billed).map(|(observed, billed)| LateUsage {
+        model: observed.model.clone(),
+        service_tier: None,
+        usage: billed.usage,
+        price_version: view.workspace.settings.prices.version(),
+        flags: billed.flags,
+    });
     let facts = ResultLate {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -232,7 +286,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         ordinal: Some(request.ordinal),
         held,
         actual,
-        used: None,
+        used,
     };
     let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::text(&request.message));
     Ok(now(vec![event], CallEnd::Released))
