@@ -42,11 +42,12 @@ pub use async_trait::async_trait;
 pub use builder::{Builder, open};
 pub use system::{OsEntropy, SystemClock, Threads};
 
-pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed};
+pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
-    Admission, AgentError, AgentExecutor, BlockedStep, CallError, Health, Metrics, MissionControl,
-    ModelAnswer, ModelRequest, Outcome, Permit, Position, Progress, ProviderError, Published,
-    RunEvents, RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext, StepOutcome,
+    Admission, AgentError, AgentExecutor, BlockedStep, Budget, CallError, Health, Metrics,
+    MissionControl, ModelAnswer, ModelRequest, Outcome, Permit, Position, Progress, ProviderError,
+    Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext,
+    StepOutcome,
 };
 pub use mc_core::error::{Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};

@@ -41,3 +41,4 @@ mod terms;
 mod timeouts;
 mod turns;
 mod versions;
+mod windows;

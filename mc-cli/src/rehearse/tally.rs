@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mission_control::core::budget::{Dimension, Movement, Path, post};
+use mission_control::core::budget::{Dimension, Path, post_at};
 use mission_control::core::event::EventKind;
 use mission_control::core::ports::EventLog;
-use mission_control::core::run::{End, RunEvent, read_event, replay};
+use mission_control::core::run::{End, RunEvent, postings, read_event, replay};
 use mission_control::{
     AbortReason, Account, AccountId, Error, NanoUsd, Record, Result, Run, RunId, RunStatus,
 };
@@ -131,7 +131,8 @@ impl Fold {
             self.limit(&kind, record)?;
         } else if let Some(run) = self.runs.get_mut(&record.run_id) {
             for posting in run.apply(&event)? {
-                let moved = post(&mut self.accounts, &posting.path, &posting.movement);
+                let (path, at) = (&posting.path, posting.at);
+                let moved = post_at(&mut self.accounts, path, at, &posting.movement);
                 moved.map_err(|fault| unbalanced(record).with_source(fault))?;
                 self.look(&posting.path);
             }
@@ -149,16 +150,10 @@ impl Fold {
 
     /// An operator's limit of a shared account stands in run zero.
     fn limit(&mut self, kind: &EventKind, record: &Record) -> Result<()> {
-        let EventKind::BudgetLimitSet(facts) = kind else {
-            return Ok(());
-        };
-        let movement = Movement::SetLimit {
-            limit: facts.limit,
-            on_exceed: facts.on_exceed,
-        };
-        let path = std::iter::once(facts.account.clone()).collect();
-        post(&mut self.accounts, &path, &movement)
-            .map_err(|fault| unbalanced(record).with_source(fault))
+        postings::of_account(kind).into_iter().try_for_each(|one| {
+            post_at(&mut self.accounts, &one.path, one.at, &one.movement)
+                .map_err(|fault| unbalanced(record).with_source(fault))
+        })
     }
 
     /// Looks at the accounts that an event moved; no other changes.

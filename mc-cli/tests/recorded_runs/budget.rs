@@ -48,7 +48,7 @@ fn walk(
             continue;
         }
         let run = runs.get_mut(&record.run_id).unwrap();
-        for posting in postings::of(run, kind) {
+        for posting in postings::of(run, kind, record.ts) {
             post(&mut accounts, &posting.path, &posting.movement).unwrap();
         }
         run.apply(&event).unwrap();

@@ -6,8 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, Dimension, LedgerFault, Limit, OnExceed, worst_case_overshoot};
+use super::columns::Columns;
+use super::{
+    Amount, Dimension, LedgerFault, Limit, OnExceed, Period, Periods, Window, worst_case_overshoot,
+};
 use crate::money::NanoUsd;
+use crate::time::Timestamp;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 fn is_false(flag: &bool) -> bool {
@@ -18,7 +22,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The columns of one account in one window.
+/// The columns of one account, and its rules.
+///
+/// With a window, the columns are those of what counts now, and `periods` has them one by one.
 ///
 /// As JSON, defaults are left out: `{"limit":{"nano_usd":5000},"spent":{"nano_usd":100}}`.
 /// The default account has no limit and is empty.
@@ -40,6 +46,9 @@ pub struct Account {
     /// The most by which one outcome passed what was held for it, in each dimension.
     #[serde(default, skip_serializing_if = "is_default")]
     largest_overrun: Amount,
+    /// Its window; none where it always counted for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    periods: Option<Box<Periods>>,
 }
 
 /// A change of an account; there is no other way to change one.
@@ -79,6 +88,18 @@ pub enum Movement {
     Freeze,
     /// The account admits again.
     Unfreeze,
+    /// The account is to count in another window: at once where it counted for ever so far, else
+    /// from the end of its current period.
+    SetWindow(Window),
+    /// A period begins, in this window.
+    OpenWindow {
+        /// The window.
+        window: Window,
+        /// The period.
+        period: Period,
+    },
+    /// A period that counts no more and in which nothing is open any more is forgotten.
+    CloseWindow(Period),
 }
 
 impl Account {
@@ -192,6 +213,34 @@ impl Account {
         self.limit.of(dimension).unwrap_or_else(|| dimension.most())
     }
 
+    /// The window that it counts in.
+    pub fn window(&self) -> Window {
+        self.periods
+            .as_ref()
+            .map_or(Window::Lifetime, |periods| *periods.window())
+    }
+
+    /// What it counted in each period that is open still, by the window.
+    pub fn periods(&self) -> Option<&Periods> {
+        self.periods.as_deref()
+    }
+
+    /// The period that it counts in; none where it counts for ever.
+    pub fn period(&self) -> Option<Period> {
+        self.periods()?.current()
+    }
+
+    /// Whether what was reserved at a time counts against its limit now.
+    pub fn counts(&self, at: Timestamp) -> bool {
+        self.periods().is_none_or(|periods| periods.counts(at))
+    }
+
+    /// When waiting alone may make room for an amount in a dimension: none where it never does.
+    pub fn resets_at(&self, dimension: Dimension, wanted: i128) -> Option<Timestamp> {
+        let end = self.period()?.end;
+        (wanted <= self.cap(dimension) && end < Period::ALWAYS.end).then_some(end)
+    }
+
     /// Makes one movement; a fault changes nothing.
     ///
     /// # Errors
@@ -201,31 +250,26 @@ impl Account {
         Ok(())
     }
 
-    /// The account as it stands after one movement.
+    /// As [`Self::after_at`], in an account that counts for ever.
     ///
     /// # Errors
     /// A [`LedgerFault`] where the columns cannot move so.
     pub fn after(&self, movement: &Movement) -> Result<Self, LedgerFault> {
+        self.after_at(Timestamp::EPOCH, movement)
+    }
+
+    /// The account as it stands after one movement of what was reserved at a time.
+    ///
+    /// # Errors
+    /// A [`LedgerFault`] where the columns cannot move so.
+    pub fn after_at(&self, at: Timestamp, movement: &Movement) -> Result<Self, LedgerFault> {
         let mut next = self.clone();
         match movement {
-            Movement::Reserve(amount) => next.reserved = add(&self.reserved, amount)?,
-            Movement::Release(amount) => next.reserved = self.unreserve(amount)?,
-            Movement::Settle { held, actual } => {
-                next.reserved = self.unreserve(held)?;
-                next.spent = add(&self.spent, actual)?;
-                next.note_overrun(held, actual);
+            Movement::Reserve(_) | Movement::Release(_) | Movement::Doubt(_) => {
+                next.move_columns(at, movement)?;
             }
-            Movement::Doubt(amount) => {
-                next.reserved = self.unreserve(amount)?;
-                next.in_doubt = add(&self.in_doubt, amount)?;
-            }
-            Movement::SettleDoubt { held, actual } => {
-                let held = positive(held)?;
-                next.in_doubt = self
-                    .in_doubt
-                    .checked_sub(held)
-                    .ok_or(LedgerFault::MoreThanInDoubt)?;
-                next.spent = add(&self.spent, actual)?;
+            Movement::Settle { held, actual } | Movement::SettleDoubt { held, actual } => {
+                next.move_columns(at, movement)?;
                 next.note_overrun(held, actual);
             }
             Movement::SetLimit { limit, on_exceed } => {
@@ -237,34 +281,59 @@ impl Account {
             }
             Movement::Freeze => next.frozen = true,
             Movement::Unfreeze => next.frozen = false,
+            Movement::SetWindow(window) => next.set_window(*window),
+            Movement::OpenWindow { window, period } => next.open_window(*window, *period)?,
+            Movement::CloseWindow(period) => {
+                let periods = next.periods.as_mut().ok_or(LedgerFault::NoSuchPeriod)?;
+                periods.close(*period)?;
+            }
         }
         Ok(next)
+    }
+
+    const fn columns(&self) -> Columns {
+        Columns {
+            spent: self.spent,
+            reserved: self.reserved,
+            in_doubt: self.in_doubt,
+        }
+    }
+
+    fn show(&mut self, columns: Columns) {
+        (self.spent, self.reserved, self.in_doubt) =
+            (columns.spent, columns.reserved, columns.in_doubt);
+    }
+
+    fn move_columns(&mut self, at: Timestamp, movement: &Movement) -> Result<(), LedgerFault> {
+        let counts = match self.periods.as_mut() {
+            Some(periods) => periods.apply(at, movement)?,
+            None => true,
+        };
+        if counts {
+            self.show(self.columns().after(movement)?);
+        }
+        Ok(())
+    }
+
+    fn set_window(&mut self, window: Window) {
+        if window != self.window() || self.periods.is_some() {
+            self.periods.get_or_insert_default().set(window);
+        }
+    }
+
+    fn open_window(&mut self, window: Window, period: Period) -> Result<(), LedgerFault> {
+        let before = self.columns();
+        let periods = self.periods.get_or_insert_default();
+        periods.open(window, period, before)?;
+        let counted = periods.counted()?;
+        self.show(counted);
+        Ok(())
     }
 
     fn note_overrun(&mut self, held: &Amount, actual: &Amount) {
         let over = actual.saturating_sub(held);
         self.largest_overrun = self.largest_overrun.max(&over);
     }
-
-    fn unreserve(&self, amount: &Amount) -> Result<Amount, LedgerFault> {
-        self.reserved
-            .checked_sub(positive(amount)?)
-            .ok_or(LedgerFault::MoreThanReserved)
-    }
-}
-
-fn positive(amount: &Amount) -> Result<&Amount, LedgerFault> {
-    if amount.is_negative() {
-        Err(LedgerFault::Negative)
-    } else {
-        Ok(amount)
-    }
-}
-
-fn add(column: &Amount, amount: &Amount) -> Result<Amount, LedgerFault> {
-    column
-        .checked_add(positive(amount)?)
-        .ok_or(LedgerFault::Overflow)
 }
 
 #[cfg(test)]

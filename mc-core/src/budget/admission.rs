@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{Account, AccountId, Amount, Books, Dimension, Limit, OnExceed, Path, Waiter};
 use crate::error::FailingAccount;
+use crate::time::Timestamp;
 
 /// What stays reserved for as long as the request waits: the holds of its own step and of the
 /// steps that its run is nested in. It would be waiting on itself for these.
@@ -271,7 +272,9 @@ fn describe(
         reserved: shown(account.reserved().of(dimension)),
         in_doubt: shown(account.in_doubt().of(dimension)),
         requested: shown(amount.of(dimension)),
-        resets_at: None,
+        resets_at: account
+            .resets_at(dimension, amount.of(dimension))
+            .map(Timestamp::as_unix_us),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Account, AccountId, LedgerFault, Movement, Path};
+use crate::time::Timestamp;
 
 /// A lookup of accounts.
 pub trait Books {
@@ -34,15 +35,28 @@ impl BooksMut for BTreeMap<AccountId, Account> {
     }
 }
 
-/// Makes one movement in every account of a path, or in none.
+/// As [`post_at`], in accounts that count for ever.
 ///
 /// # Errors
 /// The first account's [`LedgerFault`]; then nothing has changed anywhere.
 pub fn post(books: &mut dyn BooksMut, path: &Path, movement: &Movement) -> Result<(), LedgerFault> {
+    post_at(books, path, Timestamp::EPOCH, movement)
+}
+
+/// Makes one movement, of what was reserved at a time, in every account of a path, or in none.
+///
+/// # Errors
+/// The first account's [`LedgerFault`]; then nothing has changed anywhere.
+pub fn post_at(
+    books: &mut dyn BooksMut,
+    path: &Path,
+    at: Timestamp,
+    movement: &Movement,
+) -> Result<(), LedgerFault> {
     let empty = Account::default();
     let after: Vec<Account> = path
         .iter()
-        .map(|id| books.account(id).unwrap_or(&empty).after(movement))
+        .map(|id| books.account(id).unwrap_or(&empty).after_at(at, movement))
         .collect::<Result<_, _>>()?;
     for (id, account) in path.iter().zip(after) {
         books.put(id, account);

@@ -32,6 +32,9 @@ pub enum LedgerFault {
     /// The hold's state does not allow the change.
     #[error("the hold's state does not allow this")]
     NotInThisState,
+    /// The account has no such period, or it can neither begin nor end now.
+    #[error("the account has no such period")]
+    NoSuchPeriod,
     /// The hold still has open draws.
     #[error("the hold has open draws")]
     DrawsOpen,
@@ -50,6 +53,7 @@ impl LedgerFault {
             Self::BeyondHold => "ledger_beyond_hold",
             Self::NotInThisState => "ledger_hold_state",
             Self::DrawsOpen => "ledger_draws_open",
+            Self::NoSuchPeriod => "ledger_no_period",
         }
     }
 }
@@ -65,6 +69,7 @@ impl From<LedgerFault> for Error {
             | LedgerFault::DrawExists
             | LedgerFault::BeyondHold
             | LedgerFault::NotInThisState
+            | LedgerFault::NoSuchPeriod
             | LedgerFault::DrawsOpen => ErrorKind::Internal,
         };
         Self::new(kind, "the ledger cannot make this movement").with_source(fault)

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, LedgerFault, Movement, Path};
+use super::{Amount, LedgerFault, Movement, Path, Shares};
+use crate::time::Timestamp;
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +144,12 @@ pub struct Hold {
     state: HoldState,
     #[serde(default, skip_serializing_if = "is_false")]
     billed: bool,
+    /// When what no call has drawn was reserved, in the order in which it is taken.
+    #[serde(default, skip_serializing_if = "Shares::is_empty")]
+    shares: Shares,
+    /// When what calls have drawn was reserved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    drawn: BTreeMap<u32, Shares>,
 }
 
 /// How one call ended, and what the accounts must move for it.
@@ -210,7 +217,46 @@ impl Hold {
             draws: BTreeMap::new(),
             state: HoldState::Open,
             billed: false,
+            shares: Shares::default(),
+            drawn: BTreeMap::new(),
         })
+    }
+
+    /// As [`Self::open`]; it counts in the periods in which that time lies.
+    ///
+    /// # Errors
+    /// [`LedgerFault::Negative`].
+    pub fn open_at(path: Path, at: Timestamp, amount: Amount) -> Result<Self, LedgerFault> {
+        let mut hold = Self::open(path, amount)?;
+        hold.shares.add(at, amount);
+        Ok(hold)
+    }
+
+    /// When what no call has drawn was reserved.
+    pub const fn free_shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// When what leaves it next was reserved: what the call drew first, if it is a call's, and of
+    /// all calls, if not; then the rest.
+    #[must_use]
+    pub fn leaving(&self, ordinal: Option<u32>) -> Shares {
+        let own = |(call, shares): (&u32, &Shares)| {
+            ordinal
+                .is_none_or(|one| one == *call)
+                .then(|| shares.clone())
+        };
+        let drawn = self.drawn.iter().filter_map(own);
+        let mut all = drawn.fold(Shares::default(), Shares::and);
+        all = all.and(self.shares.clone());
+        all
+    }
+
+    /// What a call drew is taken before the rest from now on.
+    fn return_shares(&mut self, ordinal: u32) {
+        if let Some(own) = self.drawn.remove(&ordinal) {
+            self.shares = own.and(std::mem::take(&mut self.shares));
+        }
     }
 
     /// The accounts that it is reserved in.
@@ -270,6 +316,10 @@ impl Hold {
             return Err(LedgerFault::BeyondHold);
         }
         self.draws.insert(ordinal, amount);
+        let own = self.shares.take(&amount);
+        if !own.is_empty() {
+            self.drawn.insert(ordinal, own);
+        }
         Ok(())
     }
 
@@ -284,6 +334,16 @@ impl Hold {
             .amount
             .checked_add(&more)
             .ok_or(LedgerFault::Overflow)?;
+        Ok(())
+    }
+
+    /// As [`Self::extend`]; what it grows by counts in the periods in which that time lies.
+    ///
+    /// # Errors
+    /// `NotInThisState`, `Negative` or `Overflow`.
+    pub fn extend_at(&mut self, at: Timestamp, more: Amount) -> Result<(), LedgerFault> {
+        self.extend(more)?;
+        self.shares.add(at, more);
         Ok(())
     }
 
@@ -307,6 +367,8 @@ impl Hold {
             .amount
             .checked_sub(&held)
             .ok_or(LedgerFault::MoreThanReserved)?;
+        self.return_shares(ordinal);
+        drop(self.shares.take(&held));
         self.draws.remove(&ordinal);
         self.billed = true;
         Ok(Settlement::new(&drawn, held, &actual))
@@ -318,7 +380,9 @@ impl Hold {
     /// `NotInThisState` or `NoSuchDraw`.
     pub fn release(&mut self, ordinal: u32) -> Result<Amount, LedgerFault> {
         self.step(HoldTrigger::EndDraw)?;
-        self.draws.remove(&ordinal).ok_or(LedgerFault::NoSuchDraw)
+        let drawn = self.draws.remove(&ordinal);
+        self.return_shares(ordinal);
+        drawn.ok_or(LedgerFault::NoSuchDraw)
     }
 
     /// A part that no call has drawn leaves the hold; post `Movement::Release` of it.
@@ -331,6 +395,7 @@ impl Hold {
             return Err(LedgerFault::BeyondHold);
         }
         self.amount = self.amount.saturating_sub(&amount);
+        drop(self.shares.take(&amount));
         Ok(())
     }
 
@@ -349,6 +414,7 @@ impl Hold {
             return Err(LedgerFault::DrawsOpen);
         }
         self.state = state;
+        self.shares = Shares::default();
         Ok(std::mem::take(&mut self.amount))
     }
 
@@ -369,6 +435,7 @@ impl Hold {
         let to_release = self.free();
         let to_doubt = self.amount.saturating_sub(&to_release);
         self.amount = to_doubt;
+        self.shares = Shares::default();
         self.state = state;
         Ok(Doubted {
             to_doubt,
@@ -387,6 +454,7 @@ impl Hold {
         let mut doubt = Self::open(self.path.clone(), drawn)?;
         doubt.draw(ordinal, drawn)?;
         doubt.doubt_split()?;
+        doubt.drawn = self.drawn.remove_entry(&ordinal).into_iter().collect();
         self.amount = self
             .amount
             .checked_sub(&drawn)
@@ -421,6 +489,7 @@ impl Hold {
             .amount
             .checked_sub(&drawn)
             .ok_or(LedgerFault::MoreThanInDoubt)?;
+        self.drawn.remove(&ordinal);
         self.draws.remove(&ordinal);
         self.billed = true;
         if self.draws.is_empty() && self.amount.is_zero() {
@@ -438,6 +507,8 @@ impl Hold {
         let state = self.step(HoldTrigger::Reconcile)?;
         let actual = positive(actual)?;
         let held = std::mem::take(&mut self.amount);
+        self.shares = Shares::default();
+        self.drawn.clear();
         self.draws.clear();
         self.state = state;
         Ok(Settlement::new(&held, held, &actual))

@@ -57,7 +57,7 @@ pub struct Engine;
 /// The control over a store and its runs. Cloning is cheap; all clones are one.
 #[derive(Clone, Debug)]
 pub struct MissionControl {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// A version of a workflow that is stored.
@@ -291,6 +291,7 @@ impl MissionControl {
             account,
             limit,
             on_exceed,
+            window: None,
         });
         self.inner
             .submit(Actor::Operator(operator(by)?), request)

@@ -5,8 +5,10 @@
 
 mod agent;
 mod attempt;
+mod budget;
 mod call_error;
 mod calls;
+mod clock;
 mod content;
 mod context;
 mod control;
@@ -30,6 +32,7 @@ mod sync;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use attempt::Progress;
+pub use budget::Budget;
 pub use call_error::{CallError, ProviderError};
 pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
 pub use context::{StepContext, ToolAdmission};

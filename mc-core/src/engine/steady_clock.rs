@@ -83,6 +83,21 @@ impl SteadyClock {
         self.untold.take()
     }
 
+    /// What the wall clock shows, if it is ahead and not believed yet.
+    pub(super) fn ahead(&mut self, wall: Timestamp, monotonic: Duration) -> Option<Timestamp> {
+        let now = self.read(wall, monotonic);
+        (self.doubted.is_some() && wall > now).then_some(wall)
+    }
+
+    /// Believes a wall clock that is ahead at once: somebody says that it is right.
+    pub(super) fn confirm(&mut self, wall: Timestamp, monotonic: Duration) {
+        if self.ahead(wall, monotonic).is_some() {
+            self.doubted = None;
+            self.untold = None;
+            self.anchor = (wall, monotonic);
+        }
+    }
+
     /// When the wall clock could be believed again, in monotonic time; whoever waits for a time
     /// looks again then.
     pub(super) fn settles_at(&self) -> Option<Duration> {
@@ -185,6 +200,19 @@ mod tests {
         }
         assert!(clock.take_jump().is_some());
         assert_eq!(clock.take_jump(), None);
+    }
+
+    #[test]
+    fn a_leap_that_somebody_confirms_is_believed_at_once_and_one_back_never() {
+        let mut clock = SteadyClock::starting(START, None, Duration::ZERO);
+        assert_eq!(clock.ahead(START.after(secs(1)), secs(1)), None);
+        let leap = |passed: u64| START.after(HOUR).after(secs(passed));
+        assert_eq!(clock.ahead(leap(2), secs(2)), Some(leap(2)));
+        clock.confirm(leap(3), secs(3));
+        assert_eq!(clock.read(leap(4), secs(4)), leap(4));
+        assert_eq!(clock.ahead(START.after(secs(5)), secs(5)), None);
+        clock.confirm(START.after(secs(5)), secs(5));
+        assert_eq!(clock.read(START.after(secs(6)), secs(6)), leap(6));
     }
 
     #[test]

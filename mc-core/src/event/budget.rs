@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::budget::{AccountId, Amount, Limit, OnExceed, Period, Window};
 use crate::id::StepKey;
 
 /// Facts of `budget.reconciled`. Part 0: the evidence.
@@ -36,6 +36,38 @@ pub struct BudgetLimitSet {
     pub limit: Limit,
     /// What happens when it refuses for good.
     pub on_exceed: OnExceed,
+    /// The window that it is to count in: at once where it counted for ever so far, else from the
+    /// end of its current period. None leaves it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+/// Facts of `budget.window_opened`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetWindowOpened {
+    /// The account.
+    pub account: AccountId,
+    /// The window in force from now on.
+    pub window: Window,
+    /// The period that begins; in a sliding window its next bucket.
+    pub period: Period,
+    /// The version of the time zone database that the period comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tzdb: Option<String>,
+}
+
+/// Facts of `budget.window_closed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetWindowClosed {
+    /// The account.
+    pub account: AccountId,
+    /// The period.
+    pub period: Period,
+    /// What was billed for what was reserved in it. It is final.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub spent: Amount,
 }
 
 /// Facts of `budget.breached`.

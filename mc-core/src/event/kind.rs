@@ -73,6 +73,8 @@ kinds! {
     EpochStarted(workspace::EpochStarted) = "epoch.started",
     /// The wall clock left the monotonic clock by more than five minutes.
     ClockJumped(workspace::ClockJumped) = "clock.jumped",
+    /// An operator says that a wall clock which jumped ahead is right: it is followed at once.
+    ClockConfirmed(workspace::ClockConfirmed) = "clock.confirmed",
     /// A version of a workflow was stored.
     WorkflowPublished(workspace::WorkflowPublished) = "workflow.published",
     /// New runs take this version.
@@ -169,6 +171,10 @@ kinds! {
     BudgetReconciled(budget::BudgetReconciled) = "budget.reconciled",
     /// An account's limit was changed.
     BudgetLimitSet(budget::BudgetLimitSet) = "budget.limit_set",
+    /// An account counts in a new period from now on.
+    BudgetWindowOpened(budget::BudgetWindowOpened) = "budget.window_opened",
+    /// A period of an account is over, and nothing that was reserved in it is open any more.
+    BudgetWindowClosed(budget::BudgetWindowClosed) = "budget.window_closed",
     /// More was billed than the account allows: nothing more is admitted.
     BudgetBreached(budget::BudgetBreached) = "budget.breached",
 }
@@ -210,6 +216,7 @@ impl EventKind {
             Self::WorkspaceCreated(_)
             | Self::EpochStarted(_)
             | Self::ClockJumped(_)
+            | Self::ClockConfirmed(_)
             | Self::WorkflowPublished(_)
             | Self::WorkflowActivated(_)
             | Self::PricesLoaded(_)
@@ -226,6 +233,8 @@ impl EventKind {
             | Self::RunSealed(_)
             | Self::SignalReceived(_)
             | Self::BudgetLimitSet(_)
+            | Self::BudgetWindowOpened(_)
+            | Self::BudgetWindowClosed(_)
             | Self::BudgetBreached(_) => None,
         }
     }

@@ -35,6 +35,14 @@ pub struct ClockJumped {
     pub expected: Timestamp,
 }
 
+/// Facts of `clock.confirmed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockConfirmed {
+    /// What the wall clock said, Unix microseconds.
+    pub wall: Timestamp,
+}
+
 /// Facts of `workflow.published`. Part 0: the definition's canonical bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -105,7 +105,10 @@ fn spent_by(movement: &Movement) -> Option<Amount> {
         | Movement::Doubt(_)
         | Movement::SetLimit { .. }
         | Movement::Freeze
-        | Movement::Unfreeze => None,
+        | Movement::Unfreeze
+        | Movement::SetWindow(_)
+        | Movement::OpenWindow { .. }
+        | Movement::CloseWindow(_) => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
 use super::{apply_call, apply_step};
-use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post};
+use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post_at};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
 use crate::event::{BlockReason, EventKind, PartRef, Record, RunStatus};
@@ -124,7 +124,7 @@ impl Run {
     /// # Errors
     /// `Corrupt` where the event does not fit the state; the run is then not to be used any more.
     pub fn apply(&mut self, event: &RunEvent<'_>) -> Result<Vec<Posting>> {
-        let postings = postings::of(self, event.kind);
+        let postings = postings::of(self, event.kind, event.ts);
         self.post(&postings, event)?;
         self.apply_kind(event)?;
         if may_change_doubts(event.kind) {
@@ -138,7 +138,7 @@ impl Run {
         let mut books = OwnBooks(&mut self.accounts);
         for posting in postings {
             let own = posting.own();
-            post(&mut books, &own, &posting.movement)
+            post_at(&mut books, &own, posting.at, &posting.movement)
                 .map_err(|fault| event.refuse("ledger").with_source(fault))?;
         }
         Ok(())
@@ -189,12 +189,15 @@ impl Run {
             | EventKind::WorkspaceCreated(_)
             | EventKind::EpochStarted(_)
             | EventKind::ClockJumped(_)
+            | EventKind::ClockConfirmed(_)
             | EventKind::WorkflowPublished(_)
             | EventKind::WorkflowActivated(_)
             | EventKind::PricesLoaded(_)
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
-            | EventKind::CircuitClosed(_) => Err(event.refuse("not_a_run_event")),
+            | EventKind::CircuitClosed(_)
+            | EventKind::BudgetWindowOpened(_)
+            | EventKind::BudgetWindowClosed(_) => Err(event.refuse("not_a_run_event")),
         }
     }
 

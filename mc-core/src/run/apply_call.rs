@@ -77,17 +77,19 @@ fn reserved(run: &mut Run, facts: &ModelCallReserved, event: &RunEvent<'_>) -> R
     let path = run.path(&facts.step, &agent);
     if facts.agent.is_some() {
         let key = HoldKey::call(facts.step.clone(), facts.attempt, facts.ordinal);
-        let mut hold = Hold::open(path, facts.amount).map_err(&fault)?;
+        let mut hold = Hold::open_at(path, event.ts, facts.amount).map_err(&fault)?;
         hold.draw(facts.ordinal, facts.amount).map_err(&fault)?;
         run.holds.insert(key, hold);
     } else if !(facts.amount.is_zero() && facts.extended.is_zero()) {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
         if !run.holds.contains_key(&key) {
-            run.holds
-                .insert(key.clone(), Hold::open(path, Amount::ZERO).map_err(&fault)?);
+            run.holds.insert(
+                key.clone(),
+                Hold::open_at(path, event.ts, Amount::ZERO).map_err(&fault)?,
+            );
         }
         if let Some(hold) = run.holds.get_mut(&key) {
-            hold.extend(facts.extended).map_err(&fault)?;
+            hold.extend_at(event.ts, facts.extended).map_err(&fault)?;
             hold.draw(facts.ordinal, facts.amount).map_err(&fault)?;
         }
     }

@@ -57,7 +57,8 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     step.retry_from = None;
     if !facts.hold.is_zero() {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
-        let hold = Hold::open(path, facts.hold).map_err(|e| event.refuse("hold").with_source(e))?;
+        let hold = Hold::open_at(path, event.ts, facts.hold)
+            .map_err(|e| event.refuse("hold").with_source(e))?;
         run.holds.insert(key, hold);
     }
     if facts.attempt == 1 {

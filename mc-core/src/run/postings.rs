@@ -5,15 +5,18 @@
 
 use super::HoldKey;
 use super::state::Run;
-use crate::budget::{AccountId, Amount, Movement, Path};
+use crate::budget::{AccountId, Amount, Movement, Path, Shares};
 use crate::event::EventKind;
 use crate::id::{AgentName, StepKey};
+use crate::time::Timestamp;
 
 /// One movement in every account of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posting {
     /// The accounts.
     pub path: Path,
+    /// When what moves was reserved: in an account with a window it moves in that period.
+    pub at: Timestamp,
     /// The movement.
     pub movement: Movement,
 }
@@ -28,6 +31,15 @@ impl Posting {
     pub fn shared(&self) -> Path {
         self.path.iter().filter(|id| !is_own(id)).cloned().collect()
     }
+
+    /// A movement of what an operator decides, or time, about one account.
+    fn on(account: &AccountId, movement: Movement) -> Self {
+        Self {
+            path: [account.clone()].into_iter().collect(),
+            at: Timestamp::EPOCH,
+            movement,
+        }
+    }
 }
 
 const fn is_own(id: &AccountId) -> bool {
@@ -37,12 +49,40 @@ const fn is_own(id: &AccountId) -> bool {
     }
 }
 
-/// The movements of an event, given its run as it was before.
-pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
+/// The movements that an event makes in accounts by itself, whosever it is.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these kinds are about accounts alone"
+)]
+pub fn of_account(kind: &EventKind) -> Vec<Posting> {
     match kind {
-        EventKind::StepDispatched(f) => {
-            one(Some(run.path(&f.step, &f.agent)), f.hold, Movement::Reserve)
+        EventKind::BudgetLimitSet(f) => {
+            let limit = Movement::SetLimit {
+                limit: f.limit,
+                on_exceed: f.on_exceed,
+            };
+            let window = f.window.map(Movement::SetWindow);
+            let moves = [Some(limit), window].into_iter().flatten();
+            moves.map(|one| Posting::on(&f.account, one)).collect()
         }
+        EventKind::BudgetWindowOpened(f) => {
+            let movement = Movement::OpenWindow {
+                window: f.window,
+                period: f.period,
+            };
+            vec![Posting::on(&f.account, movement)]
+        }
+        EventKind::BudgetWindowClosed(f) => {
+            vec![Posting::on(&f.account, Movement::CloseWindow(f.period))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The movements of an event that was decided at a time, given its run as it was before.
+pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
+    match kind {
+        EventKind::StepDispatched(f) => reserve(Some(run.path(&f.step, &f.agent)), f.hold, at),
         EventKind::StepCompleted(f) => escrow(run, &f.step, f.attempt, f.released),
         EventKind::AttemptFailed(f) => escrow(run, &f.step, f.attempt, f.released),
         EventKind::AttemptAbandoned(f) => escrow(run, &f.step, f.attempt, f.released),
@@ -51,10 +91,10 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
             let attempt = run.step(&f.step).map_or(0, |step| step.attempt);
             escrow(run, &f.step, attempt, f.released)
         }
-        EventKind::AttemptInterrupted(f) => one(
-            escrow_path(run, &f.step, f.attempt),
-            f.doubted,
-            Movement::Doubt,
+        EventKind::AttemptInterrupted(f) => leave(
+            &mut escrow_of(run, &f.step, f.attempt),
+            Movement::Doubt(f.doubted),
+            at,
         ),
         EventKind::ModelCallReserved(_)
         | EventKind::ModelCallSettled(_)
@@ -62,20 +102,14 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
         | EventKind::ModelCallReleased(_)
         | EventKind::ModelCallDoubted(_)
         | EventKind::ResultLate(_)
-        | EventKind::BudgetReconciled(_) => of_call(run, kind),
-        EventKind::BudgetLimitSet(f) => {
-            let movement = Movement::SetLimit {
-                limit: f.limit,
-                on_exceed: f.on_exceed,
-            };
-            vec![Posting {
-                path: [f.account.clone()].into_iter().collect(),
-                movement,
-            }]
-        }
+        | EventKind::BudgetReconciled(_) => of_call(run, kind, at),
+        EventKind::BudgetLimitSet(_)
+        | EventKind::BudgetWindowOpened(_)
+        | EventKind::BudgetWindowClosed(_) => of_account(kind),
         EventKind::WorkspaceCreated(_)
         | EventKind::EpochStarted(_)
         | EventKind::ClockJumped(_)
+        | EventKind::ClockConfirmed(_)
         | EventKind::WorkflowPublished(_)
         | EventKind::WorkflowActivated(_)
         | EventKind::PricesLoaded(_)
@@ -115,117 +149,139 @@ pub fn of(run: &Run, kind: &EventKind) -> Vec<Posting> {
     clippy::wildcard_enum_match_arm,
     reason = "`of` sends only these kinds here"
 )]
-fn of_call(run: &Run, kind: &EventKind) -> Vec<Posting> {
+fn of_call(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
     match kind {
         EventKind::ModelCallReserved(f) => {
             let (agent, amount) = match &f.agent {
                 Some(agent) => (Some(agent.clone()), f.amount),
                 None => (agent_of(run, &f.step), f.extended),
             };
-            one(
-                agent.map(|agent| run.path(&f.step, &agent)),
-                amount,
-                Movement::Reserve,
-            )
+            reserve(agent.map(|agent| run.path(&f.step, &agent)), amount, at)
         }
         EventKind::ModelCallSettled(f) => {
-            let path = settle_path(run, &f.step, f.attempt, f.ordinal);
-            let movement = Movement::Settle {
+            let mut from = settled_of(run, &f.step, f.attempt, f.ordinal);
+            let settle = Movement::Settle {
                 held: f.held,
                 actual: f.actual,
             };
-            let mut postings = moved(path.clone(), f.held, f.actual, movement);
-            postings.extend(one(path, f.released, Movement::Release));
+            let mut postings = leave(&mut from, settle, at);
+            postings.extend(leave(&mut from, Movement::Release(f.released), at));
             postings
         }
-        EventKind::ModelCallThrottled(f) => one(
-            call_path(run, &f.step, f.attempt, f.ordinal),
-            f.released,
-            Movement::Release,
+        EventKind::ModelCallThrottled(f) => leave(
+            &mut call_of(run, &f.step, f.attempt, f.ordinal),
+            Movement::Release(f.released),
+            at,
         ),
-        EventKind::ModelCallReleased(f) => one(
-            call_path(run, &f.step, f.attempt, f.ordinal),
-            f.released,
-            Movement::Release,
+        EventKind::ModelCallReleased(f) => leave(
+            &mut call_of(run, &f.step, f.attempt, f.ordinal),
+            Movement::Release(f.released),
+            at,
         ),
-        EventKind::ModelCallDoubted(f) => one(
-            call_path(run, &f.step, f.attempt, f.ordinal),
-            f.doubted,
-            Movement::Doubt,
+        EventKind::ModelCallDoubted(f) => leave(
+            &mut call_of(run, &f.step, f.attempt, f.ordinal),
+            Movement::Doubt(f.doubted),
+            at,
         ),
         EventKind::ResultLate(f) => {
             let movement = Movement::SettleDoubt {
                 held: f.held,
                 actual: f.actual,
             };
-            moved(
-                late_path(run, &f.step, f.attempt, f.ordinal),
-                f.held,
-                f.actual,
-                movement,
-            )
+            let mut from = late_of(run, &f.step, f.attempt, f.ordinal);
+            leave(&mut from, movement, at)
         }
         EventKind::BudgetReconciled(f) => {
             let movement = Movement::SettleDoubt {
                 held: f.held,
                 actual: f.actual,
             };
-            moved(
-                late_path(run, &f.step, f.attempt, f.ordinal),
-                f.held,
-                f.actual,
-                movement,
-            )
+            let mut from = late_of(run, &f.step, f.attempt, f.ordinal);
+            leave(&mut from, movement, at)
         }
         _ => Vec::new(),
     }
 }
 
-/// One movement of an amount, if there is one to move.
-fn one(path: Option<Path>, amount: Amount, movement: fn(Amount) -> Movement) -> Vec<Posting> {
-    moved(path, amount, Amount::ZERO, movement(amount))
-}
+/// Where money is held, and when it was reserved.
+type Source = Option<(Path, Shares)>;
 
-fn moved(path: Option<Path>, held: Amount, actual: Amount, movement: Movement) -> Vec<Posting> {
-    let nothing = held.is_zero() && actual.is_zero();
-    path.filter(|_| !nothing)
-        .map(|path| Posting { path, movement })
+/// What a hold opens or grows by counts in the periods of now.
+fn reserve(path: Option<Path>, amount: Amount, at: Timestamp) -> Vec<Posting> {
+    let movement = Movement::Reserve(amount);
+    path.filter(|_| !amount.is_zero())
+        .map(|path| Posting { path, at, movement })
         .into_iter()
         .collect()
 }
 
+/// What leaves a hold moves in the periods in which it was reserved.
+fn leave(from: &mut Source, movement: Movement, now: Timestamp) -> Vec<Posting> {
+    let Some((path, shares)) = from.as_mut().filter(|_| !moves_nothing(&movement)) else {
+        return Vec::new();
+    };
+    let parts = shares.split(&movement, now).into_iter();
+    parts
+        .map(|(at, movement)| Posting {
+            path: path.clone(),
+            at,
+            movement,
+        })
+        .collect()
+}
+
+fn moves_nothing(movement: &Movement) -> bool {
+    match movement {
+        Movement::Reserve(held) | Movement::Release(held) | Movement::Doubt(held) => held.is_zero(),
+        Movement::Settle { held, actual } | Movement::SettleDoubt { held, actual } => {
+            held.is_zero() && actual.is_zero()
+        }
+        Movement::SetLimit { .. }
+        | Movement::Freeze
+        | Movement::Unfreeze
+        | Movement::SetWindow(_)
+        | Movement::OpenWindow { .. }
+        | Movement::CloseWindow(_) => false,
+    }
+}
+
 /// What the end of an attempt gives back.
 fn escrow(run: &Run, step: &StepKey, attempt: u32, released: Amount) -> Vec<Posting> {
-    one(escrow_path(run, step, attempt), released, Movement::Release)
+    let mut from = escrow_of(run, step, attempt);
+    leave(&mut from, Movement::Release(released), Timestamp::EPOCH)
 }
 
 fn agent_of(run: &Run, step: &StepKey) -> Option<AgentName> {
     run.step(step).and_then(|step| step.agent.clone())
 }
 
-fn path_of(run: &Run, key: &HoldKey) -> Option<Path> {
-    run.holds.get(key).map(|hold| hold.path().clone())
+fn hold_of(run: &Run, key: &HoldKey, ordinal: Option<u32>) -> Source {
+    let hold = run.holds.get(key)?;
+    Some((hold.path().clone(), hold.leaving(ordinal)))
 }
 
-fn escrow_path(run: &Run, step: &StepKey, attempt: u32) -> Option<Path> {
-    path_of(run, &HoldKey::escrow(step.clone(), attempt))
+fn escrow_of(run: &Run, step: &StepKey, attempt: u32) -> Source {
+    hold_of(run, &HoldKey::escrow(step.clone(), attempt), None)
 }
 
 /// The hold that an open call is in: its own, or its attempt's.
-fn call_path(run: &Run, step: &StepKey, attempt: u32, ordinal: u32) -> Option<Path> {
-    path_of(run, &HoldKey::call(step.clone(), attempt, ordinal))
-        .or_else(|| escrow_path(run, step, attempt))
+fn call_of(run: &Run, step: &StepKey, attempt: u32, ordinal: u32) -> Source {
+    let own = HoldKey::call(step.clone(), attempt, ordinal);
+    let escrow = || HoldKey::escrow(step.clone(), attempt);
+    hold_of(run, &own, Some(ordinal)).or_else(|| hold_of(run, &escrow(), Some(ordinal)))
 }
 
-/// As `call_path`; a call that held nothing counts in its step's accounts.
-fn settle_path(run: &Run, step: &StepKey, attempt: u32, ordinal: u32) -> Option<Path> {
-    call_path(run, step, attempt, ordinal)
-        .or_else(|| agent_of(run, step).map(|agent| run.path(step, &agent)))
+/// As `call_of`; a call that held nothing counts in its step's accounts.
+fn settled_of(run: &Run, step: &StepKey, attempt: u32, ordinal: u32) -> Source {
+    call_of(run, step, attempt, ordinal).or_else(|| {
+        let agent = agent_of(run, step)?;
+        Some((run.path(step, &agent), Shares::default()))
+    })
 }
 
-fn late_path(run: &Run, step: &StepKey, attempt: u32, ordinal: Option<u32>) -> Option<Path> {
+fn late_of(run: &Run, step: &StepKey, attempt: u32, ordinal: Option<u32>) -> Source {
     match ordinal {
-        Some(ordinal) => settle_path(run, step, attempt, ordinal),
-        None => escrow_path(run, step, attempt),
+        Some(ordinal) => settled_of(run, step, attempt, ordinal),
+        None => escrow_of(run, step, attempt),
     }
 }

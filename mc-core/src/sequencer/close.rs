@@ -262,7 +262,9 @@ impl Sequencer {
         let pace = self.pace.due();
         let pace = pace.filter(|_| self.workspace.dispatch == Dispatch::On);
         let deadline = deadline.into_iter().chain(pace).min();
-        (self.workspace.next_wake(), deadline)
+        let window = self.next_window();
+        let wall = self.workspace.next_wake().into_iter().chain(window).min();
+        (wall, deadline)
     }
 
     /// An attempt that this epoch adopted times out when it would have.

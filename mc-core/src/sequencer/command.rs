@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::token::Token;
-use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::budget::{AccountId, Amount, Limit, OnExceed, Window};
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
@@ -82,6 +82,11 @@ pub enum Request {
         wall: crate::time::Timestamp,
         /// What the monotonic clock led to expect.
         expected: crate::time::Timestamp,
+    },
+    /// Write down that an operator says that the wall clock is right.
+    ClockConfirmed {
+        /// What it shows.
+        wall: crate::time::Timestamp,
     },
 }
 
@@ -173,6 +178,8 @@ pub struct SetLimit {
     pub limit: Limit,
     /// What it does to a run that it refuses for good.
     pub on_exceed: OnExceed,
+    /// The window that it is to count in; none leaves it as it is.
+    pub window: Option<Window>,
 }
 
 /// Settles money in doubt with evidence.
@@ -399,7 +406,8 @@ impl Request {
             | Self::StartDispatch
             | Self::Drain
             | Self::Tick
-            | Self::ClockJumped { .. } => None,
+            | Self::ClockJumped { .. }
+            | Self::ClockConfirmed { .. } => None,
         }
     }
 }

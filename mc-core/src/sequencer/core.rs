@@ -15,6 +15,7 @@ use super::decision::{Answer, Decision, NewEvent, Reply};
 use super::ended::Ended;
 use super::pace::Pace;
 use super::token::Token;
+use super::windows::Windows;
 use super::workspace::Workspace;
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +69,7 @@ pub struct Sequencer {
     pub(super) freed: Path,
     pub(super) wake_all: bool,
     pub(super) circuits_changed: BTreeSet<ModelId>,
+    pub(super) windows: Windows,
     pub(super) group: Group,
     pub(super) evicted: Vec<RunId>,
     /// The defect that was found: nothing more is taken until the state is recovered from the log.
@@ -91,6 +93,7 @@ impl Sequencer {
         next_run_zero: u64,
         last_ts: Timestamp,
     ) -> Self {
+        let windows = Windows::of(&workspace);
         Self {
             workspace,
             batch: OpenBatch::default(),
@@ -110,6 +113,7 @@ impl Sequencer {
             freed: Path::default(),
             wake_all: false,
             circuits_changed: BTreeSet::new(),
+            windows,
             group: Group {
                 command: CommandId::NIL,
                 actor: Actor::System,
@@ -187,6 +191,10 @@ impl Sequencer {
             return self.answer_late(command, slot, Err(recovering()));
         }
         self.begin(command, instant);
+        if let Err(error) = self.open_windows() {
+            self.defect = Some(error.to_string());
+            return self.answer_late(command, slot, Err(error));
+        }
         let decision = match self.decide(&command.request) {
             Ok(decision) => decision,
             Err(error) => return self.answer_late(command, slot, Err(error)),
@@ -201,6 +209,7 @@ impl Sequencer {
         let wrote = !events.is_empty();
         let outcome = self.commit(events).and_then(|()| {
             self.batch.effects.extend(effects);
+            self.open_windows()?;
             self.follow_up(&command.request, touched)
         });
         if let Err(error) = outcome {
@@ -292,6 +301,7 @@ impl Sequencer {
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),
+            Request::ClockConfirmed { wall } => Ok(clock_confirmed(*wall)),
             Request::AgentsAvailable(_)
             | Request::StartDispatch
             | Request::Drain
@@ -331,6 +341,11 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
 
 fn clock_jumped(wall: Timestamp, expected: Timestamp) -> Decision {
     let facts = crate::event::workspace::ClockJumped { wall, expected };
+    Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
+}
+
+fn clock_confirmed(wall: Timestamp) -> Decision {
+    let facts = crate::event::workspace::ClockConfirmed { wall };
     Decision::events(vec![NewEvent::new(RunId::ZERO, facts)])
 }
 

@@ -49,7 +49,8 @@ impl Sequencer {
             | Request::SetLimit(_)
             | Request::Reconcile(_)
             | Request::Attempt(..)
-            | Request::ClockJumped { .. } => {}
+            | Request::ClockJumped { .. }
+            | Request::ClockConfirmed { .. } => {}
         }
         touched.remove(&RunId::ZERO);
         self.settle_down(touched)

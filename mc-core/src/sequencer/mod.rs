@@ -21,6 +21,7 @@ mod resident;
 mod scribe;
 mod token;
 mod waiting;
+mod windows;
 mod workspace;
 
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};

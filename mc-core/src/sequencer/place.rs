@@ -9,7 +9,7 @@ use super::decision::{Effect, NewEvent};
 use super::resident::Resident;
 use super::token::Token;
 use super::workspace::Versions;
-use crate::budget::{Movement, post};
+use crate::budget::{Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
     CircuitClosed, CircuitHalfOpened, CircuitOpened, WorkflowActivated, WorkflowPublished,
@@ -18,7 +18,7 @@ use crate::event::{EventKind, StepStatus};
 use crate::id::{ModelId, RunId};
 use crate::ports::WorkflowRow;
 use crate::resilience::Change;
-use crate::run::postings::Posting;
+use crate::run::postings::{self, Posting};
 use crate::run::{BlockReason, CallState, Run, RunEvent};
 use crate::workflow::Workflow;
 
@@ -52,8 +52,11 @@ impl Sequencer {
             kind: event.kind,
             parts: event.parts,
         });
-        match change {
-            Some((model, change)) => self.place(circuit_event(model, &change)),
+        if let Some((model, change)) = change {
+            self.place(circuit_event(model, &change))?;
+        }
+        match self.final_period() {
+            Some(closed) => self.place(closed),
             None => Ok(()),
         }
     }
@@ -83,13 +86,10 @@ impl Sequencer {
         match &event.kind {
             EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
             EventKind::WorkflowActivated(facts) => self.activated(facts)?,
-            EventKind::BudgetLimitSet(facts) => {
-                let movement = Movement::SetLimit {
-                    limit: facts.limit,
-                    on_exceed: facts.on_exceed,
-                };
-                let path = [facts.account.clone()].into_iter().collect();
-                self.post_shared(&[Posting { path, movement }], seq)?;
+            EventKind::BudgetLimitSet(_)
+            | EventKind::BudgetWindowOpened(_)
+            | EventKind::BudgetWindowClosed(_) => {
+                self.post_shared(&postings::of_account(&event.kind), seq)?;
             }
             EventKind::PricesLoaded(facts) => {
                 self.workspace.shared.price_version = Some(facts.price_version);
@@ -309,9 +309,10 @@ impl Sequencer {
     fn post_shared(&mut self, postings: &[Posting], seq: u64) -> Result<()> {
         for posting in postings {
             let shared = posting.shared();
-            post(&mut self.workspace, &shared, &posting.movement)
+            post_at(&mut self.workspace, &shared, posting.at, &posting.movement)
                 .map_err(|fault| Error::corrupt("ledger", Some(seq)).with_source(fault))?;
             self.batch.accounts.extend(shared.iter().cloned());
+            self.note_windows(&shared, &posting.movement);
             if self.workspace.queue.is_empty() && self.workspace.budget_blocked.is_empty() {
                 continue;
             }
@@ -322,8 +323,13 @@ impl Sequencer {
                 | Movement::SettleDoubt { .. }
                 | Movement::SetLimit { .. }
                 | Movement::Freeze
-                | Movement::Unfreeze => true,
-                Movement::Reserve(_) | Movement::Release(_) | Movement::Settle { .. } => false,
+                | Movement::Unfreeze
+                | Movement::OpenWindow { .. } => true,
+                Movement::Reserve(_)
+                | Movement::Release(_)
+                | Movement::Settle { .. }
+                | Movement::SetWindow(_)
+                | Movement::CloseWindow(_) => false,
             };
         }
         Ok(())

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
-    Account, AccountId, Amount, Books, BooksMut, Holders, Kept, Owner, Queue, Ticket,
+    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, Owner, Queue, Ticket,
 };
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
@@ -293,6 +293,26 @@ impl Workspace {
     }
 }
 
+impl ResidentBooks<'_> {
+    /// What no call has drawn of a hold, each part in the accounts in which it counts now.
+    fn kept_of(&self, owner: &Owner, hold: &Hold) -> Vec<Kept> {
+        let counts = |id: &AccountId, at: Timestamp| {
+            self.account(id).is_none_or(|account| account.counts(at))
+        };
+        let parts = hold.free_shares().list().iter().map(|share| Kept {
+            owner: owner.clone(),
+            path: hold
+                .path()
+                .iter()
+                .filter(|id| counts(id, share.at))
+                .cloned()
+                .collect(),
+            amount: share.amount,
+        });
+        parts.collect()
+    }
+}
+
 impl Holders for ResidentBooks<'_> {
     fn kept(&self, owner: &Owner) -> Vec<Kept> {
         let Some(resident) = self.0.runs.get(&owner.run) else {
@@ -302,12 +322,8 @@ impl Holders for ResidentBooks<'_> {
         let own = resident.run.holds.iter().filter(|(key, hold)| {
             key.step == owner.step && key.ordinal.is_none() && !hold.is_in_doubt()
         });
-        own.map(|(_, hold)| Kept {
-            owner: owner.clone(),
-            path: hold.path().clone(),
-            amount: hold.free(),
-        })
-        .collect()
+        own.flat_map(|(_, hold)| self.kept_of(owner, hold))
+            .collect()
     }
 
     fn is_blocked(&self, owner: &Owner) -> bool {

@@ -63,6 +63,14 @@ const SCALARS: &[(&str, &str)] = &[
     ("u16", "integer, not negative"),
     ("u32", "integer, not negative"),
     ("u64", "integer, not negative"),
+    (
+        "Period",
+        "object: `start` and `end`, times; the end is the first moment behind it",
+    ),
+    (
+        "Window",
+        "`\"lifetime\"`, or an object with one of `calendar` (`unit`: `\"day\"`, `{\"week\":\"monday\"}` or `{\"month\":31}`; `zone`: a name of the IANA database; `offset`: `HH:MM`, left out at midnight), `fixed` (`duration`, e.g. `\"7d\"`; `anchor`: a time, left out for 1970) and `sliding` (`duration`; `buckets`: 1 to 60, left out for 60)",
+    ),
 ];
 
 /// The type as it is shown: `Option` is what the italics say already.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use mc_core::budget::{AccountId, Amount, Limit, OnExceed};
 use mc_core::engine::{
-    Admission, MissionControl, ModelAnswer, RunHandle, Session, SessionOptions, StartOptions,
+    Admission, Budget, MissionControl, ModelAnswer, RunHandle, Session, SessionOptions,
+    StartOptions,
 };
 use mc_core::event::run::RunBudget;
 use mc_core::id::{RunId, StepKey};
@@ -23,6 +24,15 @@ use super::draw::Draw;
 use super::habits::Habits;
 use super::handlers::Working;
 use super::script::{AGENTS, Scripted, request, workflow};
+
+/// Windows that end while a world lasts, and one that does not.
+const WINDOWS: [&str; 5] = [
+    "fixed 3s",
+    "sliding 10s 4",
+    "fixed 1m",
+    "day Europe/Berlin",
+    "lifetime",
+];
 
 /// The step of every session.
 const SESSION_STEP: &str = "session";
@@ -98,10 +108,15 @@ impl Desk<'_> {
         };
         let nano = i64::try_from(self.draw.below(60)).unwrap_or(0) * 1_000_000;
         let limit = Limit::usd(NanoUsd::from_nano(nano));
-        let set = self
-            .control
-            .set_limit("ann", account.clone(), limit, OnExceed::Pause);
-        if set.await.is_ok() {
+        let mut budget = Budget::of(account.clone())
+            .limit(limit)
+            .on_exceed(OnExceed::Pause);
+        if self.draw.one_in(2)
+            && let Some(window) = self.draw.pick(&WINDOWS).and_then(|one| one.parse().ok())
+        {
+            budget = budget.window(window);
+        }
+        if self.control.set_budget("ann", budget).await.is_ok() {
             self.acknowledged("a limit", |log| {
                 let account = log.accounts().get(&account);
                 account.is_some_and(|account| *account.limit() == limit)

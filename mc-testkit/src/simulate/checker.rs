@@ -19,12 +19,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use mc_core::audit::{Frontier, Scope, Verifier};
-use mc_core::budget::{Account, AccountId, Books, BooksMut, Hold, Movement, post};
+use mc_core::budget::{Account, AccountId, Books, BooksMut, Hold, Movement, post_at};
 use mc_core::event::step::StepDispatched;
 use mc_core::event::{EventKind, Record, StepStatus};
 use mc_core::id::{Digest, RunId, StepKey, StepName, WorkspaceId};
 use mc_core::ports::Batch;
 use mc_core::pricing::{CallBound, PriceTable, reserve_bound};
+use mc_core::run::postings::{self, Posting};
 use mc_core::run::{HoldKey, Run, RunEvent, read_event};
 use mc_core::workflow::{Join, Workflow};
 
@@ -246,18 +247,17 @@ impl Checker {
     fn fold(&mut self, record: &Record) -> Result<(), String> {
         let kind = read_event(record).map_err(|e| format!("{e:?}"))?;
         if record.run_id == RunId::ZERO {
-            if let EventKind::BudgetLimitSet(facts) = &kind {
-                let movement = Movement::SetLimit {
-                    limit: facts.limit,
-                    on_exceed: facts.on_exceed,
-                };
-                let path = [facts.account.clone()].into_iter().collect();
-                post(&mut Shared(&mut self.shared), &path, &movement).map_err(|e| e.to_string())?;
+            if let EventKind::BudgetWindowOpened(facts) = &kind {
+                self.holds.window(facts);
+            }
+            for Posting { path, at, movement } in postings::of_account(&kind) {
+                post_at(&mut Shared(&mut self.shared), &path, at, &movement)
+                    .map_err(|e| e.to_string())?;
             }
             return Ok(());
         }
         let event = RunEvent::of(record, &kind);
-        if let Err(what) = self.holds.event(record.run_id, &kind) {
+        if let Err(what) = self.holds.event(record.run_id, &kind, record.ts) {
             self.find("I3", what);
         }
         if let EventKind::StepDispatched(facts) = &kind {
@@ -277,8 +277,8 @@ impl Checker {
         let postings = run.apply(&event).map_err(|e| format!("{e:?}"))?;
         for posting in postings {
             let shared = posting.shared();
-            post(&mut Shared(&mut self.shared), &shared, &posting.movement)
-                .map_err(|e| e.to_string())?;
+            let books = &mut Shared(&mut self.shared);
+            post_at(books, &shared, posting.at, &posting.movement).map_err(|e| e.to_string())?;
             if matches!(posting.movement, Movement::Reserve(_)) {
                 self.within_limits(record.run_id, &posting.path);
             }

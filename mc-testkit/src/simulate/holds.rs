@@ -8,11 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mc_core::budget::{Account, AccountId, Amount};
 use mc_core::event::EventKind;
+use mc_core::event::budget::BudgetWindowOpened;
 use mc_core::event::run::Subject;
 use mc_core::id::{AgentName, RunId, StepKey, StepName, WorkflowName};
+use mc_core::time::Timestamp;
 
 /// A hold: run, step, attempt, and the call where it is one's own.
 type Name = (RunId, StepKey, u32, Option<u32>);
+
+/// What was reserved at one time.
+type Part = (Timestamp, Amount);
 
 /// Spent, reserved and in doubt.
 type Columns = [Amount; 3];
@@ -26,8 +31,59 @@ enum Column {
 #[derive(Clone, Debug)]
 struct Held {
     path: BTreeSet<AccountId>,
-    amount: Amount,
+    /// When what is left was reserved, in the order in which it is taken.
+    parts: Vec<Part>,
+    /// What calls have drawn of it.
+    drawn: BTreeMap<u32, Vec<Part>>,
     column: Column,
+}
+
+impl Held {
+    fn amount(&self) -> Amount {
+        let all = self.drawn.values().flatten().chain(&self.parts);
+        all.fold(Amount::ZERO, |sum, (_, part)| sum.saturating_add(part))
+    }
+
+    /// Everything that is left.
+    fn all(&self) -> Vec<Part> {
+        let all = self.drawn.values().flatten().chain(&self.parts);
+        all.copied().collect()
+    }
+
+    /// A call ends: what it drew is taken before the rest from now on.
+    fn undraw(&mut self, call: Option<u32>) {
+        let own = call.and_then(|call| self.drawn.remove(&call));
+        self.parts.splice(0..0, own.unwrap_or_default());
+    }
+
+    /// Takes an amount, what stands first before the rest; none where it has less.
+    fn take(&mut self, amount: Amount) -> Option<Vec<Part>> {
+        let mut left = amount;
+        let mut taken = Vec::new();
+        for (at, part) in &mut self.parts {
+            let some = part.min(&left);
+            (*part, left) = (part.checked_sub(&some)?, left.checked_sub(&some)?);
+            taken.push((*at, some));
+        }
+        taken.retain(|(_, part)| !part.is_zero());
+        self.parts.retain(|(_, part)| !part.is_zero());
+        left.is_zero().then_some(taken)
+    }
+}
+
+/// The periods of an account with a window.
+#[derive(Clone, Debug, Default)]
+struct Begun {
+    starts: BTreeSet<Timestamp>,
+    /// Those that began before no longer count.
+    counts_from: Timestamp,
+}
+
+impl Begun {
+    fn counts(&self, at: Timestamp) -> bool {
+        let start = self.starts.range(..=at).next_back();
+        start.is_some_and(|start| *start >= self.counts_from)
+    }
 }
 
 /// The holds of all runs.
@@ -37,7 +93,10 @@ pub(super) struct Holds {
     /// The agent and the attempt of each step.
     steps: BTreeMap<(RunId, StepKey), (AgentName, u32)>,
     open: BTreeMap<Name, Held>,
-    spent: BTreeMap<AccountId, Amount>,
+    /// By when it was reserved, in accounts that have windows.
+    spent: BTreeMap<AccountId, BTreeMap<Timestamp, Amount>>,
+    windows: BTreeMap<AccountId, Begun>,
+    now: Timestamp,
 }
 
 /// What an event says that its log does not allow.
@@ -45,7 +104,8 @@ type Told = Result<(), String>;
 
 impl Holds {
     /// Takes an event of a run.
-    pub(super) fn event(&mut self, run: RunId, kind: &EventKind) -> Told {
+    pub(super) fn event(&mut self, run: RunId, kind: &EventKind, now: Timestamp) -> Told {
+        self.now = now;
         if let EventKind::RunCreated(facts) = kind {
             let workflow = match &facts.subject {
                 Subject::Workflow { name, .. } => Some((run, name.clone())),
@@ -56,6 +116,16 @@ impl Holds {
         self.begins(run, kind)?;
         self.call_ends(run, kind)?;
         self.attempt_ends(run, kind)
+    }
+
+    /// A period of an account begins.
+    pub(super) fn window(&mut self, opened: &BudgetWindowOpened) {
+        let begun = self.windows.entry(opened.account.clone()).or_default();
+        begun.starts.insert(opened.period.start);
+        begun.counts_from = opened.window.counts_from(opened.period.start);
+        if let Some(spent) = self.spent.get_mut(&opened.account) {
+            spent.retain(|at, _| begun.counts(*at));
+        }
     }
 
     #[expect(
@@ -78,7 +148,14 @@ impl Holds {
                 };
                 let ordinal = own.map(|_| f.ordinal);
                 let amount = if own.is_some() { f.amount } else { f.extended };
-                self.add((run, f.step.clone(), f.attempt, ordinal), path, amount)
+                let name = (run, f.step.clone(), f.attempt, ordinal);
+                self.add(name.clone(), path, amount)?;
+                if let Some(held) = self.open.get_mut(&name) {
+                    let drawn = held.take(f.amount);
+                    let drawn = drawn.ok_or("a call draws more than is held")?;
+                    held.drawn.insert(f.ordinal, drawn);
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -90,15 +167,17 @@ impl Holds {
         match kind {
             EventKind::ModelCallSettled(f) => {
                 let name = name(&f.step, f.attempt, Some(f.ordinal));
-                self.spend(&name, f.actual);
-                self.take(&name, f.held)?;
-                self.take_last(&name, f.released)
+                let taken = self.take(&name, f.held)?;
+                self.spend(&name, &taken, f.actual);
+                self.take_last(&name, f.released).map(drop)
             }
             EventKind::ModelCallThrottled(f) => {
-                self.take_last(&name(&f.step, f.attempt, Some(f.ordinal)), f.released)
+                let name = name(&f.step, f.attempt, Some(f.ordinal));
+                self.take_last(&name, f.released).map(drop)
             }
             EventKind::ModelCallReleased(f) => {
-                self.take_last(&name(&f.step, f.attempt, Some(f.ordinal)), f.released)
+                let name = name(&f.step, f.attempt, Some(f.ordinal));
+                self.take_last(&name, f.released).map(drop)
             }
             EventKind::ModelCallDoubted(f) => {
                 self.doubt_call(&name(&f.step, f.attempt, Some(f.ordinal)), f.doubted)
@@ -158,12 +237,14 @@ impl Holds {
         }
         let new = Held {
             path,
-            amount: Amount::ZERO,
+            parts: Vec::new(),
+            drawn: BTreeMap::new(),
             column: Column::Reserved,
         };
         let held = self.open.entry(name).or_insert(new);
-        let sum = held.amount.checked_add(&amount);
-        held.amount = sum.ok_or("a hold beyond what can be counted")?;
+        let sum = held.amount().checked_add(&amount);
+        sum.ok_or("a hold beyond what can be counted")?;
+        held.parts.push((self.now, amount));
         Ok(())
     }
 
@@ -176,24 +257,26 @@ impl Holds {
         (*run, step.clone(), *attempt, None)
     }
 
-    fn take(&mut self, call: &Name, amount: Amount) -> Told {
-        if amount.is_zero() {
-            return Ok(());
-        }
+    fn take(&mut self, call: &Name, amount: Amount) -> Result<Vec<Part>, String> {
         let name = self.hold_of(call);
+        if let Some(held) = self.open.get_mut(&name) {
+            held.undraw(call.3);
+        }
+        if amount.is_zero() {
+            return Ok(Vec::new());
+        }
         let held = self.open.get_mut(&name);
         let held = held.filter(|held| held.column == Column::Reserved);
         let held = held.ok_or_else(|| format!("{name:?} is taken from and holds nothing"))?;
-        let left = held.amount.checked_sub(&amount);
-        held.amount = left.ok_or_else(|| format!("{name:?} gives more than it holds"))?;
-        Ok(())
+        let taken = held.take(amount);
+        taken.ok_or_else(|| format!("{name:?} gives more than it holds"))
     }
 
     /// As `take`; a hold of the call's own is then empty, and gone.
-    fn take_last(&mut self, call: &Name, amount: Amount) -> Told {
-        self.take(call, amount)?;
+    fn take_last(&mut self, call: &Name, amount: Amount) -> Result<Vec<Part>, String> {
+        let taken = self.take(call, amount)?;
         let own = self.open.remove(call);
-        empty(call, own.as_ref())
+        empty(call, own.as_ref()).map(|()| taken)
     }
 
     fn doubt_call(&mut self, call: &Name, amount: Amount) -> Told {
@@ -201,10 +284,11 @@ impl Holds {
             .open
             .get(&self.hold_of(call))
             .map(|held| held.path.clone());
-        self.take_last(call, amount)?;
+        let parts = self.take_last(call, amount)?;
         let doubt = Held {
             path: path.unwrap_or_default(),
-            amount,
+            parts,
+            drawn: BTreeMap::new(),
             column: Column::InDoubt,
         };
         if !amount.is_zero() {
@@ -217,10 +301,7 @@ impl Holds {
         if let Some(held) = self.open.get_mut(attempt) {
             held.column = Column::InDoubt;
         }
-        let held = self
-            .open
-            .get(attempt)
-            .map_or(Amount::ZERO, |held| held.amount);
+        let held = self.open.get(attempt).map_or(Amount::ZERO, Held::amount);
         if held.is_zero() {
             self.open.remove(attempt);
         }
@@ -236,10 +317,12 @@ impl Holds {
         if held.is_zero() && actual.is_zero() {
             return Ok(());
         }
-        self.spend(doubt, actual);
-        let cleared = self.open.remove(doubt);
+        let cleared = self.open.get(doubt);
         let cleared = cleared.filter(|held| held.column == Column::InDoubt);
-        let amount = cleared.map_or(Amount::ZERO, |doubt| doubt.amount);
+        let amount = cleared.map_or(Amount::ZERO, Held::amount);
+        let parts = cleared.map(Held::all).unwrap_or_default();
+        self.spend(doubt, &parts, actual);
+        self.open.remove(doubt);
         if amount == held {
             Ok(())
         } else {
@@ -253,16 +336,37 @@ impl Holds {
         if held.is_some_and(|held| held.column == Column::InDoubt) {
             return Ok(());
         }
-        self.take_last(attempt, released)
+        self.take_last(attempt, released).map(drop)
     }
 
-    fn spend(&mut self, call: &Name, amount: Amount) {
+    /// What was billed counts when it was reserved; beyond that, with the last of it.
+    fn spend(&mut self, call: &Name, taken: &[Part], amount: Amount) {
         let held = self.open.get(&self.hold_of(call));
         let path = held.map(|held| held.path.clone());
+        let begun = held.and_then(|held| Some(held.parts.first()?.0));
         let path = path.unwrap_or_else(|| self.path_of_step(call.0, &call.1));
+        let mut left = amount;
+        let (last, first) = match taken.split_last() {
+            Some(((at, _), first)) => (*at, first),
+            None => (begun.unwrap_or(self.now), taken),
+        };
+        for (at, part) in first {
+            let billed = part.min(&left);
+            left = left.saturating_sub(&billed);
+            self.spend_at(&path, *at, billed);
+        }
+        self.spend_at(&path, last, left);
+    }
+
+    fn spend_at(&mut self, path: &BTreeSet<AccountId>, at: Timestamp, amount: Amount) {
         for account in path {
-            let spent = self.spent.entry(account).or_default();
-            *spent = spent.saturating_add(&amount);
+            let spent = self.spent.entry(account.clone()).or_default();
+            let begun = self.windows.get(account);
+            if begun.is_none_or(|begun| begun.counts(at)) {
+                let key = begun.map_or(Timestamp::EPOCH, |_| at);
+                let spent = spent.entry(key).or_default();
+                *spent = spent.saturating_add(&amount);
+            }
         }
     }
 
@@ -271,16 +375,25 @@ impl Holds {
         let spent = self.spent.iter();
         let none = Amount::ZERO;
         let mut all: BTreeMap<AccountId, Columns> = spent
-            .map(|(id, spent)| (id.clone(), [*spent, none, none]))
+            .map(|(id, spent)| {
+                let sum = spent
+                    .values()
+                    .fold(none, |sum, one| sum.saturating_add(one));
+                (id.clone(), [sum, none, none])
+            })
             .collect();
         for held in self.open.values() {
             for id in &held.path {
+                let begun = self.windows.get(id);
+                let parts = held.drawn.values().flatten().chain(&held.parts);
+                let counted = parts.filter(|(at, _)| begun.is_none_or(|begun| begun.counts(*at)));
+                let amount = counted.fold(none, |sum, (_, part)| sum.saturating_add(part));
                 let [_, reserved, in_doubt] = all.entry(id.clone()).or_default();
                 let column = match held.column {
                     Column::Reserved => reserved,
                     Column::InDoubt => in_doubt,
                 };
-                *column = column.saturating_add(&held.amount);
+                *column = column.saturating_add(&amount);
             }
         }
         all
@@ -294,7 +407,7 @@ pub(super) const fn shown(account: &Account) -> Columns {
 
 fn empty(name: &Name, held: Option<&Held>) -> Told {
     match held {
-        Some(held) if !held.amount.is_zero() => {
+        Some(held) if !held.amount().is_zero() => {
             Err(format!("{name:?} ends and leaves money behind"))
         }
         Some(_) | None => Ok(()),
@@ -329,7 +442,9 @@ mod tests {
             effect_key: Digest::ZERO,
             hold: calls(10),
         };
-        holds.event(RUN, &EventKind::StepDispatched(facts)).unwrap();
+        holds
+            .event(RUN, &EventKind::StepDispatched(facts), Timestamp::EPOCH)
+            .unwrap();
         holds
     }
 
@@ -354,7 +469,7 @@ mod tests {
 
     #[test]
     fn an_attempt_that_ends_gives_back_exactly_what_it_holds() {
-        let ends = |released| dispatched().event(RUN, &completed(released));
+        let ends = |released| dispatched().event(RUN, &completed(released), Timestamp::EPOCH);
         assert_eq!(ends(10), Ok(()));
         assert!(ends(9).unwrap_err().contains("leaves money behind"));
         assert!(ends(11).unwrap_err().contains("more than it holds"));
@@ -369,7 +484,7 @@ mod tests {
                 attempt: 1,
                 doubted: calls(doubted),
             };
-            let told = holds.event(RUN, &EventKind::AttemptInterrupted(facts));
+            let told = holds.event(RUN, &EventKind::AttemptInterrupted(facts), Timestamp::EPOCH);
             told.map(|()| holds.columns()[&AccountId::Workspace])
         };
         assert_eq!(interrupted(10), Ok([calls(0), calls(0), calls(10)]));

@@ -49,7 +49,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     countable(view, resident, &token.step, &cost.actual)?;
     let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
-    let breached = breaches(view, resident, &hold, &cost);
+    let breached = breaches(view, resident, (&hold, answer.ordinal), &cost);
     let over = breached
         .first()
         .map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
@@ -374,7 +374,7 @@ fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, Amount)) ->
 fn breaches(
     view: &View<'_>,
     resident: &Resident,
-    hold: &Holding,
+    (hold, ordinal): (&Holding, u32),
     billed: &Billed,
 ) -> Vec<(AccountId, OnExceed, Amount)> {
     if billed.actual.fits_in(&hold.drawn) {
@@ -389,9 +389,16 @@ fn breaches(
     for id in open.path() {
         let account = books.account(id).unwrap_or(&empty);
         let taken = billed.actual.min(&hold.drawn);
-        let after = account.after(&Movement::Settle {
+        let settle = Movement::Settle {
             held: taken,
             actual: billed.actual,
+        };
+        let mut parts = open
+            .leaving(Some(ordinal))
+            .split(&settle, view.now)
+            .into_iter();
+        let after = parts.try_fold(account.clone(), |account, (at, part)| {
+            account.after_at(at, &part)
         });
         if let Ok(after) = after
             && after.is_breached()

@@ -17,7 +17,7 @@ use crate::sequencer::resident::Resident;
 /// Changes a limit; it may fall below what is spent, and then nothing more is admitted.
 ///
 /// # Errors
-/// `InvalidInput` for a negative limit; `NotFound` for the account of a run that does not exist;
+/// `InvalidInput` for a negative limit, and for a window of a run's account; `NotFound` for the account of a run that does not exist;
 /// `InvalidTransition` for that of a run that has ended.
 pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     if request
@@ -28,6 +28,10 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
         return Err(Error::invalid("limit", "a limit may not be negative"));
     }
     let run_id = request.account.run().unwrap_or(RunId::ZERO);
+    if run_id != RunId::ZERO && request.window.is_some() {
+        let message = "a run and its steps count for as long as the run lasts";
+        return Err(Error::invalid("window", message));
+    }
     if run_id != RunId::ZERO {
         let status = view.resident(run_id)?.run.status;
         // Its evidence ends with its seal, and it admits nothing that a limit could stop.
@@ -42,6 +46,7 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
         account: request.account.clone(),
         limit: request.limit,
         on_exceed: request.on_exceed,
+        window: request.window,
     };
     Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
 }

@@ -167,6 +167,7 @@ fn step_budgets<'a>(
             account,
             limit: budget.limit,
             on_exceed: budget.on_exceed,
+            window: None,
         };
         Some(NewEvent::new(request.run_id, facts))
     })
