@@ -125,7 +125,8 @@ impl MissionControl {
     /// Registers an agent, or another in its place; steps that waited for it go on.
     ///
     /// # Errors
-    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the store refuses.
+    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the
+    /// store refuses: it may be registered all the same, and may be registered again.
     pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
         self.inner.register(name, Arc::new(agent)).await
     }
