@@ -104,6 +104,7 @@ impl Engine {
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
             driving: until_gone,
+            handling: watch::channel(()).0,
         });
         let scribe = idle_scribe(&inner);
         let mut driver = Driver {
@@ -369,12 +370,18 @@ impl MissionControl {
         // When this returns, only handles keep the store open: dropping them frees it.
         let mut driving = self.inner.driving.clone();
         let patience = self.inner.clock.monotonic().saturating_add(grace);
+        self.at_most(patience, driving.changed()).await;
+        self.at_most(deadline, self.inner.handling.closed()).await;
+        flushed.map(drop)
+    }
+
+    /// Waits for something until a monotonic time.
+    async fn at_most<T>(&self, deadline: Duration, what: impl Future<Output = T>) {
         tokio::select! {
             biased;
-            _ = driving.changed() => {}
-            () = self.inner.clock.sleep_until(patience) => {}
+            _ = what => {}
+            () = self.inner.clock.sleep_until(deadline) => {}
         }
-        flushed.map(drop)
     }
 }
 

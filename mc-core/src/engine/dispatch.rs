@@ -36,6 +36,7 @@ impl Inner {
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         Counters::add(&self.counters.attempts, 1);
         let inner = Arc::clone(self);
+        let handling = self.handling.subscribe();
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {
                 Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
@@ -46,8 +47,10 @@ impl Inner {
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
-            // A shutdown waits for the last one.
             inner.turned.notify_waiters();
+            // A shutdown waits for the last one, so that the store is free behind it.
+            drop(inner);
+            drop(handling);
         }));
     }
 
