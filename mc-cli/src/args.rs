@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Costs(CostsArgs),
     /// End a run now
     Abort(RunArg),
+    /// What accounts may spend and have spent: list, set, top up, freeze
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
     /// Prices of models
     #[command(subcommand)]
     Prices(PricesCommand),
@@ -194,6 +197,94 @@ pub(crate) struct CostsArgs {
     /// Answer in CSV
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+}
+
+/// `budgets`. An account is `workspace`, `workflow:NAME`, `agent:NAME`, `run:ID` or `step:ID/KEY`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetsCommand {
+    /// List what every shared account may spend, has spent, holds and has in doubt
+    List,
+    /// Set what an account may spend
+    #[command(
+        after_help = "Example:\n  mission-control budgets set agent:researcher --usd 20.00 \
+--window 'day Europe/Berlin' --on-exceed pause --reason 'agreed for December'"
+    )]
+    Set {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        amount: AmountArgs,
+        /// What becomes of a run that the account refuses for good
+        #[arg(long, value_enum, default_value_t = OnExceedArg::Abort)]
+        on_exceed: OnExceedArg,
+        /// For each such stretch of time: `day ZONE`, `week:monday ZONE`, `month:1 ZONE`, `fixed SPAN`,
+        /// `sliding SPAN BUCKETS`, or `lifetime`
+        #[arg(long, value_name = "WINDOW")]
+        window: Option<String>,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Put so much on top of an account's limit
+    TopUp {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        amount: AmountArgs,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Let an account admit nothing; what is out goes on
+    Freeze {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Let a frozen account admit again
+    Unfreeze {
+        /// The account
+        account: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// How much.
+#[derive(Debug, Args)]
+pub(crate) struct AmountArgs {
+    /// Money, in USD
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
+    pub(crate) usd: Option<String>,
+    /// Input tokens
+    #[arg(long, value_name = "N")]
+    pub(crate) input_tokens: Option<u64>,
+    /// Output tokens
+    #[arg(long, value_name = "N")]
+    pub(crate) output_tokens: Option<u64>,
+    /// Model calls
+    #[arg(long, value_name = "N")]
+    pub(crate) calls: Option<u64>,
+}
+
+/// Why, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct NoteArgs {
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Until then, and as it was before from there on: a span (2h, 7d), a day or a time in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+/// What becomes of a run that an account refuses for good.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnExceedArg {
+    /// It ends
+    Abort,
+    /// It waits until the account has room
+    Pause,
 }
 
 /// `prices`.

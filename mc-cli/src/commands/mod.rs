@@ -1,6 +1,7 @@
 //! One file a command; each gets its arguments and a console and answers with an exit.
 
 mod abort;
+mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
@@ -19,7 +20,7 @@ mod workflows;
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
 
-use crate::args::{Cli, Command, Common, PricesCommand, WorkflowsCommand};
+use crate::args::{BudgetsCommand, Cli, Command, Common, PricesCommand, WorkflowsCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -43,6 +44,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
+        Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(PricesCommand::List { model }) => {
             prices::execute(common, model.as_deref(), console).await
         }
@@ -59,6 +61,12 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
+        | Command::Budgets(
+            BudgetsCommand::Set { .. }
+            | BudgetsCommand::TopUp { .. }
+            | BudgetsCommand::Freeze { .. }
+            | BudgetsCommand::Unfreeze { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
@@ -66,6 +74,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
+        | Command::Budgets(BudgetsCommand::List)
         | Command::Prices(_)
         | Command::Workflows(
             WorkflowsCommand::List

@@ -5,6 +5,7 @@
 )]
 
 mod advice;
+mod budgets;
 mod evidence;
 mod forms;
 mod limits;
