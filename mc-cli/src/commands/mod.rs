@@ -6,6 +6,7 @@ mod csv_rows;
 mod demo;
 mod export;
 mod plan;
+mod price_changes;
 mod prices;
 mod rehearse;
 mod replay;
@@ -43,9 +44,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
-        Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console).await
-        }
+        Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
@@ -59,6 +58,9 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
+        | Command::Prices(
+            PricesCommand::Import(_) | PricesCommand::Override { .. } | PricesCommand::Drop { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
@@ -66,7 +68,9 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
-        | Command::Prices(_)
+        | Command::Prices(
+            PricesCommand::List { .. } | PricesCommand::Versions | PricesCommand::Diff { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::List
             | WorkflowsCommand::Show { .. }

@@ -297,6 +297,7 @@ impl Sequencer {
                 decide::signal::signal(&view, *run, name, payload)
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
+            Request::ChangePrices(change) => decide::prices::change(&view, change),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),

@@ -47,6 +47,7 @@ impl Sequencer {
             | Request::Unblock(..)
             | Request::Signal(..)
             | Request::SetLimit(_)
+            | Request::ChangePrices(_)
             | Request::Reconcile(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }
