@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
@@ -67,20 +68,16 @@ LITELLM_MODELS = [
     ("cohere/command-r-plus-08-2024", "command-r-plus-08-2024"),
 ]
 
-# Our id, the package's provider and id.
+# The package's provider, ours, and the ids of models that both have.
 GENAI_MODELS = [
-    ("openai/gpt-4o-mini", "openai", "gpt-4o-mini"),
-    ("openai/gpt-5.4", "openai", "gpt-5.4"),
-    ("openai/gpt-6-astra", "openai", "gpt-6-astra"),
-    ("anthropic/claude-haiku-4-5", "anthropic", "claude-haiku-4-5"),
-    ("anthropic/claude-sonnet-5", "anthropic", "claude-sonnet-5"),
-    ("google/gemini-2.5-pro", "google", "gemini-2.5-pro"),
-    ("google/gemini-2.5-flash", "google", "gemini-2.5-flash"),
-    ("mistral/mistral-large-2512", "mistral", "mistral-large-2512"),
-    ("xai/grok-4.3", "x-ai", "grok-4-3"),
-    ("deepseek/deepseek-chat", "deepseek", "deepseek-chat"),
-    ("moonshot/kimi-k3", "moonshotai", "kimi-k3"),
-    ("groq/llama-3.3-70b-versatile", "groq", "llama-3.3-70b-versatile"),
+    ("openai", "openai", ["gpt-4o-mini", "gpt-5.4", "gpt-6-astra"]),
+    ("anthropic", "anthropic", ["claude-haiku-4-5", "claude-haiku-5-5", "claude-sonnet-5"]),
+    ("google", "google", ["gemini-2.5-pro", "gemini-2.5-flash"]),
+    ("mistral", "mistral", ["mistral-large-2512"]),
+    ("x-ai", "xai", ["grok-4.3", "grok-4.7"]),
+    ("deepseek", "deepseek", ["deepseek-chat", "deepseek-flash", "deepseek-v4-pro"]),
+    ("moonshotai", "moonshot", ["kimi-k3"]),
+    ("groq", "groq", ["llama-3.3-70b-versatile", "openai/gpt-oss-120b"]),
 ]
 
 TIERS = ["standard", "batch", "flex", "priority"]
@@ -121,8 +118,8 @@ class Case:
         return f"{self.model} {self.tier}{where} {self.usage}"
 
 
-def litellm_usage(usage):
-    """Our classes as that package counts them: parts of one sum."""
+def litellm_usage(usage, beside):
+    """Our classes as that package counts them: parts of one sum; thoughts may stand beside it."""
     fresh, read, five, hour, out, thought = usage
     details = {"cached_tokens": read, "cache_creation_tokens": five + hour}
     if hour or five:
@@ -132,7 +129,7 @@ def litellm_usage(usage):
         }
     return litellm.Usage(
         prompt_tokens=fresh + read + five + hour,
-        completion_tokens=out + thought,
+        completion_tokens=out if beside else out + thought,
         prompt_tokens_details=details,
         completion_tokens_details={"reasoning_tokens": thought, "text_tokens": out},
         cache_creation_input_tokens=five + hour,
@@ -143,7 +140,8 @@ def litellm_usage(usage):
 def litellm_cost(key, usage, tier, region):
     """What litellm says."""
     provider = litellm.model_cost[key]["litellm_provider"]
-    counted = litellm_usage(usage)
+    # That package adds what xAI thought itself, but not in a batch.
+    counted = litellm_usage(usage, provider == "xai" and tier != "batch")
     if tier == "batch":
         parts = batch_cost_calculator(counted, key, provider)
     else:
@@ -204,18 +202,19 @@ def genai_cost(provider, model, usage, tier, at):
 def genai_cases():
     """Every model at every tier that it has a variant for; where hours differ, at two of them."""
     night = AT.replace(hour=20)
-    for model, provider, ref in GENAI_MODELS:
-        rows = [one for p in providers if p.id == provider for one in p.models]
-        info = next(row for row in rows if row.is_match(ref))
-        variants = [variant.when for variant in info.price_variants or []]
+    models = {(one.id, model.id): model for one in providers for model in one.models}
+    chosen = [(theirs, ours, model) for theirs, ours, ids in GENAI_MODELS for model in ids]
+    for provider, ours, model in chosen:
+        row = f"{provider}/{model}"
+        variants = [variant.when for variant in models[provider, model].price_variants or []]
         for tier in TIERS:
-            when = {"batch": {"processing": "batch"}}.get(tier, {"service_tier": tier})
+            when = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
             if tier != "standard" and when not in variants:
                 continue
             for at in (AT, night):
                 for usage in USAGES:
-                    theirs = genai_cost(provider, ref, usage, tier, at)
-                    yield Case(f"{model.split('/')[0]}/{info.id}", f"{provider}/{info.id}", tier, None, usage, theirs, at)
+                    theirs = genai_cost(provider, model, usage, tier, at)
+                    yield Case(f"{ours}/{model}", row, tier, None, usage, theirs, at)
 
 
 def plain(value):
@@ -294,8 +293,6 @@ def main():
     binary, scratch = sys.argv[1], sys.argv[2]
     package = importlib.resources.files("litellm")
     listed = package / "model_prices_and_context_window_backup.json"
-    from pathlib import Path
-
     runs = [
         ("litellm", listed, list(litellm_cases())),
         ("genai-prices", genai_list(Path(scratch) / "genai-prices.json"), list(genai_cases())),

@@ -90,7 +90,12 @@ fn model(taking: &mut Taking<'_>, row: Row<'_>) {
         origin: taking.origin.clone(),
         effective_from: None,
         effective_until: None,
-        tier_edge: TierEdge::Exclusive,
+        // That package's own reading: this provider alone counts the first token of a tier to it.
+        tier_edge: if ours == "xai" {
+            TierEdge::Inclusive
+        } else {
+            TierEdge::Exclusive
+        },
         uplift: uplift(taking, row),
         inherits: BTreeMap::new(),
         rates,
