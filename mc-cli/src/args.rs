@@ -108,6 +108,9 @@ pub(crate) struct RunArgs {
     /// How fast recorded agents answer: `max` at once, 1 as recorded, 10 ten times as fast
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub(crate) speed: String,
+    /// Warn of prices that were read longer ago than this, e.g. 90d; calls by them are noted in the log
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) price_age: Option<String>,
 }
 
 /// `rehearse`.
