@@ -111,6 +111,9 @@ pub(crate) struct RunArgs {
     /// How fast recorded agents answer: `max` at once, 1 as recorded, 10 ten times as fast
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub(crate) speed: String,
+    /// Warn of prices that were read longer ago than this, e.g. 90d; calls by them are noted in the log
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) price_age: Option<String>,
 }
 
 /// `rehearse`.
@@ -290,11 +293,57 @@ pub(crate) enum OnExceedArg {
 /// `prices`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
-    /// List prices in USD per million tokens, and say which are in force in the store
+    /// List the prices in force in the store, in USD per million tokens; without one, this version's
     List {
-        /// Models whose id contains this
+        /// Models whose id or alias contains this
         model: Option<String>,
+        /// Another table: `embedded`, a version of the store, or a file in TOML
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
     },
+    /// List the price tables that the store has had in force
+    Versions,
+    /// Compare two price tables model by model
+    Diff {
+        /// `embedded`, a version of the store, or a file in TOML
+        before: String,
+        /// `embedded`, a version of the store, or a file in TOML
+        after: String,
+    },
+    /// Take the price list of another package into the store, and say what was left or changed
+    Import(ImportArgs),
+    /// Lay prices of your own over all others in the store: discounts and rows
+    Override {
+        /// The overrides, in TOML or YAML
+        file: PathBuf,
+    },
+    /// Take an import or the overrides out of force
+    Drop {
+        /// litellm, genai-prices, overrides
+        layer: String,
+    },
+}
+
+/// `prices import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control prices import --from litellm model_prices_and_context_window_backup.json --provider openai --provider anthropic"
+)]
+pub(crate) struct ImportArgs {
+    /// Whose file it is: litellm, genai-prices
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) from: String,
+    /// The file, in JSON
+    pub(crate) file: PathBuf,
+    /// Models of this provider; may be given again
+    #[arg(long = "provider", value_name = "NAME")]
+    pub(crate) providers: Vec<String>,
+    /// The day as of which the file is; today unless given
+    #[arg(long, value_name = "DAY")]
+    pub(crate) checked_at: Option<String>,
+    /// Only report what an import would do
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `workflows`.

@@ -7,6 +7,7 @@ mod csv_rows;
 mod demo;
 mod export;
 mod plan;
+mod price_changes;
 mod prices;
 mod rehearse;
 mod replay;
@@ -45,9 +46,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
-        Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console).await
-        }
+        Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
@@ -67,6 +66,9 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | BudgetsCommand::Freeze { .. }
             | BudgetsCommand::Unfreeze { .. },
         )
+        | Command::Prices(
+            PricesCommand::Import(_) | PricesCommand::Override { .. } | PricesCommand::Drop { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
@@ -75,7 +77,9 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Replay(_)
         | Command::Costs(_)
         | Command::Budgets(BudgetsCommand::List)
-        | Command::Prices(_)
+        | Command::Prices(
+            PricesCommand::List { .. } | PricesCommand::Versions | PricesCommand::Diff { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::List
             | WorkflowsCommand::Show { .. }

@@ -11,6 +11,7 @@ mod forms;
 mod limits;
 mod looking;
 mod pipes;
+mod prices;
 mod programs;
 mod reasons;
 mod refusals;

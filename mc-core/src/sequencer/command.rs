@@ -18,7 +18,7 @@ use crate::id::{
 };
 use crate::policy::RiskTier;
 use crate::ports::KeyRow;
-use crate::pricing::{CallTerms, ServiceTier};
+use crate::pricing::{CallTerms, PriceChange, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::time::Timestamp;
@@ -65,6 +65,8 @@ pub enum Request {
     SetLimit(SetLimit),
     /// Raise an account's limit, or let it admit nothing or again.
     Adjust(Adjust),
+    /// Change what lies over the host's prices.
+    ChangePrices(PriceChange),
     /// Settle money in doubt with evidence.
     Reconcile(Reconcile),
     /// Something from an attempt.
@@ -239,7 +241,7 @@ pub enum AttemptRequest {
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
     /// A model call failed.
-    FailCall(FailCall),
+    FailCall(Box<FailCall>),
     /// A tool call wants to go out.
     BeginTool(BeginTool),
     /// A tool call ended.
@@ -328,6 +330,8 @@ pub struct SettleCall {
     pub terms: CallTerms,
     /// The service tier that the provider says it charged.
     pub service_tier: Option<ServiceTier>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
     /// The answer; none where it cannot be kept.
@@ -349,6 +353,8 @@ pub struct FailCall {
     pub retry_after_ms: Option<u64>,
     /// What it can have used at most, by what was seen of it: of a stream that was cut.
     pub observed: Option<Observed>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// The error in words.
     pub message: Arc<str>,
 }
@@ -434,6 +440,7 @@ impl Request {
             Self::Adjust(adjust) => adjust.account.run(),
             Self::Publish(_)
             | Self::Activate(_)
+            | Self::ChangePrices(_)
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)
