@@ -94,11 +94,13 @@ impl Spending {
         let mut first = None;
         for (at, bound) in bounds.iter().enumerate() {
             match ctx.reserve(&request(bound, input)).await? {
-                Admission::Allowed(permit) => this.permits.push(Held {
-                    model: bound.model.clone(),
-                    calls: bound.calls,
-                    permit,
-                }),
+                Admission::Allowed(permit) | Admission::Clamped(permit) => {
+                    this.permits.push(Held {
+                        model: bound.model.clone(),
+                        calls: bound.calls,
+                        permit,
+                    });
+                }
                 Admission::Answered(answer) if at == 0 => first = Some(answer),
                 Admission::Answered(_) => {}
                 Admission::NeedsApproval(reason) => {
@@ -223,7 +225,7 @@ pub(crate) async fn account(
     request.parameters = json!({"reported_by": "the agent"});
     loop {
         match ctx.reserve(&request).await? {
-            Admission::Allowed(permit) => {
+            Admission::Allowed(permit) | Admission::Clamped(permit) => {
                 return Ok(permit.settle(&answer(reply, used.usage)).await?);
             }
             Admission::Answered(earlier) => {

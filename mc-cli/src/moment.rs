@@ -10,12 +10,12 @@ use mission_control::SystemClock;
 
 /// A time that has passed: a span before now, a day, or a time.
 pub(crate) fn in_past(option: &'static str, text: &str) -> Result<Timestamp> {
-    read(option, text, |now, span| now.saturating_sub(span))
+    read(option, text, i64::saturating_sub)
 }
 
 /// A time that is to come: a span from now, a day, or a time.
 pub(crate) fn in_future(option: &'static str, text: &str) -> Result<Timestamp> {
-    read(option, text, |now, span| now.saturating_add(span))
+    read(option, text, i64::saturating_add)
 }
 
 fn read(option: &'static str, text: &str, from_now: fn(i64, i64) -> i64) -> Result<Timestamp> {

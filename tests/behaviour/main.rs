@@ -29,6 +29,7 @@ mod money;
 mod outcomes;
 mod pace;
 mod panics;
+mod plans;
 mod prices;
 mod refusals;
 mod restart;

@@ -136,7 +136,7 @@ async fn two_steps(world: &World, estimate: &str) -> (MissionControl, RunHandle)
     let control = open_for(world, "loser", loses_slowly()).await;
     register(&control, "caller", calls()).await;
     let account = AccountId::Workspace;
-    set(&control, account, 150, OnExceed::Abort).await;
+    set(&control, account, 150, OnExceed::Pause).await;
     let a = format!("a: {{ agent: loser {estimate} }}");
     let b = format!("b: {{ agent: caller {estimate} }}");
     let yaml = format!("{{ workflow: w, steps: {{ {a}, {b} }} }}");

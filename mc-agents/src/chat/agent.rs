@@ -56,6 +56,9 @@ pub struct ChatAgent {
     version: Option<AgentVersion>,
 }
 
+/// The least output limit, in tokens, that is of use where there is no room for the spec's own.
+const LEAST_OUTPUT: u64 = 256;
+
 impl ChatAgent {
     /// An agent that asks the model.
     ///
@@ -102,6 +105,7 @@ impl ChatAgent {
             ..ModelRequest::text(self.spec.model.clone(), "")
         }
         .max_output_tokens(self.spec.max_output_tokens)
+        .min_output_tokens(self.spec.max_output_tokens.min(LEAST_OUTPUT))
     }
 
     /// Sends the call, and cuts it once the attempt is to stop.

@@ -33,7 +33,7 @@ pub(super) async fn execute(
             note,
         } => {
             let window = window.as_deref().map(str::parse).transpose();
-            let window = window.map_err(|fault| wrong("--window", fault))?;
+            let window = window.map_err(|fault| wrong("--window", &fault))?;
             let mut budget = Budget::of(self::account(account)?)
                 .limit(limit(amount)?)
                 .on_exceed((*on_exceed).into())
@@ -102,25 +102,25 @@ async fn change(
     show(common, &changed, console)
 }
 
-fn wrong(option: &'static str, fault: impl ToString) -> Failure {
+fn wrong(option: &'static str, fault: &dyn std::fmt::Display) -> Failure {
     Failure::usage(Error::invalid(option, fault.to_string()))
 }
 
 fn account(text: &str) -> Result<AccountId, Failure> {
-    text.parse().map_err(|fault| wrong("account", fault))
+    text.parse().map_err(|fault| wrong("account", &fault))
 }
 
 fn limit(args: &AmountArgs) -> Result<Limit, Failure> {
     let money = args.usd.as_deref().map(str::parse::<NanoUsd>).transpose();
     let limit = Limit {
-        money: money.map_err(|fault| wrong("--usd", fault))?,
+        money: money.map_err(|fault| wrong("--usd", &fault))?,
         input_tokens: args.input_tokens,
         output_tokens: args.output_tokens,
         calls: args.calls,
     };
     if limit.is_none() {
         let rule = "give at least one of --usd, --input-tokens, --output-tokens, --calls";
-        return Err(wrong("amount", rule));
+        return Err(wrong("amount", &rule));
     }
     Ok(limit)
 }

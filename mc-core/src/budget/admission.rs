@@ -214,7 +214,7 @@ pub fn check(books: &dyn Books, path: &Path, amount: &Amount, staying: &Staying)
                 failing.push(describe(id, account, dimension, amount));
             }
             if room == Room::Never {
-                on_exceed = stricter(on_exceed, account.on_exceed());
+                on_exceed = on_exceed.stricter(account.on_exceed());
             }
             worst = worst.max(room);
         }
@@ -247,14 +247,7 @@ pub(super) fn strictest(books: &dyn Books, accounts: &Path) -> OnExceed {
     let rules = accounts
         .iter()
         .map(|id| books.account(id).unwrap_or(&empty).on_exceed());
-    rules.fold(OnExceed::Pause, stricter)
-}
-
-fn stricter(a: OnExceed, b: OnExceed) -> OnExceed {
-    match (a, b) {
-        (OnExceed::Pause, OnExceed::Pause) => OnExceed::Pause,
-        (OnExceed::Abort, _) | (_, OnExceed::Abort) => OnExceed::Abort,
-    }
+    rules.fold(OnExceed::Pause, OnExceed::stricter)
 }
 
 fn describe(

@@ -218,3 +218,14 @@ pub enum OnExceed {
     /// The step is `blocked{budget}` and the run paused until the account has room.
     Pause,
 }
+
+impl OnExceed {
+    /// `Abort` wins over `Pause`.
+    #[must_use]
+    pub const fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Pause, Self::Pause) => Self::Pause,
+            (Self::Abort, _) | (_, Self::Abort) => Self::Abort,
+        }
+    }
+}

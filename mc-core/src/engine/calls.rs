@@ -63,6 +63,14 @@ impl ModelRequest {
         self
     }
 
+    /// Lets the call go out with a smaller output limit where there is no room for the one it asks
+    /// for, but with no less than this.
+    #[must_use]
+    pub const fn min_output_tokens(mut self, tokens: u64) -> Self {
+        self.bound.min_output_tokens = Some(tokens);
+        self
+    }
+
     /// Sets the most input tokens that it can use.
     #[must_use]
     pub fn input_tokens(mut self, tokens: u64) -> Self {
@@ -155,6 +163,8 @@ impl ModelAnswer {
 pub enum Admission {
     /// It may go out.
     Allowed(Permit),
+    /// It may go out with a smaller output limit than it asked for: [`Permit::max_output_tokens`].
+    Clamped(Permit),
     /// An earlier attempt was answered: this is the answer, nothing is sent or charged.
     Answered(ModelAnswer),
     /// A person has to approve it first.
@@ -228,6 +238,13 @@ impl Caller {
                 } => {
                     let allowed = (max_output_tokens, price_version);
                     return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
+                }
+                CallReply::Clamped {
+                    max_output_tokens,
+                    price_version,
+                } => {
+                    let allowed = (Some(max_output_tokens), price_version);
+                    return Ok(Admission::Clamped(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
@@ -308,7 +325,7 @@ impl Caller {
                 .await
                 .map_err(CallError::Engine)?
             {
-                Admission::Allowed(permit) => permit,
+                Admission::Allowed(permit) | Admission::Clamped(permit) => permit,
                 Admission::Answered(answer) => return Ok(answer),
                 Admission::NeedsApproval(reason) => return Err(CallError::NeedsApproval(reason)),
                 Admission::Denied(error) => return Err(CallError::Denied(error)),

@@ -42,6 +42,9 @@ pub struct ModelCallReserved {
     /// The most output tokens that may be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
+    /// The output limit that the caller wanted, where there was no room for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clamped_from: Option<u64>,
     /// The price table's version.
     pub price_version: Digest,
 }

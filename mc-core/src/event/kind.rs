@@ -104,6 +104,10 @@ kinds! {
     RunAborted(run::RunAborted) = "run.aborted",
     /// The evidence is complete: nothing of the run is open any more.
     RunSealed(run::RunSealed) = "run.sealed",
+    /// What the run can cost at most was worked out before any of it went out.
+    RunPlanned(run::RunPlanned) = "run.planned",
+    /// A run was not started: its worst case could never fit.
+    RunRefused(run::RunRefused) = "run.refused",
     /// A signal arrived for the run.
     SignalReceived(run::SignalReceived) = "signal.received",
 
@@ -241,6 +245,8 @@ impl EventKind {
             | Self::RunFailed(_)
             | Self::RunAborted(_)
             | Self::RunSealed(_)
+            | Self::RunPlanned(_)
+            | Self::RunRefused(_)
             | Self::SignalReceived(_)
             | Self::BudgetLimitSet(_)
             | Self::BudgetToppedUp(_)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::{AccountId, Limit, OnExceed};
-use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, WorkflowName};
+use crate::budget::{AccountId, Amount, Limit, OnExceed};
+use crate::error::FailingAccount;
+use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, StepName, WorkflowName};
 use crate::policy::Mode;
 
 /// What a run executes.
@@ -53,6 +54,59 @@ pub struct RunPolicy {
     /// out.
     #[serde(default = "a_week", skip_serializing_if = "is_a_week")]
     pub doubt_settle_after_ms: u64,
+    /// What is done about a worst case that could never fit; `strict`, if left out.
+    #[serde(default, skip_serializing_if = "PlanCheck::is_default")]
+    pub plan_check: PlanCheck,
+}
+
+/// What is done about a run whose worst case could never fit its accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanCheck {
+    /// Nothing; it is not worked out.
+    Off,
+    /// It is written down, and the run starts.
+    Advisory,
+    /// The run is refused before any agent is asked.
+    #[default]
+    Strict,
+}
+
+impl PlanCheck {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Facts of `run.planned`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPlanned {
+    /// What was to be done about it.
+    pub check: PlanCheck,
+    /// What the run can cost at most, as far as its steps have estimates: every attempt of every item.
+    pub worst_case: Amount,
+    /// Steps of which nothing bounds what they cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unbounded: Vec<StepName>,
+    /// The accounts in which it could never fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<FailingAccount>,
+}
+
+/// Facts of `run.refused`, an event of the workspace: there is no such run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRefused {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// Its version.
+    pub version: u32,
+    /// The hash of the input's bytes.
+    pub input_digest: Digest,
+    /// What was found.
+    pub plan: RunPlanned,
 }
 
 /// Seven days in milliseconds.

@@ -155,7 +155,8 @@ impl Run {
             | EventKind::RunSealed(_)
             | EventKind::SignalReceived(_) => self.apply_own(event),
             EventKind::BudgetReconciled(facts) => apply_call::reconciled(self, facts, event),
-            EventKind::BudgetLimitSet(_)
+            EventKind::RunPlanned(_)
+            | EventKind::BudgetLimitSet(_)
             | EventKind::BudgetToppedUp(_)
             | EventKind::BudgetFrozen(_)
             | EventKind::BudgetUnfrozen(_)
@@ -200,6 +201,7 @@ impl Run {
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
             | EventKind::CircuitClosed(_)
+            | EventKind::RunRefused(_)
             | EventKind::BudgetLapsed(_)
             | EventKind::BudgetThresholdReached(_)
             | EventKind::BudgetWindowOpened(_)

@@ -145,6 +145,8 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::RunFailed(_)
         | EventKind::RunAborted(_)
         | EventKind::RunSealed(_)
+        | EventKind::RunPlanned(_)
+        | EventKind::RunRefused(_)
         | EventKind::SignalReceived(_)
         | EventKind::StepExpanded(_)
         | EventKind::AttemptAdopted(_)

@@ -304,6 +304,9 @@ pub struct TokenBound {
     pub choices: u32,
     /// How often a client below us may send the request again unseen.
     pub hidden_retries: u32,
+    /// The least output limit that is of use, where the call may go out with a smaller one than it
+    /// asks for when there is no room for more; none where it may not.
+    pub min_output_tokens: Option<u64>,
 }
 
 impl Default for TokenBound {
@@ -313,6 +316,7 @@ impl Default for TokenBound {
             max_output_tokens: None,
             choices: 1,
             hidden_retries: 0,
+            min_output_tokens: None,
         }
     }
 }

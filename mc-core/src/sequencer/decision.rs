@@ -149,6 +149,8 @@ pub enum Reply {
     Prices(Digest),
     /// The run that was started, or that the key had started before.
     Run(RunId),
+    /// No run was started.
+    Refused(Arc<Error>),
     /// What came of a reservation.
     Call(CallReply),
     /// What came of a tool call that wanted to go out.
@@ -167,6 +169,13 @@ pub enum CallReply {
         /// Ask for at most so many output tokens.
         max_output_tokens: Option<u64>,
         /// The version of the prices that it was reserved by; it is settled by the same.
+        price_version: Digest,
+    },
+    /// It may go out with a smaller output limit than it asked for.
+    Clamped {
+        /// Ask for at most so many output tokens.
+        max_output_tokens: u64,
+        /// As of what is allowed.
         price_version: Digest,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.

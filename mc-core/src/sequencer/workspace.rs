@@ -16,7 +16,7 @@ use crate::budget::{
     Ticket,
 };
 use crate::event::BlockReason;
-use crate::event::run::{A_WEEK_MS, RunPolicy};
+use crate::event::run::{A_WEEK_MS, PlanCheck, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::{CutStreams, Mode, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
@@ -83,6 +83,7 @@ impl Default for Settings {
                 unattended: false,
                 model_retry_max_elapsed_ms: 600_000,
                 doubt_settle_after_ms: A_WEEK_MS,
+                plan_check: PlanCheck::Strict,
             },
             thresholds: Threshold::DEFAULT.to_vec(),
             max_live_per_run: 256,

@@ -64,6 +64,8 @@ const SCALARS: &[(&str, &str)] = &[
     ("u8", "integer, not negative"),
     ("u32", "integer, not negative"),
     ("u64", "integer, not negative"),
+    ("StepName", "text: a step's name"),
+    ("RunPlanned", "object: the fields of `run.planned`"),
     (
         "Lapsing",
         "object: `at`, a time, and `undo`: `\"freeze\"`, or an object with `top_up`, a limit, or `limit` (`limit` and `on_exceed`)",

@@ -164,7 +164,8 @@ impl Scripted {
         request: &ModelRequest,
     ) -> Result<Admission, AgentError> {
         let admission = ctx.reserve(request).await?;
-        if matches!(admission, Admission::Allowed(_)) && !ctx.is_cancelled() {
+        if matches!(admission, Admission::Allowed(_) | Admission::Clamped(_)) && !ctx.is_cancelled()
+        {
             let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
             self.log.faults().checker(|checker| {
                 checker.acknowledged(&format!("a permit of {run}/{step}#{attempt}"), |log| {
@@ -179,7 +180,7 @@ impl Scripted {
     async fn lie(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
         match self.reserve(ctx, &request(draw)?).await? {
             Admission::Allowed(permit) if draw.one_in(2) => drop(permit),
-            Admission::Allowed(permit) => {
+            Admission::Allowed(permit) | Admission::Clamped(permit) => {
                 let usage = Usage::text(150, 150 + draw.below(100));
                 permit.settle(&ModelAnswer::text("more", usage)).await?;
             }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::clamp::Clamp;
 use super::journal::{self, Found};
 use super::{View, refusal};
 use crate::budget::OnExceed;
@@ -19,7 +20,7 @@ use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, Region, RunId};
 use crate::money::NanoUsd;
 use crate::policy::{Mode, PriceAge};
-use crate::pricing::{CallBound, CostFault, Quote, Unit, reserve_bound};
+use crate::pricing::{Bound, CallBound, CostFault, Quote, Unit, reserve_bound};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
 use crate::sequencer::command::ReserveCall;
@@ -43,6 +44,8 @@ struct Asking<'a> {
     call: &'a ReserveCall,
     resident: &'a Resident,
     step: &'a Step,
+    /// The output limit that it asked for, where it is to go out with a smaller one.
+    clamped_from: Option<u64>,
     events: Vec<NewEvent>,
 }
 
@@ -68,6 +71,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         call,
         resident,
         step,
+        clamped_from: None,
         events: Vec::new(),
     };
     match journal::look_up(token, step, CallKind::Model, call.place) {
@@ -118,21 +122,43 @@ impl Asking<'_> {
         let caps = self.call.terms.caps();
         let bound = reserve_bound(&quote.price, &self.call_bound(&caps))
             .map_err(|fault| unpriced(self.call, fault))?;
+        let clamped = self.clamped(&bound);
+        let max_output = match &clamped {
+            Some(bound) => Some(bound.basis.max_output_tokens),
+            None => self
+                .call
+                .bound
+                .max_output_tokens
+                .or(quote.price.max_output_tokens),
+        };
+        self.clamped_from = clamped.map(|_| bound.basis.max_output_tokens);
+        let bound = clamped.unwrap_or(bound);
         let amount = Amount {
             money: bound.money,
             input_tokens: bound.input_tokens,
             output_tokens: bound.output_tokens,
             calls: 1,
         };
-        let max_output = self
-            .call
-            .bound
-            .max_output_tokens
-            .or(quote.price.max_output_tokens);
         if let Some(decision) = self.circuit() {
             return Ok(decision);
         }
         Ok(self.hold(amount, max_output))
+    }
+
+    /// The call with a smaller output limit, where it has no room as it is and may have one.
+    fn clamped(&self, whole: &Bound) -> Option<Bound> {
+        let least = self.call.bound.min_output_tokens?;
+        let run = &self.resident.run;
+        let other = self.agent();
+        let agent = other.or(self.step.agent.as_ref())?;
+        let hold = run.holds.get(&self.escrow());
+        let clamp = Clamp {
+            resident: self.resident,
+            path: run.path(&self.token.step, agent),
+            hold: hold.filter(|_| other.is_none()),
+            least,
+        };
+        clamp.bound(&self.view, whole)
     }
 
     fn call_bound<'b>(&'b self, units: &'b [(Unit, u64)]) -> CallBound<'b> {
@@ -325,6 +351,7 @@ impl Asking<'_> {
         }
         let own = self.agent().cloned();
         let durable = own.is_none() && extended.is_zero() && self.is_durable();
+        let price_version = self.view.workspace.settings.prices.version();
         let facts = ModelCallReserved {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
@@ -340,14 +367,21 @@ impl Asking<'_> {
             terms: self.call.terms.clone(),
             amount,
             max_output_tokens: max_output,
-            price_version: self.view.workspace.settings.prices.version(),
+            clamped_from: self.clamped_from,
+            price_version,
         };
         let mut event = NewEvent::new(self.token.run_id, facts);
         event.parts = self.call.messages.iter().map(NewPart::json).collect();
         self.events.push(event);
-        let reply = reply(CallReply::Allowed {
-            max_output_tokens: max_output,
-            price_version: self.view.workspace.settings.prices.version(),
+        let reply = reply(match (self.clamped_from, max_output) {
+            (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
+                max_output_tokens,
+                price_version,
+            },
+            (_, max_output_tokens) => CallReply::Allowed {
+                max_output_tokens,
+                price_version,
+            },
         });
         let answer = if durable {
             Answer::Now(reply)
@@ -445,7 +479,7 @@ impl Asking<'_> {
     ) -> Decision {
         let event = self.denied("budget_exceeded", requested, failing.to_vec());
         self.events.push(event);
-        let error = exceeded_error(failing);
+        let error = refusal::exceeded_error(failing);
         if self.resident.run.workflow().is_some() {
             let more = self.end_run(failing, on_exceed);
             self.events.extend(more);
@@ -516,14 +550,4 @@ fn queued(waiter: Waiter, whole: Amount, events: Vec<NewEvent>) -> Decision {
         effects: Vec::new(),
         answer: Answer::Queued(wait),
     }
-}
-
-/// The error that names every account that refuses.
-pub fn exceeded_error(failing: &[FailingAccount]) -> Error {
-    let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
-    Error::new(
-        ErrorKind::BudgetExceeded,
-        format!("it can never fit: {}", all.join("; ")),
-    )
-    .with_detail(Detail::Accounts(failing.to_vec()))
 }

@@ -243,7 +243,8 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
     times(&one, estimate.calls).ok_or("estimate_overflow")
 }
 
-fn times(one: &Amount, count: u64) -> Option<Amount> {
+/// So many of it; none where that cannot be counted.
+pub(super) fn times(one: &Amount, count: u64) -> Option<Amount> {
     let money = one
         .money
         .as_nano()

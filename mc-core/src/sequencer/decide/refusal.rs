@@ -2,7 +2,7 @@
 
 use super::{View, abort, control};
 use crate::budget::{AccountId, OnExceed};
-use crate::error::FailingAccount;
+use crate::error::{Detail, Error, ErrorKind, FailingAccount};
 use crate::event::BlockReason;
 use crate::event::run::AbortReason;
 use crate::event::step::StepBlocked;
@@ -60,4 +60,14 @@ pub fn exceeded(
         }
     }
     events
+}
+
+/// The error that names every account that refuses.
+pub fn exceeded_error(failing: &[FailingAccount]) -> Error {
+    let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
+    Error::new(
+        ErrorKind::BudgetExceeded,
+        format!("it can never fit: {}", all.join("; ")),
+    )
+    .with_detail(Detail::Accounts(failing.to_vec()))
 }

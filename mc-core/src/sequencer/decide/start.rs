@@ -1,11 +1,16 @@
 //! Start: a run of a published workflow, once per idempotency key.
 
+use std::sync::Arc;
+
 use super::View;
-use crate::budget::AccountId;
+
+use super::plan::Plan;
+use super::refusal::exceeded_error;
+use crate::budget::{AccountId, OnExceed};
 use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
 use crate::event::budget::BudgetLimitSet;
-use crate::event::run::{RunBudget, RunCreated, Subject};
-use crate::id::{Digest, StepKey};
+use crate::event::run::{PlanCheck, RunBudget, RunCreated, RunPlanned, RunRefused, Subject};
+use crate::id::{Digest, RunId, StepKey};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::sequencer::command::{Start, StartKey};
@@ -26,7 +31,8 @@ pub fn request_digest(request: &Start) -> Digest {
 ///
 /// # Errors
 /// `NotFound` (workflow, version), `InvalidInput` (the input breaks its schema), `InvalidWorkflow`
-/// (an agent is not registered), `Conflict` (the key belongs to another request; or it has to be
+/// (an agent is not registered), `BudgetExceeded` (its worst case could never fit, and it is to be
+/// refused for that), `Conflict` (the key belongs to another request; or it has to be
 /// looked up again).
 pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     let known = request
@@ -44,9 +50,60 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
         workflow.ok_or_else(|| Error::internal("a published workflow is not compiled"))?;
     check_input(workflow, request)?;
     check_agents(view, workflow.definition())?;
-    let mut events = vec![created(request, row, workflow.definition())];
-    events.extend(step_budgets(request, workflow.definition()));
+    let definition = workflow.definition();
+    let (planned, refuses) = planned(view, request, definition);
+    if let (Some(plan), true) = (&planned, refuses) {
+        return Ok(refused(request, row, plan.clone()));
+    }
+    let mut events = vec![created(request, row, definition)];
+    events.extend(step_budgets(request, definition));
+    events.extend(planned.map(|plan| NewEvent::new(request.run_id, plan)));
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
+}
+
+/// What the run can cost at most, where somebody asks and something is known of it; and whether it is
+/// refused for that.
+fn planned(
+    view: &View<'_>,
+    request: &Start,
+    definition: &Definition,
+) -> (Option<RunPlanned>, bool) {
+    let check = request.policy.plan_check;
+    if check == PlanCheck::Off {
+        return (None, false);
+    }
+    let plan = Plan::of(view, request, definition);
+    let (over, on_exceed) = plan.over(view, budget(request, definition), definition);
+    let ends = !over.is_empty() && on_exceed == OnExceed::Abort;
+    (plan.facts(check, over), check == PlanCheck::Strict && ends)
+}
+
+/// No run begins; that it was asked for, and why it does not, is kept.
+fn refused(request: &Start, row: &WorkflowRow, plan: RunPlanned) -> Decision {
+    let error = exceeded_error(&plan.over)
+        .with_context("workflow", &request.workflow)
+        .with_context("worst_case_usd", plan.worst_case.money)
+        .with_context(
+            "counted",
+            "every attempt and every item of every step with an estimate",
+        );
+    let facts = RunRefused {
+        workflow: request.workflow.clone(),
+        version: row.version,
+        input_digest: Digest::of(&[&NewPart::json(&request.input).bytes]),
+        plan,
+    };
+    let event = NewEvent::new(RunId::ZERO, facts);
+    Decision::durable(vec![event], Reply::Refused(Arc::new(error)))
+}
+
+/// The run's own budget: the one that it is started with, or else its definition's.
+fn budget(request: &Start, definition: &Definition) -> Option<RunBudget> {
+    let defined = definition.budget().map(|b| RunBudget {
+        limit: b.limit,
+        on_exceed: b.on_exceed,
+    });
+    request.budget.or(defined)
 }
 
 fn find(view: &View<'_>, request: &Start, key: &StartKey) -> Result<Option<KeyRow>> {
@@ -135,10 +192,6 @@ fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
 }
 
 fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEvent {
-    let defined = definition.budget().map(|b| RunBudget {
-        limit: b.limit,
-        on_exceed: b.on_exceed,
-    });
     let input = NewPart::kept(&request.input);
     let facts = RunCreated {
         subject: Subject::Workflow {
@@ -147,7 +200,7 @@ fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEv
         },
         definition_hash: Some(row.hash),
         input_digest: Digest::of(&[&input.bytes]),
-        budget: request.budget.or(defined),
+        budget: budget(request, definition),
         policy: request.policy.clone(),
         labels: request.labels.clone(),
         correlation_id: request.correlation_id.clone(),

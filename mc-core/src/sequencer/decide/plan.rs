@@ -1,0 +1,123 @@
+//! The plan check: what a run can cost at most, before any of it goes out.
+//!
+//! The worst case is static: every step's estimate, for every attempt that it may have and every item
+//! that it may expand to. Steps without an estimate, and lists without a `max_items` of their own, are
+//! unbounded: the check says so and judges the rest. It refuses only what could never fit, not even
+//! with every hold and doubt let go; everything else waits its turn when its time comes.
+
+use std::collections::BTreeMap;
+
+use super::View;
+use super::dispatch::{times, worst_case};
+use crate::budget::{Account, AccountId, Amount, OnExceed, Staying, Verdict, check};
+use crate::error::FailingAccount;
+use crate::event::run::{PlanCheck, RunBudget, RunPlanned};
+use crate::id::{RunId, StepKey, StepName};
+use crate::sequencer::command::Start;
+use crate::workflow::limits::MAX_ITEMS;
+use crate::workflow::{Definition, Step};
+
+/// What a run can cost at most.
+pub(super) struct Plan {
+    run_id: RunId,
+    /// By account; those of steps too.
+    worst: BTreeMap<AccountId, Amount>,
+    unbounded: Vec<StepName>,
+}
+
+impl Plan {
+    pub(super) fn of(view: &View<'_>, request: &Start, definition: &Definition) -> Self {
+        let mut plan = Self {
+            run_id: request.run_id,
+            worst: BTreeMap::new(),
+            unbounded: Vec::new(),
+        };
+        for (name, step) in definition.steps() {
+            match most(view, step) {
+                Some(amount) => plan.add(request, (name, step), &amount),
+                None => plan.unbounded.push(name.clone()),
+            }
+        }
+        plan
+    }
+
+    fn add(&mut self, request: &Start, (name, step): (&StepName, &Step), amount: &Amount) {
+        let accounts = [
+            AccountId::Workspace,
+            AccountId::Workflow(request.workflow.clone()),
+            AccountId::Agent(step.agent.clone()),
+            AccountId::Run(self.run_id),
+            AccountId::Step(self.run_id, StepKey::of(name)),
+        ];
+        for account in accounts {
+            let sum = self.worst.entry(account).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+    }
+
+    /// The accounts in which it could never fit, and whether one of them ends runs for that. Runs wait
+    /// for the others, step by step.
+    pub(super) fn over(
+        &self,
+        view: &View<'_>,
+        budget: Option<RunBudget>,
+        definition: &Definition,
+    ) -> (Vec<FailingAccount>, OnExceed) {
+        let (mut failing, mut strictest) = (Vec::new(), OnExceed::Pause);
+        for (id, amount) in &self.worst {
+            let own = match id {
+                AccountId::Run(_) => budget,
+                AccountId::Step(_, key) => {
+                    let step = definition.step(key.name()).and_then(|step| step.budget);
+                    step.map(|budget| RunBudget {
+                        limit: budget.limit,
+                        on_exceed: budget.on_exceed,
+                    })
+                }
+                AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => None,
+            };
+            let account = match own {
+                Some(budget) => Account::new(budget.limit, budget.on_exceed),
+                None => view.workspace.accounts.get(id).cloned().unwrap_or_default(),
+            };
+            let books = BTreeMap::from([(id.clone(), account)]);
+            let path = [id.clone()].into_iter().collect();
+            if let Verdict::Exceeded {
+                failing: own,
+                on_exceed,
+            } = check(&books, &path, amount, &Staying::none())
+            {
+                failing.extend(own);
+                strictest = strictest.stricter(on_exceed);
+            }
+        }
+        (failing, strictest)
+    }
+
+    /// What was found, for the log; none where nothing is known of what it can cost.
+    pub(super) fn facts(self, check: PlanCheck, over: Vec<FailingAccount>) -> Option<RunPlanned> {
+        let worst_case = self.worst.get(&AccountId::Workspace).copied()?;
+        (!worst_case.is_zero()).then_some(RunPlanned {
+            check,
+            worst_case,
+            unbounded: self.unbounded,
+            over,
+        })
+    }
+}
+
+/// The most that a step can cost in all its attempts and items; none where nothing bounds it.
+fn most(view: &View<'_>, step: &Step) -> Option<Amount> {
+    step.estimate.as_ref()?;
+    // A price that is missing is told by the step itself, when its time comes.
+    let once = worst_case(view, step).ok()?;
+    let items = match (&step.for_each, step.max_items) {
+        (None, _) => 1,
+        (Some(_), MAX_ITEMS) => return None,
+        (Some(_), most) => u64::from(most),
+    };
+    times(
+        &once,
+        items.checked_mul(u64::from(step.retry_policy().maximum_attempts()))?,
+    )
+}
