@@ -185,7 +185,9 @@ async fn clamped(world: &World, least: Option<u64>) -> Result<Option<u64>, Strin
             Ok(most)
         }
         Admission::Denied(error) => Err(error.kind().code().to_owned()),
-        other => panic!("{other:?}"),
+        other @ (Admission::Allowed(_) | Admission::Answered(_) | Admission::NeedsApproval(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
