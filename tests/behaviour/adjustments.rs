@@ -29,6 +29,11 @@ async fn told(control: &MissionControl, kind: &str) -> Vec<Value> {
         .collect()
 }
 
+async fn freeze(control: &MissionControl, note: Note) {
+    let frozen = control.freeze("ann", AccountId::Workspace, note);
+    frozen.await.unwrap();
+}
+
 fn in_an_hour() -> Note {
     Note::because("month end").until(START.after(secs(HOUR)))
 }
@@ -110,10 +115,7 @@ fn what_waits_for_a_frozen_account_goes_on_when_the_freeze_lapses() {
     world.run(async {
         let (control, notes) = open_caller(&world).await;
         allot(&control, 600).await;
-        control
-            .freeze("ann", AccountId::Workspace, in_an_hour())
-            .await
-            .unwrap();
+        freeze(&control, in_an_hour()).await;
         let run = begin(&control, CALLS, json!({"bound": 50, "cost": 50})).await;
         world.pass(secs(HOUR - 1)).await;
         assert_eq!(notes.len(), 0, "a frozen account admits nothing");
@@ -127,11 +129,7 @@ fn a_freeze_outlives_the_process_and_ends_with_unfreeze() {
     let world = World::seeded(5);
     world.run(async {
         let (control, _) = open_caller(&world).await;
-        let note = Note::because("an incident");
-        control
-            .freeze("ann", AccountId::Workspace, note)
-            .await
-            .unwrap();
+        freeze(&control, Note::because("an incident")).await;
     });
     world.crash();
     world.run(async {
@@ -155,11 +153,7 @@ fn the_reason_of_a_change_is_kept_as_content() {
     let world = World::seeded(6);
     world.run(async {
         let (control, _) = open_caller(&world).await;
-        let note = Note::because("an incident");
-        control
-            .freeze("ann", AccountId::Workspace, note)
-            .await
-            .unwrap();
+        freeze(&control, Note::because("an incident")).await;
         let log = control.log().read_workspace(0, 1_000).await.unwrap();
         let frozen = log
             .iter()

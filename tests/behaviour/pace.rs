@@ -65,6 +65,21 @@ async fn first_life_of(
     runs
 }
 
+/// An agent that sleeps until the first minute is over.
+fn sleeps_a_minute() -> Agent {
+    agent(|_, _| async { Ok(suspended(json!(null), until(60))) })
+}
+
+/// The process after it, a second after it began to dispatch, with an agent that works for two.
+async fn second_life(world: &World) -> (MissionControl, Out) {
+    let control = world.open_with(paced()).await;
+    let out = Out::default();
+    register(&control, "writer", out.writer(2)).await;
+    control.start_dispatch().await.unwrap();
+    world.pass(secs(1)).await;
+    (control, out)
+}
+
 async fn all_end(control: &MissionControl, runs: &[mission_control::RunId]) {
     for run in runs {
         let outcome = control.run(*run).outcome().await.unwrap();
@@ -77,14 +92,7 @@ fn recovered_runs_go_on_in_waves_and_all_of_them_end() {
     let world = World::seeded(1);
     world.run(async {
         let runs = first_life(&world, ONE, Out::default().writer(3_600)).await;
-        let control = world.open_with(paced()).await;
-        let out = Out::default();
-        control
-            .register_agent("writer", out.writer(2))
-            .await
-            .unwrap();
-        control.start_dispatch().await.unwrap();
-        world.pass(secs(1)).await;
+        let (control, out) = second_life(&world).await;
         assert_eq!(out.most(), WAVE);
         all_end(&control, &runs).await;
         // Those that have moved go on as they like; one more wave a wave's time at most.
@@ -115,23 +123,9 @@ fn runs_that_waited_for_their_agent_go_on_in_waves() {
 fn runs_that_came_due_while_no_process_was_there_go_on_in_waves() {
     let world = World::seeded(3);
     world.run(async {
-        let until = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000 + 60_000_000);
-        let sleeps = agent(move |_, _| async move {
-            Ok(StepOutcome::Suspend {
-                checkpoint: json!(null),
-                waiting_for: WaitingFor::Time { until },
-            })
-        });
-        let runs = first_life(&world, ONE, sleeps).await;
+        let runs = first_life(&world, ONE, sleeps_a_minute()).await;
         world.pass(secs(120)).await;
-        let control = world.open_with(paced()).await;
-        let out = Out::default();
-        control
-            .register_agent("writer", out.writer(2))
-            .await
-            .unwrap();
-        control.start_dispatch().await.unwrap();
-        world.pass(secs(1)).await;
+        let (control, out) = second_life(&world).await;
         assert_eq!(out.most(), WAVE);
         all_end(&control, &runs).await;
     });
@@ -142,23 +136,9 @@ fn runs_that_came_due_stay_on_disk_while_more_than_a_page_wait_for_their_turn() 
     const MANY: usize = 3_000;
     let world = World::seeded(5);
     world.run(async {
-        let until = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000 + 60_000_000);
-        let sleeps = agent(move |_, _| async move {
-            Ok(StepOutcome::Suspend {
-                checkpoint: json!(null),
-                waiting_for: WaitingFor::Time { until },
-            })
-        });
-        let runs = first_life_of(MANY, &world, ONE, sleeps).await;
+        let runs = first_life_of(MANY, &world, ONE, sleeps_a_minute()).await;
         world.pass(secs(120)).await;
-        let control = world.open_with(paced()).await;
-        let out = Out::default();
-        control
-            .register_agent("writer", out.writer(2))
-            .await
-            .unwrap();
-        control.start_dispatch().await.unwrap();
-        world.pass(secs(1)).await;
+        let (control, out) = second_life(&world).await;
         let resident = control.metrics().resident_runs;
         assert!(resident < 1_024, "{resident}");
         all_end(&control, &runs).await;
