@@ -138,7 +138,7 @@ fn runs_that_came_due_stay_on_disk_while_more_than_a_page_wait_for_their_turn() 
     world.run(async {
         let runs = first_life_of(MANY, &world, ONE, sleeps_a_minute()).await;
         world.pass(secs(120)).await;
-        let (control, out) = second_life(&world).await;
+        let (control, _) = second_life(&world).await;
         let resident = control.metrics().resident_runs;
         assert!(resident < 1_024, "{resident}");
         all_end(&control, &runs).await;
