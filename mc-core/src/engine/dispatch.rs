@@ -13,6 +13,8 @@ use super::calls::Caller;
 use super::content;
 use super::context::StepContext;
 use super::inner::{Inner, lock};
+use super::port::AgentHost;
+use super::registry::Provider;
 use super::status::Counters;
 use crate::error::ErrorKind;
 use crate::id::Actor;
@@ -21,13 +23,16 @@ use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 impl Inner {
     /// Starts an attempt whose dispatch is durable.
     pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder) {
+        Counters::add(&self.counters.attempts, 1);
+        let agent = match self.agents.find(&order.agent, order.agent_version.as_ref()) {
+            Some(Provider::There(host)) => return self.send_attempt(&host, order),
+            Some(Provider::Here(agent)) => Some(agent),
+            None => None,
+        };
         let begun = self.clock.monotonic();
         let deadline = order.timeout.map(|timeout| begun.saturating_add(timeout));
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
-        Counters::add(&self.counters.attempts, 1);
-        let version = order.agent_version.as_ref();
-        let agent = self.agents.find(&order.agent, version);
         let inner = Arc::clone(self);
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {
@@ -39,9 +44,25 @@ impl Inner {
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
+            if let Some(owner) = inner.joined() {
+                owner.port.finished(&cell.key());
+            }
             // A shutdown waits for the last one.
             inner.turned.notify_waiters();
         }));
+    }
+
+    /// Sends an attempt to the joined process that has its agent.
+    fn send_attempt(self: &Arc<Self>, host: &Arc<dyn AgentHost>, order: AttemptOrder) {
+        let cell = Arc::new(AttemptCell::elsewhere(&order.token, host));
+        let key = cell.key();
+        lock(&self.attempts).insert(key.clone(), cell);
+        // It may have gone since its agent was found; whoever finds its attempts then may have been
+        // here before this one.
+        if !host.order(order) && lock(&self.attempts).remove(&key).is_some() {
+            let (run, step, attempt) = key;
+            self.tell(Actor::System, Request::HostLost(run, vec![(step, attempt)]));
+        }
     }
 
     async fn execute(

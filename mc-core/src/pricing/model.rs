@@ -92,7 +92,7 @@ fn digits(text: &str) -> Option<u32> {
 ///
 /// # Units
 /// Minutes since midnight UTC; the first is in, the last is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Hours {
     from_minute: u16,
     until_minute: u16,
@@ -149,7 +149,7 @@ fn minute(text: &str) -> Option<u16> {
 }
 
 /// How the input tokens of a request are bounded without the provider's count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum InputBound {
     /// Every token is at least one byte: bytes of the request plus `framing` tokens.
@@ -166,13 +166,17 @@ impl InputBound {
     /// at least a byte, nor how much a provider adds.
     pub const DEFAULT: Self = Self::MaximumInput;
 
+    const fn of_silence() -> Self {
+        Self::DEFAULT
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::DEFAULT
     }
 }
 
 /// Whether the output limit of a request also bounds its reasoning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasoningLimit {
     /// The limit bounds text and reasoning together.
@@ -190,7 +194,7 @@ impl ReasoningLimit {
 }
 
 /// Whether a call with exactly `tier_start` input tokens is in the tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TierEdge {
     /// The tier begins one token later.
@@ -208,7 +212,7 @@ impl TierEdge {
 }
 
 /// Where and when a row's prices were read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Packages and versions, or another place that can be looked up again.
     pub source: String,
@@ -222,16 +226,16 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// The prices of one service tier, from one size of input on, at some hours of the day or all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     /// The service tier.
-    #[serde(skip_serializing_if = "ServiceTier::is_standard")]
+    #[serde(default, skip_serializing_if = "ServiceTier::is_standard")]
     pub service_tier: ServiceTier,
     /// Input tokens of the whole call from which these prices hold, for all of its tokens.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub tier_start: u64,
     /// The hours in which these prices hold; none is all that no other row names.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_hours_utc: Option<Hours>,
     /// Pico-USD per token by class; `input` and `output` are always there.
     pub prices: BTreeMap<TokenClass, PicoUsd>,
@@ -249,46 +253,49 @@ impl Rate {
 }
 
 /// A model's prices for a period.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelPrice {
     /// The model.
     pub model: ModelId,
     /// Other ids of the same model; matched exactly.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub aliases: BTreeSet<ModelId>,
     /// The most input tokens that the model takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_input_tokens: Option<u64>,
     /// The most output tokens that the model writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
     /// Whether a request's output limit bounds reasoning too.
-    #[serde(skip_serializing_if = "ReasoningLimit::is_default")]
+    #[serde(default, skip_serializing_if = "ReasoningLimit::is_default")]
     pub reasoning_limit: ReasoningLimit,
     /// How the input is bounded without a count.
-    #[serde(skip_serializing_if = "InputBound::is_default")]
+    #[serde(
+        default = "InputBound::of_silence",
+        skip_serializing_if = "InputBound::is_default"
+    )]
     pub input_bound: InputBound,
     /// Where the prices were read.
     pub origin: Origin,
     /// The first moment at which the prices hold; none is always.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_from: Option<Timestamp>,
     /// The first moment at which they no longer hold; none is never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_until: Option<Timestamp>,
     /// Whether a tier begins at its start or one token later.
-    #[serde(skip_serializing_if = "TierEdge::is_default")]
+    #[serde(default, skip_serializing_if = "TierEdge::is_default")]
     pub tier_edge: TierEdge,
     /// Factors on token prices by region of processing.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uplift: BTreeMap<String, Ratio>,
     /// Classes that are charged as another class where a rate does not name them.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inherits: BTreeMap<TokenClass, TokenClass>,
     /// Prices, sorted by service tier, tier start and hours.
     pub rates: Vec<Rate>,
     /// Pico-USD per unit.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub units: BTreeMap<Unit, PicoUsd>,
 }
 

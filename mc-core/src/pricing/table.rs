@@ -81,6 +81,15 @@ impl PriceTable {
         Self::new(format!("{} + {}", self.label, over.label), rows)
     }
 
+    /// A table of rows that another one gave ([`Self::label`], [`Self::models`]).
+    ///
+    /// # Errors
+    /// `InvalidInput` where an alias of one row is a different model of another.
+    pub fn of_rows(label: String, rows: Vec<ModelPrice>) -> Result<Self> {
+        super::check::rows(&rows)?;
+        Self::new(label, rows)
+    }
+
     fn new(label: String, mut rows: Vec<ModelPrice>) -> Result<Self> {
         rows.sort_by(|a, b| (&a.model, a.effective_from).cmp(&(&b.model, b.effective_from)));
         let canonical = Canonical {

@@ -18,6 +18,7 @@ mod pace;
 mod place;
 mod recovery;
 mod resident;
+mod room;
 mod scribe;
 mod token;
 mod waiting;
