@@ -20,7 +20,7 @@ use crate::server::Serving;
 use crate::threads::LinkThread;
 
 /// How long an owner that does not answer is waited for: it may be about to listen, or to go.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(800);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether a process that has joined takes the owner's place when that is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -45,7 +45,10 @@ async fn a_joined_session_spends_what_the_owner_holds() {
     let (_dir, path) = place();
     let owner = open(&path).await;
     let joined = open(&path).await;
-    let session = joined.guard("worker", SessionOptions::default()).await.unwrap();
+    let session = joined
+        .guard("worker", SessionOptions::default())
+        .await
+        .unwrap();
     for n in 0..20 {
         let request = request(&format!("{n}"));
         let call = session.model_call(&request, |_| async { Ok(answer(20)) });
@@ -100,6 +103,10 @@ async fn what_a_joined_process_does_is_known_by_its_socket() {
     let joined = open(&path).await;
     joined.publish(workflow(ONE)).await.unwrap();
     let head = owner.log().head().await.unwrap();
-    let last = owner.log().read_workspace(head.next_seq - 1, 1).await.unwrap();
+    let last = owner
+        .log()
+        .read_workspace(head.next_seq - 1, 1)
+        .await
+        .unwrap();
     assert_eq!(last[0].auth_method.as_str(), "socket");
 }

@@ -199,10 +199,10 @@ pub(super) async fn found(common: &Common, plan: &Plan) -> Result<Option<RunId>,
     if !common.db.exists() {
         return Ok(None);
     }
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let (row, _) = log.run_by_key(plan.workflow.name(), key).await?;
     let Some(row) = row else { return Ok(None) };
-    let run = Run::decode(&store::run_row(&log, row.run_id).await?.state)?;
+    let run = Run::decode(&store::run_row(&*log, row.run_id).await?.state)?;
     match difference(plan, &run) {
         None => Ok(Some(row.run_id)),
         Some(what) => Err(reused(key, &run, what)),

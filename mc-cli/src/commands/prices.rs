@@ -51,7 +51,7 @@ async fn in_force(common: &Common) -> Result<Option<PricesLoaded>, Failure> {
     if !common.db.exists() {
         return Ok(None);
     }
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let mut query = EventQuery {
         kind: Some("prices.loaded".into()),
         limit: MAX_PAGE,

@@ -21,7 +21,7 @@ use crate::table::{Align, Table};
 
 pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Console<'_>) -> Done {
     let mut query = query(args)?;
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let mut found = Vec::new();
     while found.len() < args.limit {
         query.limit = (args.limit - found.len()).min(MAX_PAGE);
