@@ -72,12 +72,12 @@ impl Opened {
     /// Ends the engine and frees the file. What is out when `grace` has passed is in doubt then.
     pub(crate) async fn close(self, grace: Duration) -> Result<()> {
         let stopped = self.control.shutdown(grace).await;
-        let log = Arc::downgrade(self.control.log());
+        let log = Arc::clone(self.control.log());
         drop(self.control);
         // The engine's threads let go of the log on their own; whoever is last frees the file, and
         // that has to be here, so that the next command can open it.
         for _ in 0..MAX_CLOSE_MS {
-            if log.strong_count() == 0 {
+            if Arc::strong_count(&log) == 1 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;

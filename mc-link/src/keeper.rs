@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mc_core::engine::{Guest, OwnerPort};
-use mc_core::error::{Detail, Error, ErrorKind};
+use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::ports::EventLog;
-use mc_store::RedbOptions;
+use mc_store::{RedbLog, RedbOptions};
 use tokio::time::Instant;
 
 use crate::client::{Connection, NotJoined, Wire, join};
@@ -127,7 +127,7 @@ impl Keeper {
 
     async fn try_once(&self, epoch: u64) -> Found {
         if self.succession == Succession::Heir {
-            match self.redb.open(&self.place.file) {
+            match self.open_file() {
                 Ok(log) => return self.take_over(Arc::new(log)).await,
                 Err(error) if !is_taken(&error) => return Found::Nobody(error),
                 Err(_) => {}
@@ -141,6 +141,22 @@ impl Keeper {
             Err(NotJoined::Refused(error)) => Found::Nobody(error),
             Err(NotJoined::Silent) => Found::Nobody(gone()),
         }
+    }
+
+    /// Opens the file that was joined, and no other one that has come to its place: opening makes a file
+    /// where there is none.
+    fn open_file(&self) -> Result<RedbLog> {
+        let is_it = || Place::of(&self.place.file).is_ok_and(|now| now == self.place);
+        let other = || {
+            let message = "the store's file was moved, replaced or deleted while it was joined";
+            let path = self.place.file.display();
+            Error::new(ErrorKind::Unavailable, message).with_context("path", path)
+        };
+        if !is_it() {
+            return Err(other());
+        }
+        let log = self.redb.open(&self.place.file)?;
+        if is_it() { Ok(log) } else { Err(other()) }
     }
 
     async fn take_over(&self, log: Arc<dyn EventLog>) -> Found {

@@ -9,6 +9,7 @@ mod child;
 mod common;
 mod joining;
 mod losing;
+mod refusing;
 mod storm;
 
 /// The part of a child process. Does nothing in a plain test run.
@@ -21,6 +22,7 @@ async fn plays_its_part() {
         "has_the_agent" => losing::has_the_agent(&path).await,
         "has_a_session" => losing::has_a_session(&path).await,
         "owns_and_runs" => losing::owns_and_runs(&path).await,
+        "owns" => refusing::owns(&path).await,
         "works" => storm::works(&path).await,
         other => panic!("there is no part `{other}`"),
     }

@@ -16,7 +16,6 @@ use mc_core::event::run::RunBudget;
 use mc_core::id::{AgentName, Digest, Opaque, RunId};
 use mc_core::json;
 use mc_core::money::NanoUsd;
-use mc_core::ports::EventLog as _;
 use mc_core::run::Run;
 use mc_core::workflow::{Labels, Workflow};
 use mission_control::StartOptions;

@@ -3,7 +3,7 @@
 use mc_core::error::Error;
 use mc_core::event::EventKind;
 use mc_core::event::workspace::PricesLoaded;
-use mc_core::ports::{EventLog as _, EventQuery, MAX_PAGE};
+use mc_core::ports::{EventQuery, MAX_PAGE};
 use mc_core::pricing::{ModelPrice, PriceTable, Rate, TokenClass};
 use mc_core::run::read_event;
 use serde_json::{Value, json};

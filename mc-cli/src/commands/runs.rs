@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate};
 use mc_core::error::{Error, Result};
 use mc_core::event::RunStatus;
 use mc_core::id::{AgentName, LabelKey, NameFault, WorkflowName};
-use mc_core::ports::{Clock as _, EventLog as _, MAX_PAGE, RunQuery, RunSummary};
+use mc_core::ports::{Clock as _, MAX_PAGE, RunQuery, RunSummary};
 use mc_core::time::{Timestamp, parse_duration};
 use mission_control::SystemClock;
 use serde_json::{Value, json};

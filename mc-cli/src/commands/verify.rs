@@ -1,7 +1,6 @@
 //! `verify`: every check that needs no key, over the store or over an export.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -7,6 +7,7 @@
 mod advice;
 mod evidence;
 mod forms;
+mod joining;
 mod limits;
 mod looking;
 mod pipes;

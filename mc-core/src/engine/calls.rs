@@ -247,6 +247,9 @@ impl Caller {
     /// Admits a call inside the block that this process has in hand, without asking the owner.
     fn draw(&self, request: &ModelRequest, call: &Arc<ReserveCall>) -> Option<Permit> {
         let owner = self.inner.joined()?;
+        if self.inner.spawner.is_inherited() {
+            return None;
+        }
         let token = self.cell.token();
         let block = lock(&self.inner.blocks).get(&token.run_id).cloned()?;
         let ordinal = call.place.ordinal;

@@ -82,8 +82,10 @@ impl Guest {
     /// The owner left out so many notices: any run may have moved.
     pub fn missed(&self, notices: u64) {
         self.inner.wake_all();
-        // No subscribers is no error.
-        let _ = self.inner.news.send(News::Missed(notices));
+        if notices > 0 {
+            // No subscribers is no error.
+            let _ = self.inner.news.send(News::Missed(notices));
+        }
     }
 
     /// What may be drawn of a session's block; in the order in which the owner said so.
