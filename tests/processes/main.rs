@@ -5,6 +5,7 @@
     reason = "helpers of tests are not test functions"
 )]
 
+mod agents;
 mod child;
 mod common;
 mod joining;

@@ -133,6 +133,32 @@ fn what_an_account_counted_before_its_window_does_not_count_in_it() {
     assert!(!account.counts(at(100)) && account.counts(at(200)));
 }
 
+fn change(account: &mut Account, window: &str, now: i64) {
+    let window = window.parse().unwrap();
+    account.apply(&Movement::SetWindow(window)).unwrap();
+    roll(account, at(now));
+}
+
+#[test]
+fn what_counts_no_more_never_counts_again_under_a_wider_window() {
+    let mut account = account("fixed 1ms", 500);
+    moved(&mut account, 600, Movement::Reserve(calls(4))).unwrap();
+    roll(&mut account, at(1_000));
+    moved(&mut account, 1_100, Movement::Reserve(calls(2))).unwrap();
+    change(&mut account, "sliding 10ms 4", 2_000);
+    assert_eq!(account.reserved().calls, 2, "only what counted until then");
+}
+
+#[test]
+fn a_bucket_that_ends_within_a_new_sliding_window_counts_in_it_whole() {
+    let mut account = account("sliding 2ms 1", 500);
+    roll(&mut account, at(2_000));
+    moved(&mut account, 3_900, Movement::Reserve(calls(4))).unwrap();
+    roll(&mut account, at(4_000));
+    change(&mut account, "sliding 3ms 1", 6_000);
+    assert_eq!(account.reserved().calls, 4, "3.9 ms is within 3 ms of 6 ms");
+}
+
 #[test]
 fn an_account_reads_back_with_its_periods() {
     let mut account = account("sliding 1ms 4", 500);

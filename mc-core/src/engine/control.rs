@@ -123,6 +123,7 @@ impl Inner {
             drives: AtomicBool::new(false),
             dispatches: AtomicBool::new(false),
             driving: until_gone,
+            handling: watch::channel(()).0,
         });
         (inner, driving)
     }
@@ -156,7 +157,8 @@ impl MissionControl {
     /// Registers an agent, or another in its place; steps that waited for it go on.
     ///
     /// # Errors
-    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the store refuses.
+    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the
+    /// store refuses: it may be registered all the same, and may be registered again.
     pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
         self.inner.register(name, Arc::new(agent)).await
     }
@@ -390,8 +392,10 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn shutdown(&self, grace: Duration) -> Result<()> {
+        let deadline = self.inner.clock.monotonic().saturating_add(grace);
         if !self.inner.drives.load(Ordering::Relaxed) {
             self.inner.leave(grace).await;
+            self.at_most(deadline, self.inner.handling.closed()).await;
             return Ok(());
         }
         // A store that takes no writes can still be left.
@@ -407,12 +411,18 @@ impl MissionControl {
         // When this returns, only handles keep the store open: dropping them frees it.
         let mut driving = self.inner.driving.clone();
         let patience = self.inner.clock.monotonic().saturating_add(grace);
+        self.at_most(patience, driving.changed()).await;
+        self.at_most(deadline, self.inner.handling.closed()).await;
+        flushed.map(drop)
+    }
+
+    /// Waits for something until a monotonic time.
+    async fn at_most<T>(&self, deadline: Duration, what: impl Future<Output = T>) {
         tokio::select! {
             biased;
-            _ = driving.changed() => {}
-            () = self.inner.clock.sleep_until(patience) => {}
+            _ = what => {}
+            () = self.inner.clock.sleep_until(deadline) => {}
         }
-        flushed.map(drop)
     }
 }
 

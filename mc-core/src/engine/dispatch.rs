@@ -21,10 +21,15 @@ use crate::id::Actor;
 use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 
 impl Inner {
+    /// The agent that an attempt goes to.
+    pub(super) fn agent_of(&self, order: &AttemptOrder) -> Option<Provider> {
+        self.agents.find(&order.agent, order.agent_version.as_ref())
+    }
+
     /// Starts an attempt whose dispatch is durable.
-    pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder) {
+    pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder, provider: Option<Provider>) {
         Counters::add(&self.counters.attempts, 1);
-        let agent = match self.agents.find(&order.agent, order.agent_version.as_ref()) {
+        let agent = match provider {
             Some(Provider::There(host)) => return self.send_attempt(&host, order),
             Some(Provider::Here(agent)) => Some(agent),
             None => None,
@@ -34,6 +39,7 @@ impl Inner {
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         let inner = Arc::clone(self);
+        let handling = self.handling.subscribe();
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {
                 Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
@@ -47,8 +53,10 @@ impl Inner {
             if let Some(owner) = inner.joined() {
                 owner.port.finished(&cell.key());
             }
-            // A shutdown waits for the last one.
             inner.turned.notify_waiters();
+            // A shutdown waits for the last one, so that the store is free behind it.
+            drop(inner);
+            drop(handling);
         }));
     }
 
@@ -142,8 +150,14 @@ impl Inner {
     /// Asks an attempt to stop whose token was revoked.
     pub(super) fn cancel_attempt(&self, token: &Token) {
         let key = (token.run_id, token.step.clone(), token.attempt);
-        if let Some(cell) = lock(&self.attempts).get(&key) {
+        let mut attempts = lock(&self.attempts);
+        if let Some(cell) = attempts.get(&key) {
             cell.cancel();
+            if cell.is_let_go() {
+                attempts.remove(&key);
+                drop(attempts);
+                self.turned.notify_waiters();
+            }
         }
     }
 }

@@ -63,7 +63,8 @@ impl Engine {
 impl Guest {
     /// Starts an attempt that the owner dispatched to this process.
     pub fn start(&self, order: AttemptOrder) {
-        self.inner.start_attempt(order);
+        let agent = self.inner.agent_of(&order);
+        self.inner.start_attempt(order, agent);
     }
 
     /// Asks an attempt or a session to stop whose token the owner revoked.

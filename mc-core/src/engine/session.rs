@@ -141,12 +141,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        lock(&self.caller.inner.attempts).remove(&self.caller.cell.key());
-        lock(&self.caller.inner.blocks).remove(&self.run_id);
-        self.caller.inner.turned.notify_waiters();
-        self.caller.inner.tell(
-            self.caller.actor.clone(),
-            Request::CloseSession(self.run_id),
-        );
+        let Caller { inner, cell, actor } = &self.caller;
+        // Until its end is durable a restart takes the session over, so that it still ends as it did
+        // here and not as one whose host was lost. Elsewhere that is its owner's to do.
+        let is_joined = inner.joined().is_some();
+        let mut attempts = lock(&inner.attempts);
+        cell.let_go();
+        if cell.is_cancelled() || is_joined {
+            attempts.remove(&cell.key());
+        }
+        drop(attempts);
+        lock(&inner.blocks).remove(&self.run_id);
+        inner.turned.notify_waiters();
+        inner.tell(actor.clone(), Request::CloseSession(self.run_id));
     }
 }

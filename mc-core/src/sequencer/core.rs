@@ -12,6 +12,7 @@ use super::batch::{OpenBatch, Pending, Slot};
 use super::command::{AttemptRequest, Command, Request};
 use super::decide::{self, View};
 use super::decision::{Answer, Decision, NewEvent, Reply};
+use super::departures::Departures;
 use super::ended::Ended;
 use super::pace::Pace;
 use super::token::Token;
@@ -64,7 +65,7 @@ pub struct Sequencer {
     /// When dispatch began, if it has.
     pub(super) dispatched_since: Option<Timestamp>,
     /// How often runs left memory.
-    pub(super) evictions: u64,
+    pub(super) departures: Departures,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
     pub(super) freed: Path,
     pub(super) wake_all: bool,
@@ -108,7 +109,7 @@ impl Sequencer {
             ended: Ended::default(),
             pace: Pace::default(),
             dispatched_since: None,
-            evictions: 0,
+            departures: Departures::default(),
             deadlines: BTreeSet::new(),
             freed: Path::default(),
             wake_all: false,

@@ -12,6 +12,7 @@ mod command;
 mod core;
 pub mod decide;
 mod decision;
+mod departures;
 mod ended;
 mod forward;
 mod pace;
