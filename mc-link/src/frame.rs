@@ -58,7 +58,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
     let length = usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX);
     if length > most {
-        return Err(rubbish(format!("a frame of {length} bytes")));
+        return Err(rubbish(&format!("a frame of {length} bytes")));
     }
     let mut bytes = Vec::with_capacity(length.min(PIECE));
     while bytes.len() < length {
@@ -70,10 +70,10 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|e| rubbish("a message of another form".to_owned()).with_source(e))
+        .map_err(|e| rubbish("a message of another form").with_source(e))
 }
 
-fn rubbish(what: String) -> Error {
+fn rubbish(what: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!("the other end of the socket sent {what}"),
@@ -82,7 +82,7 @@ fn rubbish(what: String) -> Error {
 
 fn failed(error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return rubbish("a frame that is cut short".to_owned());
+        return rubbish("a frame that is cut short");
     }
     let kind = error.kind();
     Error::new(ErrorKind::Unavailable, "the socket failed").with_source(io::Error::from(kind))
@@ -95,7 +95,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn block<T>(future: impl Future<Output = T>) -> T {
-        futures::executor::block_on(future)
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(future)
     }
 
     fn read_all(mut bytes: &[u8], most: usize) -> Result<Option<Value>> {

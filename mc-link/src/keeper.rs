@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::client::{Connection, NotJoined, Wire, join};
 use crate::linked_log::{LinkedLog, Source};
 use crate::listener;
-use crate::open::Succession;
+use crate::opening::Succession;
 use crate::place::Place;
 use crate::retry::Retry;
 use crate::server::Serving;

@@ -12,22 +12,41 @@
 //! and `client` (the two ends of a connection), `keeper` (what a joined process does when the owner
 //! dies), and `linked_log` (reads that go wherever the log is).
 
+#[cfg(not(unix))]
+mod alone;
+#[cfg(unix)]
 mod client;
+#[cfg(unix)]
 mod frame;
+#[cfg(unix)]
 mod keeper;
+#[cfg(unix)]
 mod linked_log;
+#[cfg(unix)]
 mod listener;
+#[cfg(unix)]
 mod look;
+#[cfg(unix)]
 mod message;
+#[cfg(unix)]
 mod open;
+mod opening;
+#[cfg(unix)]
 mod outbox;
+#[cfg(unix)]
 mod place;
+#[cfg(unix)]
 mod reads;
+#[cfg(unix)]
 mod retry;
+#[cfg(unix)]
 mod server;
+#[cfg(unix)]
 mod threads;
 
-pub use client::Connection;
-pub use look::{Looked, look};
-pub use message::PROTOCOL;
-pub use open::{Opening, Succession, open};
+#[cfg(not(unix))]
+pub use alone::{look, open};
+#[cfg(unix)]
+pub use {client::Connection, look::look, message::PROTOCOL, open::open};
+
+pub use opening::{Looked, Opening, Succession};

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mc_core::error::{Error, Result};
-use mc_core::ports::EventLog;
 use mc_store::RedbLog;
 use tokio::time::Instant;
 
@@ -13,28 +12,10 @@ use crate::client::{NotJoined, join};
 use crate::keeper::is_taken;
 use crate::linked_log::{LinkedLog, Source};
 use crate::open::PATIENCE;
+use crate::opening::Looked;
 use crate::place::Place;
 use crate::retry::Retry;
 use crate::threads::LinkThread;
-
-/// A log that is open to be read.
-#[derive(Debug)]
-pub struct Looked {
-    log: Arc<dyn EventLog>,
-    owner: Option<u32>,
-}
-
-impl Looked {
-    /// The log.
-    pub fn log(&self) -> &Arc<dyn EventLog> {
-        &self.log
-    }
-
-    /// The process that owns the store and answers; none where the file itself is read.
-    pub const fn owner(&self) -> Option<u32> {
-        self.owner
-    }
-}
 
 /// Opens a store to read; nothing in the file changes.
 ///

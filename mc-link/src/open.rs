@@ -1,6 +1,6 @@
 //! Opening a store: as its owner where nobody has it, as one that joins the owner where somebody does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::client::{Connection, NotJoined, Wire, join};
 use crate::keeper::{Keeper, is_taken};
 use crate::linked_log::LinkedLog;
 use crate::listener;
+use crate::opening::Opening;
 use crate::place::Place;
 use crate::retry::Retry;
 use crate::server::Serving;
@@ -21,27 +22,6 @@ use crate::threads::LinkThread;
 
 /// How long an owner that does not answer is waited for: it may be about to listen, or to go.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
-
-/// Whether a process that has joined takes the owner's place when that is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Succession {
-    /// It does.
-    #[default]
-    Heir,
-    /// It only joins whoever does.
-    Never,
-}
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The file.
-    pub path: PathBuf,
-    /// How the file is opened by whoever owns it.
-    pub redb: RedbOptions,
-    /// Whether this process may come to own it later.
-    pub succession: Succession,
-}
 
 /// What was found at a path.
 enum At {

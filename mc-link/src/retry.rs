@@ -71,15 +71,15 @@ fn watch(place: &Place, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
         }
     })
     .ok()?;
-    let mut watched = false;
+    let mut any = false;
     let own = place.file.parent().map(Path::to_owned);
     let dirs = sockets
         .iter()
         .filter_map(|path| path.parent().map(Path::to_owned));
     for dir in dirs.chain(own) {
-        watched |= watcher.watch(&dir, RecursiveMode::NonRecursive).is_ok();
+        any |= watcher.watch(&dir, RecursiveMode::NonRecursive).is_ok();
     }
-    watched.then_some(watcher)
+    any.then_some(watcher)
 }
 
 fn name(path: &Path) -> Option<OsString> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::poll;
 use mc_core::engine::{AgentHost, Asked, Notice, Owner, RoomOf, Told};
@@ -24,6 +25,9 @@ use crate::threads::LinkThread;
 
 /// Reads of one joined process that go on at a time.
 const MOST_READS: usize = 64;
+
+/// How long a process that wants to join may take to say so.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// Numbers of the processes that have joined this one.
 static HOSTS: AtomicU64 = AtomicU64::new(1);
@@ -99,7 +103,8 @@ pub(crate) async fn serve(serving: Serving, stream: UnixStream) {
     let (reader, writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let outbox = Outbox::default();
-    let greeted = greet(&serving, &mut reader).await;
+    let greeted = tokio::time::timeout(GREETING, greet(&serving, &mut reader)).await;
+    let greeted = greeted.unwrap_or_else(|_| Err(refused("it said nothing in time")));
     let (greeting, joined) = match greeted {
         Ok((pid, welcome)) => (Greeting::Welcome(Box::new(welcome)), Some(pid)),
         Err(error) => {

@@ -63,12 +63,10 @@ async fn every_governed_call_of_a_far_agent_is_in_the_log() {
         let answered = ctx
             .model_call(&request, |_| async { Ok(answer(20)) })
             .await?;
-        let tool = ctx.tool_call(
-            "clock",
-            RiskTier::Write,
-            &json!({"zone": "UTC"}),
-            || async { Ok(json!("noon")) },
-        );
+        let params = json!({"zone": "UTC"});
+        let tool = ctx.tool_call("clock", RiskTier::Write, &params, || async {
+            Ok(json!("noon"))
+        });
         let tool = tool.await?;
         let once = ctx.once("dice", || async { json!(4) }).await?;
         ctx.decision(json!("in"), json!("why"), json!("out"))
@@ -131,14 +129,44 @@ async fn a_far_agent_that_suspends_is_entered_again_with_its_journal() {
 }
 
 #[tokio::test]
+async fn how_far_a_far_agent_has_come_is_seen_at_the_owner() {
+    let (_dir, path) = place();
+    let (said, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (say, wait) = (Arc::clone(&said), Arc::clone(&go));
+    let far = Far(move |ctx: StepContext, _| {
+        let (say, wait) = (Arc::clone(&say), Arc::clone(&wait));
+        async move {
+            ctx.progress(7, 9);
+            // What was reported goes out with the first of these at the latest.
+            for _ in 0..2 {
+                ctx.decision(json!(1), json!(2), json!(3)).await?;
+            }
+            say.notify_one();
+            wait.notified().await;
+            Ok(json!({"ok": true}).into())
+        }
+    });
+    let (owner, _joined) = two(&path, far).await;
+    let run = start(&owner, "one", hello()).await;
+    said.notified().await;
+    let progress = run.progress();
+    assert_eq!(
+        (progress[0].input_tokens, progress[0].output_tokens),
+        (7, 9)
+    );
+    go.notify_one();
+    run.outcome().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_abort_reaches_a_far_agent() {
     let (_dir, path) = place();
-    let (begun, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (begin, tell) = (Arc::clone(&begun), Arc::clone(&told));
+    let (out, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (go_out, tell) = (Arc::clone(&out), Arc::clone(&told));
     let far = Far(move |ctx: StepContext, _| {
-        let (begin, tell) = (Arc::clone(&begin), Arc::clone(&tell));
+        let (go_out, tell) = (Arc::clone(&go_out), Arc::clone(&tell));
         async move {
-            begin.notify_one();
+            go_out.notify_one();
             ctx.cancelled().await;
             tell.notify_one();
             Err(AgentError::with_code("cancelled", "told to stop"))
@@ -146,7 +174,7 @@ async fn an_abort_reaches_a_far_agent() {
     });
     let (owner, joined) = two(&path, far).await;
     let run = start(&joined, "one", hello()).await;
-    begun.notified().await;
+    out.notified().await;
     run.abort("ann").await.unwrap();
     let outcome = owner.run(run.id()).outcome().await.unwrap();
     assert_eq!(outcome, Outcome::Aborted(AbortReason::Operator));

@@ -96,12 +96,6 @@ impl Player {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-
-    /// Waits until it ends by itself; whether that was in peace.
-    pub(crate) fn end(&mut self) -> bool {
-        drop(self.child.stdin.take());
-        self.child.wait().unwrap().success()
-    }
 }
 
 impl Drop for Player {

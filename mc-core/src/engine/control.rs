@@ -145,8 +145,8 @@ impl Driver {
             defects: Vec::new(),
             driving,
         };
-        inner.drives.store(true, Ordering::Relaxed);
         driver.take_up(found).await?;
+        inner.drives.store(true, Ordering::Relaxed);
         inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));
         Ok(())

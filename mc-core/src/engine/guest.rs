@@ -104,6 +104,8 @@ impl Guest {
             if !matches!(live.phase, Phase::Stopped) {
                 live.phase = Phase::Recovering;
             }
+            // Of a take-over that did not come to its end.
+            live.sequencer = None;
         }
         let out = std::mem::take(&mut *lock(&self.inner.attempts));
         for cell in out.values() {

@@ -369,6 +369,9 @@ impl Inner {
     /// # Errors
     /// `Unavailable` where the engine was shut down, `Internal` where it broke down.
     pub(super) fn require_open(&self) -> Result<()> {
+        if self.spawner.is_inherited() {
+            return Err(forked());
+        }
         match &lock(&self.live).phase {
             Phase::Stopped => Err(stopped()),
             Phase::Broken(error) => Err(broken(error)),

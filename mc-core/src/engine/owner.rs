@@ -164,8 +164,6 @@ impl Owner {
             Request::Publish(_)
             | Request::Activate(_)
             | Request::Start(_)
-            | Request::OpenSession(_)
-            | Request::CloseSession(_)
             | Request::Abort(_)
             | Request::Pause(_)
             | Request::Resume(_)
@@ -174,18 +172,25 @@ impl Owner {
             | Request::SetLimit(_)
             | Request::Reconcile(_)
             | Request::StartDispatch => {}
+            Request::OpenSession(open) => {
+                let run = open.run_id;
+                let reply = self.hand_over(command).await?;
+                self.opened(host, run).await?;
+                return Ok(reply);
+            }
+            Request::CloseSession(run) => {
+                let run = *run;
+                let reply = self.hand_over(command).await?;
+                self.closed(host.id(), run)?;
+                return Ok(reply);
+            }
         }
+        self.hand_over(command).await
+    }
+
+    async fn hand_over(&self, command: Command) -> Result<Reply> {
         let command = Arc::new(command);
-        let reply = self
-            .inner
-            .submit_command(Arc::clone(&command), Asked::First)
-            .await?;
-        match &command.request {
-            Request::OpenSession(open) => self.opened(host, open.run_id).await?,
-            Request::CloseSession(run) => self.closed(host.id(), *run)?,
-            _ => {}
-        }
-        Ok(reply)
+        self.inner.submit_command(command, Asked::First).await
     }
 
     /// A token under the epoch that has adopted its attempt meanwhile.
