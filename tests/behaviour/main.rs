@@ -11,6 +11,7 @@
 mod common;
 
 mod aborts;
+mod adjustments;
 mod breakers;
 mod clock;
 mod content;

@@ -41,7 +41,7 @@ pub enum AccountIdFault {
 
 impl AccountId {
     /// The run that this account lives and dies with, if it is not shared.
-    pub fn run(&self) -> Option<RunId> {
+    pub const fn run(&self) -> Option<RunId> {
         match self {
             Self::Workspace | Self::Workflow(_) | Self::Agent(_) => None,
             Self::Run(run) | Self::Step(run, _) => Some(*run),

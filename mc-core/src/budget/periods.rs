@@ -191,13 +191,7 @@ fn takes_nothing(movement: &Movement) -> bool {
     match movement {
         Movement::Settle { held, .. } | Movement::SettleDoubt { held, .. } => held.is_zero(),
         Movement::Release(amount) | Movement::Doubt(amount) => amount.is_zero(),
-        Movement::Reserve(_)
-        | Movement::SetLimit { .. }
-        | Movement::Freeze
-        | Movement::Unfreeze
-        | Movement::SetWindow(_)
-        | Movement::OpenWindow { .. }
-        | Movement::CloseWindow(_) => true,
+        Movement::Reserve(_) | Movement::Change(_) => true,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
 use crate::ports::{Clock, Entropy, EventLog, Page, Recovered, RunQuery, RunSummary};
 use crate::sequencer::{
-    Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
+    Activate, Activation, Note, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
 };
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
@@ -330,6 +330,7 @@ impl MissionControl {
             limit,
             on_exceed,
             window: None,
+            note: Note::default(),
         });
         self.inner
             .submit(Actor::Operator(operator(by)?), request)

@@ -95,6 +95,9 @@ impl Sequencer {
         last_ts: Timestamp,
     ) -> Self {
         let windows = Windows::of(&workspace);
+        let all: Vec<_> = workspace.accounts.keys().cloned().collect();
+        let mut workspace = workspace;
+        workspace.note_frozen(&all);
         Self {
             workspace,
             batch: OpenBatch::default(),
@@ -298,6 +301,7 @@ impl Sequencer {
                 decide::signal::signal(&view, *run, name, payload)
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
+            Request::Adjust(adjust) => decide::limits::adjust(&view, adjust),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),

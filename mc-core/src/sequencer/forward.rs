@@ -51,6 +51,7 @@ impl Sequencer {
             | Request::Unblock(..)
             | Request::Signal(..)
             | Request::SetLimit(_)
+            | Request::Adjust(_)
             | Request::Reconcile(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }

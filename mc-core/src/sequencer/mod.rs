@@ -29,9 +29,9 @@ mod workspace;
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, EndTool, FailCall,
-    JournalPlace, Observed, OpenSession, Publish, Reconcile, Request, ReserveCall, Retry, SetLimit,
-    SettleCall, Start, StartKey, TokenBound,
+    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
+    EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile, Request,
+    ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::refusal::{self, Asker};
 use super::{View, advance, is_waiting};
-use crate::budget::{Amount, Verdict, Waiter};
+use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
 use crate::event::step::{StepBlocked, StepDispatched};
@@ -160,7 +160,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
         Ok(hold) => hold,
         Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),
     };
-    if hold.is_zero() {
+    if hold.is_zero() && !may_be_frozen(view, run) {
         return send(view, candidate, input, hold);
     }
     let path = run.path(candidate.key, &candidate.step.agent);
@@ -205,6 +205,13 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
             Dispatched::Decided(Decision::events(events))
         }
     }
+}
+
+/// Whether any account that the run's steps count in may be frozen: such a one admits not even a step
+/// that holds nothing.
+fn may_be_frozen(view: &View<'_>, run: &Run) -> bool {
+    let own = || run.accounts.values().any(Account::is_frozen);
+    !view.workspace.frozen.is_empty() || own()
 }
 
 /// The step's worst case; or the code of the rule that forbids to price it.
