@@ -6,10 +6,11 @@
 
 use serde_json::Value;
 
+use super::passage::Content;
 use crate::error::{Error, Result};
 use crate::event::MAX_PART_BYTES;
 use crate::json::{self, MAX_DEPTH};
-use crate::sequencer::{AttemptRequest, Request};
+use crate::sequencer::AttemptRequest;
 
 /// The most bytes that one byte of text takes when it is written as JSON.
 const WORST_ESCAPE: usize = 6;
@@ -38,30 +39,11 @@ pub(super) fn check_all(what: &'static str, values: &[Value]) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_request(request: &Request) -> Result<()> {
-    match request {
-        Request::Start(start) => check("input", &start.input),
-        Request::Signal(_, _, payload) => check("payload", payload),
-        Request::Attempt(_, request) => check_attempt(request),
-        Request::Publish(_)
-        | Request::Activate(_)
-        | Request::OpenSession(_)
-        | Request::CloseSession(_)
-        | Request::Abort(_)
-        | Request::Pause(_)
-        | Request::Resume(_)
-        | Request::Unblock(..)
-        | Request::SetLimit(_)
-        | Request::Reconcile(_)
-        | Request::AgentsAvailable(_)
-        | Request::AgentsGone(_)
-        | Request::StartDispatch
-        | Request::Drain
-        | Request::Tick
-        | Request::Recover(..)
-        | Request::HostLost(..)
-        | Request::ClockJumped { .. }
-        | Request::ClockConfirmed { .. } => Ok(()),
+pub(super) fn check_request(content: &Content<'_>) -> Result<()> {
+    match content {
+        Content::Nothing => Ok(()),
+        Content::Value(what, value) => check(what, value),
+        Content::Attempt(request) => check_attempt(request),
     }
 }
 

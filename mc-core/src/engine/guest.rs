@@ -17,6 +17,7 @@ use super::control::{Engine, MissionControl, Parts};
 use super::driver::Driver;
 use super::events::News;
 use super::inner::{Inner, Joining, Phase, lock};
+use super::passage;
 use super::port::{Asked, OwnerPort, Room, Unreached};
 use super::steady_clock::SteadyClock;
 use super::sync::Mutex;
@@ -249,7 +250,7 @@ impl Inner {
     /// # Errors
     /// What the log says.
     pub(super) async fn asked_before(&self, command: &Command) -> Result<Option<Reply>> {
-        let Some(reply) = reply_if_done(&command.request) else {
+        let Some(reply) = passage::of(&command.request).if_done else {
             return Ok(None);
         };
         let issued = issued_ms(command);
@@ -279,50 +280,6 @@ fn issued_ms(command: &Command) -> Timestamp {
     let differ = as_ms(CLOCKS_DIFFER);
     let ms = u64::from_be_bytes(ms).saturating_sub(differ);
     Timestamp::from_unix_us(i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000))
-}
-
-/// What a command is answered whose events are in the log. None for what is decided again: it gives
-/// the same once more, or its token is dead by now, which is the answer then.
-fn reply_if_done(request: &Request) -> Option<Reply> {
-    use crate::sequencer::AttemptRequest as A;
-    match request {
-        Request::Start(start) => Some(Reply::Run(start.run_id)),
-        Request::OpenSession(open) => Some(Reply::Run(open.run_id)),
-        Request::Publish(_) | Request::Activate(_) => None,
-        Request::Attempt(_, request) => match request {
-            A::ReserveCall(_)
-            | A::DrawCall(..)
-            | A::FailCall(_)
-            | A::BeginTool(_)
-            | A::LookUpOnce(_) => None,
-            A::SettleCall(_)
-            | A::EndTool(_)
-            | A::RecordOnce(..)
-            | A::Decision(_)
-            | A::SideEffect(_)
-            | A::Complete(_)
-            | A::Fail(_)
-            | A::Suspend(..)
-            | A::Ended => Some(Reply::Done),
-        },
-        Request::CloseSession(_)
-        | Request::Abort(_)
-        | Request::Pause(_)
-        | Request::Resume(_)
-        | Request::Unblock(..)
-        | Request::Signal(..)
-        | Request::SetLimit(_)
-        | Request::Reconcile(_)
-        | Request::AgentsAvailable(_)
-        | Request::AgentsGone(_)
-        | Request::StartDispatch
-        | Request::Drain
-        | Request::Tick
-        | Request::Recover(..)
-        | Request::HostLost(..)
-        | Request::ClockJumped { .. }
-        | Request::ClockConfirmed { .. } => Some(Reply::Done),
-    }
 }
 
 /// Runs that are told of together.

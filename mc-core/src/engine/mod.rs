@@ -25,6 +25,7 @@ mod options;
 mod outcome;
 mod owner;
 mod paging;
+mod passage;
 mod port;
 mod registry;
 mod restart;

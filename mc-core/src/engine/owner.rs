@@ -15,6 +15,7 @@ use super::control::MissionControl;
 use super::events::News;
 use super::guest::Runs;
 use super::inner::{Inner, lock};
+use super::passage::{self, Passage, Way};
 use super::port::{AgentHost, Asked, AttemptKey, OwnerTerms, Peek, Peeked, Room, Told};
 use super::registry::Provider;
 use crate::error::{Error, Result};
@@ -125,67 +126,60 @@ impl Owner {
         mut command: Command,
         asked: Asked,
     ) -> Result<Reply> {
-        content::check_request(&command.request)?;
+        let Passage { way, content, .. } = passage::of(&command.request);
+        content::check_request(&content)?;
         command.auth_method = AuthMethod::Socket;
         if asked == Asked::Again
             && let Some(reply) = self.inner.asked_before(&command).await?
         {
             return Ok(reply);
         }
-        match &mut command.request {
-            Request::AgentsAvailable(agents) => {
-                for (name, version) in std::mem::take(agents) {
-                    let provider = Provider::There(Arc::clone(host));
-                    self.inner.provide(name, version, provider).await?;
+        match way {
+            Way::Plain => self.hand_over(command).await,
+            Way::OwnersOnly => Err(Error::invalid("request", "only the owner itself does this")),
+            Way::Agents => self.provide(host, command.request).await,
+            Way::Clock => self.confirm_clock(&command.actor).await,
+            Way::Attempt => {
+                if let Request::Attempt(token, _) = &mut command.request {
+                    self.address(host.id(), token);
                 }
-                if !host.is_here() {
-                    self.withdraw(host.id()).await;
-                }
-                return Ok(Reply::Done);
+                self.hand_over(command).await
             }
-            Request::ClockConfirmed { .. } => {
-                let Actor::Operator(by) = &command.actor else {
-                    return Err(Error::invalid("operator", "a person confirms a clock"));
-                };
-                let inner = Arc::clone(&self.inner);
-                let control = MissionControl { inner };
-                control.confirm_clock(by.as_str()).await?;
-                return Ok(Reply::Done);
-            }
-            Request::Attempt(token, _) => self.address(host.id(), token),
-            Request::AgentsGone(_)
-            | Request::Drain
-            | Request::Tick
-            | Request::Recover(..)
-            | Request::HostLost(..)
-            | Request::ClockJumped { .. } => {
-                return Err(Error::invalid("request", "only the owner itself does this"));
-            }
-            Request::Publish(_)
-            | Request::Activate(_)
-            | Request::Start(_)
-            | Request::Abort(_)
-            | Request::Pause(_)
-            | Request::Resume(_)
-            | Request::Unblock(..)
-            | Request::Signal(..)
-            | Request::SetLimit(_)
-            | Request::Reconcile(_)
-            | Request::StartDispatch => {}
-            Request::OpenSession(open) => {
-                let run = open.run_id;
+            Way::Opens(run) => {
                 let reply = self.hand_over(command).await?;
                 self.opened(host, run).await?;
-                return Ok(reply);
+                Ok(reply)
             }
-            Request::CloseSession(run) => {
-                let run = *run;
+            Way::Closes(run) => {
                 let reply = self.hand_over(command).await?;
                 self.closed(host.id(), run)?;
-                return Ok(reply);
+                Ok(reply)
             }
         }
-        self.hand_over(command).await
+    }
+
+    /// Agents of a joined process get attempts from now on.
+    async fn provide(&self, host: &Arc<dyn AgentHost>, request: Request) -> Result<Reply> {
+        if let Request::AgentsAvailable(agents) = request {
+            for (name, version) in agents {
+                let provider = Provider::There(Arc::clone(host));
+                self.inner.provide(name, version, provider).await?;
+            }
+        }
+        if !host.is_here() {
+            self.withdraw(host.id()).await;
+        }
+        Ok(Reply::Done)
+    }
+
+    async fn confirm_clock(&self, actor: &Actor) -> Result<Reply> {
+        let Actor::Operator(by) = actor else {
+            return Err(Error::invalid("operator", "a person confirms a clock"));
+        };
+        let inner = Arc::clone(&self.inner);
+        let control = MissionControl { inner };
+        control.confirm_clock(by.as_str()).await?;
+        Ok(Reply::Done)
     }
 
     async fn hand_over(&self, command: Command) -> Result<Reply> {

@@ -196,7 +196,7 @@ pub struct SetLimit {
 }
 
 /// Why an account is changed, and until when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The reason, in words.
     pub reason: Option<Arc<str>>,
@@ -205,7 +205,7 @@ pub struct Note {
 }
 
 /// Changes an account, but for its limit's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Adjust {
     /// The account.
     pub account: AccountId,
@@ -216,7 +216,8 @@ pub struct Adjust {
 }
 
 /// How an account is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Adjustment {
     /// So much comes on top of its limit, in the dimensions that are named.
     TopUp(Limit),

@@ -114,7 +114,7 @@ fn workspace(
         epoch: found.lease.epoch,
         shared,
         accounts,
-        frozen: std::collections::BTreeSet::new(),
+        frozen: BTreeSet::new(),
         workflows,
         compiled,
         runs: BTreeMap::new(),
