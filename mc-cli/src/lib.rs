@@ -12,6 +12,7 @@ mod draft;
 mod exit;
 mod failure;
 mod live;
+mod moment;
 mod pipe;
 mod progress;
 mod reasons;

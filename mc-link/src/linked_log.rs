@@ -11,8 +11,8 @@ use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
-    Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery, RunRow,
-    RunSummary, WorkflowRow, WorkspaceRow,
+    AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery,
+    RunRow, RunSummary, WorkflowRow, WorkspaceRow,
 };
 use mc_core::time::Timestamp;
 use tokio::sync::watch;
@@ -194,6 +194,10 @@ impl EventLog for LinkedLog {
 
     async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
         expect!(self.read(Read::WorkspaceRow).await?, WorkspaceRow(row) => row.map(|row| *row))
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        expect!(self.read(Read::Accounts).await?, Accounts(rows) => rows)
     }
 
     async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {

@@ -9,8 +9,8 @@ use mc_core::error::Result;
 use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
-    EventLog, EventQuery, Head, KeyRow, Page, RunQuery, RunRow, RunSummary, WorkflowRow,
-    WorkspaceRow,
+    AccountRow, EventLog, EventQuery, Head, KeyRow, Page, RunQuery, RunRow, RunSummary,
+    WorkflowRow, WorkspaceRow,
 };
 use mc_core::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,6 +34,7 @@ pub(crate) enum Read {
     Events(Box<EventQuery>),
     WorkspaceRow,
     Workflows,
+    Accounts,
 }
 
 /// Its answer.
@@ -53,6 +54,7 @@ pub(crate) enum ReadAnswer {
     Events(Page<Record>),
     WorkspaceRow(Option<Box<WorkspaceRow>>),
     Workflows(Vec<WorkflowRow>),
+    Accounts(Vec<AccountRow>),
 }
 
 /// Bytes of a part, which go over the socket as base64.
@@ -97,6 +99,7 @@ pub(crate) async fn answer(log: &dyn EventLog, read: Read) -> Result<ReadAnswer>
         Read::Runs(query) => ReadAnswer::Runs(log.query_runs(*query).await?),
         Read::Events(query) => ReadAnswer::Events(log.query_events(*query).await?),
         Read::WorkspaceRow => ReadAnswer::WorkspaceRow(log.workspace_row().await?.map(Box::new)),
+        Read::Accounts => ReadAnswer::Accounts(log.accounts().await?),
         Read::Workflows => ReadAnswer::Workflows(log.workflow_rows().await?),
     })
 }

@@ -30,6 +30,7 @@ mod money;
 mod outcomes;
 mod pace;
 mod panics;
+mod prices;
 mod refusals;
 mod restart;
 mod retries;

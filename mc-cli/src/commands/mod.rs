@@ -1,11 +1,13 @@
 //! One file a command; each gets its arguments and a console and answers with an exit.
 
 mod abort;
+mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
 mod export;
 mod plan;
+mod price_changes;
 mod prices;
 mod rehearse;
 mod replay;
@@ -19,7 +21,7 @@ mod workflows;
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
 
-use crate::args::{Cli, Command, Common, PricesCommand, WorkflowsCommand};
+use crate::args::{BudgetsCommand, Cli, Command, Common, PricesCommand, WorkflowsCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -43,9 +45,8 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
-        Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console).await
-        }
+        Command::Budgets(command) => budgets::execute(common, command, console).await,
+        Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
@@ -59,6 +60,15 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
+        | Command::Budgets(
+            BudgetsCommand::Set { .. }
+            | BudgetsCommand::TopUp { .. }
+            | BudgetsCommand::Freeze { .. }
+            | BudgetsCommand::Unfreeze { .. },
+        )
+        | Command::Prices(
+            PricesCommand::Import(_) | PricesCommand::Override { .. } | PricesCommand::Drop { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
@@ -66,7 +76,10 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
-        | Command::Prices(_)
+        | Command::Budgets(BudgetsCommand::List)
+        | Command::Prices(
+            PricesCommand::List { .. } | PricesCommand::Versions | PricesCommand::Diff { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::List
             | WorkflowsCommand::Show { .. }

@@ -5,12 +5,14 @@
 )]
 
 mod advice;
+mod budgets;
 mod evidence;
 mod forms;
 mod joining;
 mod limits;
 mod looking;
 mod pipes;
+mod prices;
 mod programs;
 mod reasons;
 mod refusals;

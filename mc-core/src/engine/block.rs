@@ -11,6 +11,7 @@ use super::port::{OwnerTerms, Room};
 use super::sync::{Mutex, lock};
 use crate::budget::Amount;
 use crate::error::Result;
+use crate::id::Digest;
 use crate::policy::Mode;
 use crate::pricing::PriceTable;
 use crate::sequencer::ReserveCall;
@@ -25,8 +26,9 @@ pub(super) struct Block {
 
 impl Block {
     /// Takes an amount for a call; false where the block has not that much left.
-    pub(super) fn draw(&self, ordinal: u32, amount: Amount) -> bool {
-        lock(&self.drawn).draw(ordinal, amount)
+    pub(super) fn draw(&self, ordinal: u32, amount: Amount, prices: Digest) -> bool {
+        let mut drawn = lock(&self.drawn);
+        drawn.prices == Some(prices) && drawn.draw(ordinal, amount)
     }
 
     /// The owner answered.
@@ -44,6 +46,8 @@ impl Block {
 struct Drawn {
     /// What the owner said last.
     free: Amount,
+    /// The prices that it had in force then.
+    prices: Option<Digest>,
     /// What was drawn since, by call, and the owner has not answered to.
     unheard: BTreeMap<u32, Amount>,
 }
@@ -61,6 +65,7 @@ impl Drawn {
 
     fn told(&mut self, room: &Room) {
         self.free = room.free;
+        self.prices = Some(room.price_version);
         if let Some(ordinal) = room.drawn {
             self.unheard.remove(&ordinal);
         }
@@ -82,6 +87,11 @@ impl OwnersPrices {
         let rows = std::mem::take(&mut terms.prices);
         let table = PriceTable::of_rows(terms.price_label.clone(), rows)?;
         Ok(Self { table, terms })
+    }
+
+    /// The version of the owner's prices that are known here.
+    pub(super) const fn version(&self) -> Digest {
+        self.table.version()
     }
 
     /// The most that a call can cost, and the most output tokens to ask for; none where the owner has
@@ -113,6 +123,7 @@ mod tests {
         block.told(&Room {
             session: RunId::ZERO,
             free: calls(free),
+            price_version: Digest::ZERO,
             drawn,
         });
     }

@@ -145,7 +145,7 @@ impl Driver {
             defects: Vec::new(),
             driving,
         };
-        driver.take_up(found).await?;
+        driver.take_up(found, BTreeMap::new()).await?;
         inner.drives.store(true, Ordering::Relaxed);
         inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));

@@ -27,6 +27,7 @@ mod owner;
 mod paging;
 mod passage;
 mod port;
+mod prices;
 mod registry;
 mod restart;
 mod run_handle;
@@ -51,6 +52,7 @@ pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use port::{
     AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
 };
+pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};
 pub use run_handle::RunHandle;
 pub use session::{Session, SessionOptions};
 pub use spawner::{Spawner, Task};

@@ -19,7 +19,7 @@ use super::passage::{self, Passage, Way};
 use super::port::{AgentHost, Asked, AttemptKey, OwnerTerms, Peek, Peeked, Room, Told};
 use super::registry::Provider;
 use crate::error::{Error, Result};
-use crate::id::{Actor, AuthMethod, RunId, StepKey};
+use crate::id::{Actor, AuthMethod, Digest, RunId, StepKey};
 use crate::ports::EventLog;
 use crate::sequencer::decide::session::session_step;
 use crate::sequencer::{AttemptRequest, Command, Reply, Request, Token};
@@ -86,10 +86,11 @@ impl Owner {
     /// What a process that joins has to know.
     pub fn terms(&self) -> OwnerTerms {
         let settings = &self.inner.settings;
+        let prices = self.inner.prices();
         OwnerTerms {
             epoch: self.inner.epoch(),
-            price_label: settings.prices.label().to_owned(),
-            prices: settings.prices.models().to_vec(),
+            price_label: prices.label().to_owned(),
+            prices: prices.models().to_vec(),
             unknown_models: settings.unknown_models.clone(),
             price_age: settings.price_age,
         }
@@ -255,10 +256,14 @@ impl Owner {
         let mut token = of.token.clone();
         self.address(host, &mut token);
         let live = lock(&self.inner.live);
-        let free = live.sequencer.as_ref().map(|one| one.room(&token));
+        let sequencer = live.sequencer.as_ref();
+        let free = sequencer.map(|one| one.room(&token));
+        let prices = sequencer.map(|one| one.workspace().settings.prices.version());
+        let price_version = prices.unwrap_or(Digest::ZERO);
         Room {
             session: token.run_id,
             free: free.unwrap_or_default(),
+            price_version,
             drawn: of.drawn,
         }
     }
@@ -284,13 +289,9 @@ impl Owner {
                 let text = found.map(|one| one.definition().to_canonical());
                 Peeked::Definition(text.and_then(|bytes| String::from_utf8(bytes).ok()))
             }
-            Peek::Workflows => {
-                let mut rows = Vec::new();
-                workspace(&mut |state| {
-                    let all = state.workflows.values();
-                    rows = all.flat_map(|one| one.rows.values().cloned()).collect();
-                });
-                Peeked::Workflows(rows)
+            Peek::Prices => {
+                let bytes = inner.prices().to_canonical().ok();
+                Peeked::Prices(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
             }
             Peek::Metrics => Peeked::Metrics(Box::new(inner.metrics())),
         }

@@ -68,7 +68,7 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             content: Content::Value("payload", payload),
             ..plain
         },
-        Request::Publish(_) | Request::Activate(_) => Passage {
+        Request::Publish(_) | Request::Activate(_) | Request::ChangePrices(_) => Passage {
             if_done: None,
             ..plain
         },

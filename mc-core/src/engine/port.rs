@@ -16,7 +16,6 @@ use crate::budget::{Account, AccountId, Amount};
 use crate::error::Result;
 use crate::id::{Digest, RunId, StepKey};
 use crate::policy::PriceAge;
-use crate::ports::WorkflowRow;
 use crate::pricing::{ModelPrice, UnknownModels};
 use crate::run::HoldKey;
 use crate::sequencer::{AttemptOrder, Command, Reply, Token};
@@ -50,6 +49,8 @@ pub struct Room {
     pub session: RunId,
     /// What no call that the owner knows of has drawn.
     pub free: Amount,
+    /// The version of the prices in force: who has others has to ask.
+    pub price_version: Digest,
     /// The call that was drawn by what was answered, if one was.
     pub drawn: Option<u32>,
 }
@@ -86,8 +87,8 @@ pub enum Peek {
     Doubts(RunId, Option<StepKey>),
     /// The definition of a hash.
     Definition(Digest),
-    /// Every published version of every workflow.
-    Workflows,
+    /// The prices in force.
+    Prices,
     /// Counts and sizes.
     Metrics,
 }
@@ -102,8 +103,8 @@ pub enum Peeked {
     Doubts(Vec<(HoldKey, Amount)>),
     /// The definition's canonical text; none where it is not known.
     Definition(Option<String>),
-    /// The versions.
-    Workflows(Vec<WorkflowRow>),
+    /// The table's canonical text; none where it has no such form.
+    Prices(Option<String>),
     /// The counts.
     Metrics(Box<Metrics>),
 }

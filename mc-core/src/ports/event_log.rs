@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::query::{EventQuery, Page, RunQuery};
 use super::rows::{
-    Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary, WorkflowRow, WorkspaceRow,
+    AccountRow, Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary, WorkflowRow,
+    WorkspaceRow,
 };
 use crate::error::Result;
 use crate::event::{PartRef, Record};
@@ -78,6 +79,9 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
         workflow: &WorkflowName,
         key: &str,
     ) -> Result<(Option<KeyRow>, Head)>;
+
+    /// Every shared account that was ever touched, in order of its name.
+    async fn accounts(&self) -> Result<Vec<AccountRow>>;
 
     /// The root of a complete tile of 256 leaves.
     async fn tile_root(&self, tile: u64) -> Result<Option<Digest>>;

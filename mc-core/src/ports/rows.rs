@@ -110,11 +110,12 @@ pub struct RunRow {
 }
 
 /// A shared account's row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRow {
     /// The account's id as text, e.g. `agent:researcher`.
     pub account: Arc<str>,
     /// The encoded account.
+    #[serde(with = "crate::json::as_base64")]
     pub state: Arc<[u8]>,
 }
 

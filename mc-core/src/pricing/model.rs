@@ -43,6 +43,18 @@ impl Ratio {
         }
     }
 
+    /// A factor in lowest terms; `None` if the denominator is zero.
+    pub(super) fn reduced(numerator: u32, denominator: u32) -> Option<Self> {
+        let (mut divisor, mut rest) = (numerator, denominator);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor.checked_rem(rest)?);
+        }
+        Self::new(
+            numerator.checked_div(divisor)?,
+            denominator.checked_div(divisor)?,
+        )
+    }
+
     /// The upper number.
     pub const fn numerator(self) -> u32 {
         self.numerator
@@ -93,12 +105,14 @@ fn digits(text: &str) -> Option<u32> {
 /// # Units
 /// Minutes since midnight UTC; the first is in, the last is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "MinutesOfDay")]
 pub struct Hours {
     from_minute: u16,
     until_minute: u16,
 }
 
 impl Hours {
+    const DAY_MINUTES: u16 = 24 * 60;
     const DAY_US: i64 = 86_400_000_000;
     const MINUTE_US: i64 = 60_000_000;
 
@@ -148,9 +162,45 @@ fn minute(text: &str) -> Option<u16> {
     u16::try_from(hour.checked_mul(60)?.checked_add(minute)?).ok()
 }
 
+/// Hours as they are written, before they are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MinutesOfDay {
+    from_minute: u16,
+    until_minute: u16,
+}
+
+impl TryFrom<MinutesOfDay> for Hours {
+    type Error = &'static str;
+
+    fn try_from(hours: MinutesOfDay) -> Result<Self, Self::Error> {
+        let (from_minute, until_minute) = (hours.from_minute, hours.until_minute);
+        if from_minute == until_minute || from_minute.max(until_minute) >= Self::DAY_MINUTES {
+            return Err("hours lie within a day and are not empty");
+        }
+        Ok(Self {
+            from_minute,
+            until_minute,
+        })
+    }
+}
+
+impl fmt::Display for Hours {
+    /// As in a table: `16:30-00:30`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = |minute: u16| (minute.wrapping_div(60), minute.wrapping_rem(60));
+        let (from, until) = (clock(self.from_minute), clock(self.until_minute));
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from.0, from.1, until.0, until.1
+        )
+    }
+}
+
 /// How the input tokens of a request are bounded without the provider's count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InputBound {
     /// Every token is at least one byte: bytes of the request plus `framing` tokens.
     Bytes {
@@ -166,12 +216,14 @@ impl InputBound {
     /// at least a byte, nor how much a provider adds.
     pub const DEFAULT: Self = Self::MaximumInput;
 
-    const fn of_silence() -> Self {
-        Self::DEFAULT
-    }
-
     fn is_default(&self) -> bool {
         *self == Self::DEFAULT
+    }
+}
+
+impl Default for InputBound {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 
@@ -213,6 +265,7 @@ impl TierEdge {
 
 /// Where and when a row's prices were read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// Packages and versions, or another place that can be looked up again.
     pub source: String,
@@ -227,6 +280,7 @@ fn is_zero(count: &u64) -> bool {
 
 /// The prices of one service tier, from one size of input on, at some hours of the day or all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     /// The service tier.
     #[serde(default, skip_serializing_if = "ServiceTier::is_standard")]
@@ -239,6 +293,10 @@ pub struct Rate {
     pub valid_hours_utc: Option<Hours>,
     /// Pico-USD per token by class; `input` and `output` are always there.
     pub prices: BTreeMap<TokenClass, PicoUsd>,
+    /// What the first of several sources lists, where another one is dearer: for reports. What is
+    /// held and spent goes by `prices`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed: BTreeMap<TokenClass, PicoUsd>,
 }
 
 impl Rate {
@@ -254,6 +312,7 @@ impl Rate {
 
 /// A model's prices for a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelPrice {
     /// The model.
     pub model: ModelId,
@@ -270,10 +329,7 @@ pub struct ModelPrice {
     #[serde(default, skip_serializing_if = "ReasoningLimit::is_default")]
     pub reasoning_limit: ReasoningLimit,
     /// How the input is bounded without a count.
-    #[serde(
-        default = "InputBound::of_silence",
-        skip_serializing_if = "InputBound::is_default"
-    )]
+    #[serde(default, skip_serializing_if = "InputBound::is_default")]
     pub input_bound: InputBound,
     /// Where the prices were read.
     pub origin: Origin,
@@ -309,6 +365,17 @@ impl ModelPrice {
     /// Whether the prices were read more than `max_age` before `at`.
     pub fn is_older_than(&self, max_age: Duration, at: Timestamp) -> bool {
         at.since(self.origin.checked_at) > max_age
+    }
+
+    /// The row as the first of its sources lists it, without what another one is dearer by.
+    #[must_use]
+    pub fn as_listed(&self) -> Self {
+        let mut row = self.clone();
+        for rate in &mut row.rates {
+            let listed = std::mem::take(&mut rate.listed);
+            rate.prices.extend(listed);
+        }
+        row
     }
 
     /// The factor for a region; `None` if the row has factors, but none for this region.

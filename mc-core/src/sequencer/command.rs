@@ -19,7 +19,7 @@ use crate::id::{
 };
 use crate::policy::RiskTier;
 use crate::ports::KeyRow;
-use crate::pricing::{CallTerms, ServiceTier};
+use crate::pricing::{CallTerms, PriceChange, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::time::Timestamp;
@@ -67,6 +67,8 @@ pub enum Request {
     SetLimit(SetLimit),
     /// Raise an account's limit, or let it admit nothing or again.
     Adjust(Adjust),
+    /// Change what lies over the host's prices.
+    ChangePrices(PriceChange),
     /// Settle money in doubt with evidence.
     Reconcile(Reconcile),
     /// Something from an attempt.
@@ -247,11 +249,11 @@ pub enum AttemptRequest {
     /// A model call wants to go out.
     ReserveCall(Arc<ReserveCall>),
     /// A model call goes out that a joined process admitted inside its block, with what it drew.
-    DrawCall(Arc<ReserveCall>, Amount),
+    DrawCall(Arc<ReserveCall>, Drawn),
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
     /// A model call failed.
-    FailCall(FailCall),
+    FailCall(Box<FailCall>),
     /// A tool call wants to go out.
     BeginTool(BeginTool),
     /// A tool call ended.
@@ -272,6 +274,15 @@ pub enum AttemptRequest {
     Suspend(Arc<Value>, WaitingFor),
     /// The attempt's handler is gone, without a result.
     Ended,
+}
+
+/// What a joined process took from its block for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// The most that the call can cost.
+    pub amount: Amount,
+    /// The version of the prices that say so.
+    pub price_version: Digest,
 }
 
 /// A place in the journal with the hash of what is asked for there.
@@ -340,6 +351,8 @@ pub struct SettleCall {
     pub terms: CallTerms,
     /// The service tier that the provider says it charged.
     pub service_tier: Option<ServiceTier>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
     /// The answer; none where it cannot be kept.
@@ -361,6 +374,8 @@ pub struct FailCall {
     pub retry_after_ms: Option<u64>,
     /// What it can have used at most, by what was seen of it: of a stream that was cut.
     pub observed: Option<Observed>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// The error in words.
     pub message: Arc<str>,
 }
@@ -453,6 +468,7 @@ impl Request {
             Self::Adjust(adjust) => adjust.account.run(),
             Self::Publish(_)
             | Self::Activate(_)
+            | Self::ChangePrices(_)
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)

@@ -302,6 +302,7 @@ impl Sequencer {
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
             Request::Adjust(adjust) => decide::limits::adjust(&view, adjust),
+            Request::ChangePrices(change) => decide::prices::change(&view, change),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),

@@ -52,6 +52,7 @@ impl Sequencer {
             | Request::Signal(..)
             | Request::SetLimit(_)
             | Request::Adjust(_)
+            | Request::ChangePrices(_)
             | Request::Reconcile(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }

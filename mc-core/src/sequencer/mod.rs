@@ -17,6 +17,7 @@ mod ended;
 mod forward;
 mod pace;
 mod place;
+mod prices;
 mod recovery;
 mod resident;
 mod room;
@@ -30,15 +31,16 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
-    EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile, Request,
-    ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
+    Drawn, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile,
+    Request, ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, Reply,
     ToolReply, Wait,
 };
-pub use recovery::recover;
+pub use prices::Prices;
+pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;

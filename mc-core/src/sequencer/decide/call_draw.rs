@@ -8,7 +8,7 @@ use crate::budget::{Amount, Hold};
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::call::ModelCallReserved;
 use crate::run::HoldKey;
-use crate::sequencer::command::ReserveCall;
+use crate::sequencer::command::{Drawn, ReserveCall};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::token::Token;
 
@@ -19,7 +19,7 @@ use super::{View, session::most_messages};
 ///
 /// # Errors
 /// `Cancelled` where the token was revoked; `InvalidTransition` for a place that is taken.
-pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Amount) -> Result<Decision> {
+pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Drawn) -> Result<Decision> {
     let (resident, step) = view.require_live(token)?;
     most_messages(&call.messages)?;
     let ordinal = call.place.ordinal;
@@ -29,7 +29,7 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Amount) -
             .with_context("token", token)
             .with_detail(Detail::AlreadyCompleted));
     }
-    let prices = &view.workspace.settings.prices;
+    let prices = view.workspace.prices_of(drawn.price_version);
     let unknown = &view.workspace.settings.unknown_models;
     let quote = prices.quote(&call.model, view.now, unknown);
     let max_output = quote.and_then(|quote| quote.price.max_output_tokens);
@@ -44,7 +44,7 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Amount) -
         model: call.model.clone(),
         request: call.place.request,
         terms: call.terms.clone(),
-        amount: drawn.min(&hold.map_or(Amount::ZERO, Hold::free)),
+        amount: drawn.amount.min(&hold.map_or(Amount::ZERO, Hold::free)),
         max_output_tokens: call.bound.max_output_tokens.or(max_output),
         price_version: prices.version(),
     };

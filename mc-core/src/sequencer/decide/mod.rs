@@ -20,6 +20,7 @@ pub mod journal;
 pub mod late;
 pub mod limits;
 pub mod once;
+pub mod prices;
 pub mod publish;
 pub mod reconcile;
 pub mod recover;
