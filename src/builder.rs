@@ -8,15 +8,19 @@ use mc_core::error::Result;
 use mc_core::id::AuthMethod;
 use mc_core::ports::{Clock, Entropy, EventLog};
 use mc_core::sequencer::Settings;
+use mc_link::{Opening, Succession};
 use mc_store::{RedbOptions, Threads as StoreThreads};
 
 use crate::system::{OsEntropy, SystemClock, Threads};
 
 /// Opens the store in a file, made where there is none, with everything at its default.
 ///
+/// Where another process has the file, this one joins it and gets the same handle: see
+/// `docs/several-processes.md`.
+///
 /// # Errors
-/// `Unavailable` (another process has it, the disk is full), `Corrupt` (a foreign, damaged or newer
-/// file, which is left as it is).
+/// `Unavailable` (another process has it and does not answer, the disk is full), `Corrupt` (a foreign,
+/// damaged or newer file, which is left as it is).
 pub async fn open(path: impl AsRef<Path>) -> Result<MissionControl> {
     Builder::new().open(path).await
 }
@@ -29,6 +33,7 @@ pub struct Builder {
     entropy: Option<Arc<dyn Entropy>>,
     spawner: Option<Arc<dyn Spawner>>,
     auth_method: Option<AuthMethod>,
+    succession: Succession,
 }
 
 impl Builder {
@@ -72,7 +77,15 @@ impl Builder {
         self
     }
 
-    /// Opens the store in a file.
+    /// Whether this process, where it joins another, takes its place when that is gone; it does by
+    /// default.
+    #[must_use]
+    pub const fn with_succession(mut self, succession: Succession) -> Self {
+        self.succession = succession;
+        self
+    }
+
+    /// Opens the store in a file, or joins the process that has it.
     ///
     /// # Errors
     /// As [`open`].
@@ -82,11 +95,15 @@ impl Builder {
             None => StoreThreads::OwnButAppends,
             Some(_) => StoreThreads::Own,
         };
-        let options = RedbOptions {
-            threads,
-            ..RedbOptions::default()
+        let opening = Opening {
+            path: path.as_ref().to_owned(),
+            redb: RedbOptions {
+                threads,
+                ..RedbOptions::default()
+            },
+            succession: self.succession,
         };
-        self.open_log(Arc::new(options.open(path)?)).await
+        mc_link::open(opening, |log| self.parts(log)).await
     }
 
     /// Opens any log.
@@ -94,11 +111,15 @@ impl Builder {
     /// # Errors
     /// As [`open`].
     pub async fn open_log(self, log: Arc<dyn EventLog>) -> Result<MissionControl> {
+        Engine::open(self.parts(log)?).await
+    }
+
+    fn parts(self, log: Arc<dyn EventLog>) -> Result<Parts> {
         let spawner: Arc<dyn Spawner> = match self.spawner {
             Some(spawner) => spawner,
             None => Threads::start()?,
         };
-        Engine::open(Parts {
+        Ok(Parts {
             log,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             entropy: self.entropy.unwrap_or_else(|| Arc::new(OsEntropy)),
@@ -106,6 +127,5 @@ impl Builder {
             settings: self.settings,
             auth_method: self.auth_method.unwrap_or(AuthMethod::Library),
         })
-        .await
     }
 }

@@ -69,10 +69,13 @@ pub use mc_core::sequencer::{Activation, CallEnd, Note, Settings, TokenBound};
 pub use mc_core::time::Timestamp;
 pub use mc_core::usage::Usage;
 pub use mc_core::workflow::Workflow;
+pub use mc_link::Succession;
 
 /// Agents that are ready made, and the file that names them.
 pub use mc_agents as agents;
 /// The core, for what is not named here: ports, events, audit.
 pub use mc_core as core;
+/// Joining the process that owns a store.
+pub use mc_link as link;
 /// The log adapters.
 pub use mc_store as store;

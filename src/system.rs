@@ -72,6 +72,8 @@ const MOST_BLOCKED: usize = 4_096;
 
 /// The engine's own threads: one for the driver, and some for handlers.
 pub struct Threads {
+    /// The process that they are in.
+    pid: u32,
     driver: Option<Runtime>,
     handlers: Option<Runtime>,
 }
@@ -84,6 +86,7 @@ impl Threads {
     pub fn start() -> Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Arc::new(Self {
+            pid: std::process::id(),
             driver: Some(runtime("mc-driver", 1)?),
             handlers: Some(runtime("mc-handler", cores.max(4))?),
         }))
@@ -118,6 +121,10 @@ impl Spawner for Threads {
         if let Some(runtime) = &self.handlers {
             runtime.spawn(task);
         }
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.pid != std::process::id()
     }
 
     fn run_handler(&self, run: &mut dyn FnMut()) {

@@ -1,5 +1,6 @@
 //! Opening the store: to look at it without the engine, or with the engine to change it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use mc_core::event::Record;
 use mc_core::id::{AuthMethod, Digest, RunId};
 use mc_core::ports::{EventLog, EventQuery, MAX_PAGE, RunQuery, RunRow};
 use mc_core::workflow::Definition;
-use mc_store::RedbLog;
 use mission_control::{Builder, MissionControl, Settings};
 use serde_json::Value;
 
@@ -21,9 +21,31 @@ const MAX_CLOSE_MS: u32 = 5_000;
 /// Events that are read at a time.
 pub(crate) const PAGE: usize = 1_000;
 
-/// Opens the log to read; nothing in the file changes.
-pub(crate) fn look(common: &Common) -> std::result::Result<RedbLog, Failure> {
-    RedbLog::open_read_only(&common.db).map_err(|error| Failure::store(error, &common.db))
+/// A log that is open to read.
+#[derive(Debug)]
+pub(crate) struct Look(mc_link::Looked);
+
+impl Deref for Look {
+    type Target = dyn EventLog;
+
+    fn deref(&self) -> &Self::Target {
+        &**self.0.log()
+    }
+}
+
+impl Look {
+    /// The process that has the store and answers; none where the file itself is read.
+    pub(crate) const fn owner(&self) -> Option<u32> {
+        self.0.owner()
+    }
+}
+
+/// Opens the log to read; nothing in the file changes. Where another process has it, that is asked.
+pub(crate) async fn look(common: &Common) -> std::result::Result<Look, Failure> {
+    let looked = mc_link::look(&common.db).await;
+    looked
+        .map(Look)
+        .map_err(|error| Failure::store(error, &common.db))
 }
 
 /// The engine over the store.
@@ -31,33 +53,31 @@ pub(crate) fn look(common: &Common) -> std::result::Result<RedbLog, Failure> {
 pub(crate) struct Opened {
     /// What drives it.
     pub(crate) control: MissionControl,
-    log: Arc<RedbLog>,
 }
 
 impl Opened {
-    /// Opens the engine; nothing is dispatched yet.
+    /// Opens the engine, or joins the process that has the store; nothing is dispatched by that.
     pub(crate) async fn open(
         common: &Common,
         settings: Settings,
     ) -> std::result::Result<Self, Failure> {
-        let failure = |error| Failure::store(error, &common.db);
-        let log = Arc::new(RedbLog::open(&common.db).map_err(failure)?);
         let builder = Builder::new()
             .with_settings(settings)
             .with_auth_method(AuthMethod::Cli);
-        let shared: Arc<dyn EventLog> = Arc::<RedbLog>::clone(&log);
-        let control = builder.open_log(shared).await.map_err(failure)?;
-        Ok(Self { control, log })
+        let opened = builder.open(&common.db).await;
+        let control = opened.map_err(|error| Failure::store(error, &common.db))?;
+        Ok(Self { control })
     }
 
     /// Ends the engine and frees the file. What is out when `grace` has passed is in doubt then.
     pub(crate) async fn close(self, grace: Duration) -> Result<()> {
         let stopped = self.control.shutdown(grace).await;
+        let log = Arc::clone(self.control.log());
         drop(self.control);
         // The engine's threads let go of the log on their own; whoever is last frees the file, and
         // that has to be here, so that the next command can open it.
         for _ in 0..MAX_CLOSE_MS {
-            if Arc::strong_count(&self.log) == 1 {
+            if Arc::strong_count(&log) == 1 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -112,20 +132,33 @@ pub(crate) struct Reader<'a> {
     log: &'a dyn EventLog,
     run: Option<RunId>,
     next: u64,
+    /// Events from this number of the workspace on are left out.
+    end: u64,
 }
 
 impl<'a> Reader<'a> {
     /// From the first event on.
     pub(crate) const fn new(log: &'a dyn EventLog, run: Option<RunId>) -> Self {
-        Self { log, run, next: 0 }
+        Self::until(log, run, u64::MAX)
+    }
+
+    /// From the first event on, up to and without an event of the workspace.
+    pub(crate) const fn until(log: &'a dyn EventLog, run: Option<RunId>, end: u64) -> Self {
+        Self {
+            log,
+            run,
+            next: 0,
+            end,
+        }
     }
 
     /// The next events; none at the end.
     pub(crate) async fn page(&mut self) -> Result<Vec<Record>> {
-        let page = match self.run {
+        let mut page = match self.run {
             Some(run) => self.log.read_run(run, self.next, PAGE).await?,
             None => self.log.read_workspace(self.next, PAGE).await?,
         };
+        page.retain(|record| record.seq < self.end);
         if let Some(last) = page.last() {
             let place = if self.run.is_some() {
                 last.run_seq

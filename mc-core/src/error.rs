@@ -5,12 +5,17 @@
 //! an event and a state. Small internal errors become this one in their own module.
 //! Read `json` next.
 
+mod wire;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::money::NanoUsd;
+
+/// A word of the program's own.
+type Word = &'static str;
 
 /// A result with the public [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -263,7 +268,7 @@ impl fmt::Display for FailingAccount {
 }
 
 /// Typed data of an error, for machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Detail {
@@ -274,7 +279,8 @@ pub enum Detail {
     /// What is missing, or already there.
     Thing {
         /// The kind of thing: `run`, `workflow`, `step`.
-        what: &'static str,
+        #[serde(deserialize_with = "wire::word")]
+        what: Word,
         /// Its id or name.
         id: String,
     },
@@ -369,14 +375,16 @@ pub enum Detail {
         /// The first sequence number that is not as written, where that is known.
         seq: Option<u64>,
         /// A short reason code, e.g. `facts_hash`.
-        reason: &'static str,
+        #[serde(deserialize_with = "wire::word")]
+        reason: Word,
     },
     /// The attempt has ended already.
     AlreadyCompleted,
     /// A limit of the documentation is passed.
     Limit {
         /// The limit's name.
-        name: &'static str,
+        #[serde(deserialize_with = "wire::word")]
+        name: Word,
         /// Its value.
         max: u64,
     },

@@ -5,6 +5,8 @@
 //! null in its place; only what is not JSON at all ends it. Writing sorts keys and keeps one spelling.
 //! What is *not* here: the facts of events, which have their own encoder (`event`).
 
+pub mod as_base64;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;

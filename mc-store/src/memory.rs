@@ -192,6 +192,14 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
+    async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
+        Ok(self.kept().workspace.clone())
+    }
+
+    async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
+        Ok(self.kept().workflows.values().cloned().collect())
+    }
+
     async fn head(&self) -> Result<Head> {
         Ok(self.kept().head())
     }

@@ -8,7 +8,7 @@ use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
     AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery,
-    RunRow, RunSummary,
+    RunRow, RunSummary, WorkflowRow, WorkspaceRow,
 };
 use mc_core::time::Timestamp;
 use mc_store::MemoryLog;
@@ -74,6 +74,14 @@ impl<F: Faults> EventLog for FaultyLog<F> {
         self.faults.before_append(&batch)?;
         self.log.append(lease, batch.clone()).await?;
         self.faults.after_append(&batch)
+    }
+
+    async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
+        self.log.workspace_row().await
+    }
+
+    async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
+        self.log.workflow_rows().await
     }
 
     async fn head(&self) -> Result<Head> {

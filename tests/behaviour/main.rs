@@ -21,6 +21,7 @@ mod edges;
 mod failures;
 mod flow;
 mod groups;
+mod joined;
 mod journal;
 mod life;
 mod loops;

@@ -10,7 +10,7 @@ use mission_control::core::ports::{Batch, EventLog, Recovered};
 
 /// What the next appends do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Next {
+pub enum Next {
     #[default]
     Works,
     /// The next one fails, and nothing is written.
@@ -29,10 +29,10 @@ enum Next {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<Next>>);
+pub struct Disk(Arc<Mutex<Next>>);
 
 impl Disk {
-    fn set(&self, next: Next) {
+    pub fn set(&self, next: Next) {
         *self.0.lock().unwrap() = next;
     }
 
@@ -82,7 +82,7 @@ impl Faults for Disk {
     }
 }
 
-fn world() -> (World, Disk) {
+pub fn faulty_world() -> (World, Disk) {
     let disk = Disk::default();
     let log = Arc::new(FaultyLog::new(disk.clone()));
     let start = START;
@@ -103,7 +103,7 @@ fn outlasts_all() -> Agent {
 
 #[test]
 fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world.open().await;
         let disk = disk.clone();
@@ -125,7 +125,7 @@ fn an_attempt_that_is_out_goes_on_over_a_failed_commit() {
 
 #[test]
 fn an_adopted_attempt_keeps_its_time_out() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = open_for(&world, "it", outlasts_all()).await;
         let run = begin(&control, ONE, json!({})).await;
@@ -140,7 +140,7 @@ fn an_adopted_attempt_keeps_its_time_out() {
 
 #[test]
 fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world
             .open_with(Settings {
@@ -159,7 +159,7 @@ fn a_command_for_a_run_that_is_not_in_memory_survives_a_failed_commit() {
 
 #[test]
 fn a_commit_that_fails_although_it_was_written_is_answered_once_and_acts_once() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = open_for(&world, "it", echo()).await;
         let run = begin(&control, ONE, json!({})).await;
@@ -178,7 +178,7 @@ fn a_commit_that_fails_although_it_was_written_is_answered_once_and_acts_once() 
 
 #[test]
 fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world.open().await;
         let tried = Notes::default();
@@ -213,7 +213,7 @@ fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() 
 #[test]
 fn a_session_whose_handle_goes_while_a_commit_fails_ends_with_it_and_not_as_lost() {
     for next in [Next::Fails, Next::FailsAfter, Next::FailsTwice, Next::Full] {
-        let (world, disk) = world();
+        let (world, disk) = faulty_world();
         world.run(async {
             let control = world.open().await;
             let session = guard(&control).await;
@@ -233,7 +233,7 @@ fn a_session_whose_handle_goes_while_a_commit_fails_ends_with_it_and_not_as_lost
 
 #[test]
 fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world.open().await;
         let stopped = Notes::default();
@@ -265,7 +265,7 @@ fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
 
 #[test]
 fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world.open().await;
         let it = agent(|ctx, _| async move {
@@ -296,7 +296,7 @@ fn a_state_that_contradicts_the_log_stops_the_engine_after_a_few_tries() {
 
 #[test]
 fn a_time_out_that_a_failed_commit_swallowed_comes_again() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = open_for(&world, "it", outlasts_all()).await;
         let run = begin(&control, ONE, json!({})).await;
@@ -311,7 +311,7 @@ fn a_time_out_that_a_failed_commit_swallowed_comes_again() {
 
 #[test]
 fn a_batch_that_was_not_written_is_not_taken_for_written_by_the_next_try() {
-    let (world, disk) = world();
+    let (world, disk) = faulty_world();
     world.run(async {
         let control = world.open().await;
         let (first, second) = (disk.clone(), Notes::default());

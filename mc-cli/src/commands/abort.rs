@@ -20,9 +20,9 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     // A store that is not there is not made, and a run that is not there or has ended changes
     // nothing.
     let run_id = {
-        let log = store::look(common)?;
-        let run_id = store::find_run(&log, &args.run).await?;
-        let run = store::run_row(&log, run_id).await?.summary;
+        let log = store::look(common).await?;
+        let run_id = store::find_run(&*log, &args.run).await?;
+        let run = store::run_row(&*log, run_id).await?.summary;
         if run.status.is_terminal() {
             return Err(ended(run_id, run.status));
         }

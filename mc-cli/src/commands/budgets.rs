@@ -5,7 +5,6 @@ use std::time::Duration;
 use mc_core::budget::{Account, AccountId, Dimension, Limit, OnExceed};
 use mc_core::error::{Error, Result as CoreResult};
 use mc_core::money::NanoUsd;
-use mc_core::ports::EventLog as _;
 use mission_control::{Budget, MissionControl, Note, Settings};
 use serde_json::{Value, json};
 
@@ -89,7 +88,7 @@ async fn change(
     act: impl AsyncFnOnce(&MissionControl) -> CoreResult<()>,
 ) -> Done {
     // A store that is not there is not made by a slip of the pen.
-    drop(store::look(common)?);
+    drop(store::look(common).await?);
     let opened = Opened::open(common, Settings::default()).await?;
     let changed = act(&opened.control).await;
     opened.close(Duration::ZERO).await?;
@@ -144,7 +143,7 @@ async fn list(common: &Common, console: &mut Console<'_>) -> Done {
 
 /// Every account that belongs to no run.
 async fn accounts(common: &Common) -> Result<Vec<(AccountId, Account)>, Failure> {
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let mut all = Vec::new();
     for row in log.accounts().await? {
         let id = row.account.parse::<AccountId>();

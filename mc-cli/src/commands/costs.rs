@@ -14,8 +14,8 @@ use crate::store::{self, Reader};
 use crate::table::{Align, Table};
 
 pub(super) async fn execute(common: &Common, args: &CostsArgs, console: &mut Console<'_>) -> Done {
-    let log = store::look(common)?;
-    let table = fold(&log, args.by, args.run.as_deref()).await?;
+    let log = store::look(common).await?;
+    let table = fold(&*log, args.by, args.run.as_deref()).await?;
     if common.json {
         console.json(&as_json(args.by, &table))?;
     } else if args.csv {

@@ -30,9 +30,9 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
     if common.json {
         return Ok(exit);
     }
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let page = mc_core::ports::EventLog::query_runs(
-        &log,
+        &*log,
         RunQuery {
             limit: 1,
             ..RunQuery::default()
@@ -42,11 +42,11 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
     let run = newest.ok_or_else(|| Error::internal("the demo left no run"))?;
     let id = run.run_id.to_string();
     for by in [By::Agent, By::Step] {
-        let table = costs::fold(&log, by, Some(&id)).await?;
+        let table = costs::fold(&*log, by, Some(&id)).await?;
         console.line(format_args!("\n{}", costs::text(by, &table)))?;
     }
-    let row = store::run_row(&log, run.run_id).await?;
-    let progress = replay::fold(&log, run.run_id, None).await?;
+    let row = store::run_row(&*log, run.run_id).await?;
+    let progress = replay::fold(&*log, run.run_id, None).await?;
     let state = progress.run().map(mc_core::run::Run::encode).transpose()?;
     let equal = state.as_deref() == Some(&*row.state);
     let word = if equal { "equals" } else { "differs from" };

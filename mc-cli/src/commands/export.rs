@@ -8,8 +8,7 @@ use mc_core::budget::Amount;
 use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::event::Record;
 use mc_core::id::{Digest, RunId};
-use mc_core::ports::WorkspaceRow;
-use mc_store::RedbLog;
+use mc_core::ports::{EventLog, WorkspaceRow};
 use serde_json::Value;
 
 use super::Done;
@@ -43,20 +42,20 @@ const COLUMNS: [&str; 16] = [
 ];
 
 pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Console<'_>) -> Done {
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let run = match &args.run {
         Some(text) => {
-            let run_id = store::find_run(&log, text).await?;
-            store::run_row(&log, run_id).await?;
+            let run_id = store::find_run(&*log, text).await?;
+            store::run_row(&*log, run_id).await?;
             Some(run_id)
         }
         None => None,
     };
     match &args.out {
-        None => write(&log, run, args.format, &mut *console.out).await?,
+        None => write(&*log, run, args.format, &mut *console.out).await?,
         Some(path) => {
             let mut draft = Draft::begin(path).map_err(|error| Failure::output(&error, path))?;
-            write(&log, run, args.format, &mut draft).await?;
+            write(&*log, run, args.format, &mut draft).await?;
             draft
                 .finish()
                 .map_err(|error| Failure::output(&error, path))?;
@@ -66,7 +65,7 @@ pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Co
 }
 
 async fn write(
-    log: &RedbLog,
+    log: &dyn EventLog,
     run: Option<RunId>,
     format: Format,
     out: &mut dyn Write,
@@ -119,7 +118,7 @@ impl Chains {
 }
 
 async fn jsonl(
-    log: &RedbLog,
+    log: &dyn EventLog,
     run: Option<RunId>,
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {
@@ -135,7 +134,7 @@ async fn jsonl(
         public_key: None,
     };
     put(out, &Line::Opening(opening))?;
-    let mut reader = Reader::new(log, run);
+    let mut reader = Reader::until(log, run, row_end(&row)?);
     loop {
         let page = reader.page().await?;
         if page.is_empty() {
@@ -152,6 +151,12 @@ async fn jsonl(
     Ok(())
 }
 
+/// The number behind the last event that a workspace's row covers: where another process writes on,
+/// the export ends there.
+fn row_end(row: &WorkspaceRow) -> Result<u64> {
+    Frontier::decode(&row.frontier).map(|frontier| frontier.size())
+}
+
 fn put(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
     let mut bytes = line.to_bytes();
     bytes.push(b'\n');
@@ -159,7 +164,7 @@ fn put(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
 }
 
 async fn rows(
-    log: &RedbLog,
+    log: &dyn EventLog,
     run: Option<RunId>,
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {

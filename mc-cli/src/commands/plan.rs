@@ -16,7 +16,6 @@ use mc_core::event::run::RunBudget;
 use mc_core::id::{AgentName, Digest, Opaque, RunId};
 use mc_core::json;
 use mc_core::money::NanoUsd;
-use mc_core::ports::EventLog as _;
 use mc_core::run::Run;
 use mc_core::workflow::{Labels, Workflow};
 use mission_control::StartOptions;
@@ -199,10 +198,10 @@ pub(super) async fn found(common: &Common, plan: &Plan) -> Result<Option<RunId>,
     if !common.db.exists() {
         return Ok(None);
     }
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let (row, _) = log.run_by_key(plan.workflow.name(), key).await?;
     let Some(row) = row else { return Ok(None) };
-    let run = Run::decode(&store::run_row(&log, row.run_id).await?.state)?;
+    let run = Run::decode(&store::run_row(&*log, row.run_id).await?.state)?;
     match difference(plan, &run) {
         None => Ok(Some(row.run_id)),
         Some(what) => Err(reused(key, &run, what)),

@@ -140,7 +140,7 @@ pub(super) async fn drop_layer(common: &Common, layer: &str, console: &mut Conso
 async fn fits(common: &Common, change: &PriceChange) -> Result<Vec<Disagreement>, Failure> {
     let base = Arc::new(PriceTable::embedded().clone());
     let layers = match stored(common).await?.last() {
-        Some(last) => stored_layers(&store::look(common)?, last, base).await?,
+        Some(last) => stored_layers(&*store::look(common).await?, last, base).await?,
         None => PriceLayers::of(base),
     };
     Ok(layers.after(change).in_force()?.disagreements)

@@ -49,7 +49,7 @@ pub(super) async fn stored(common: &Common) -> Result<Vec<StoredPrices>, Failure
     if !common.db.exists() {
         return Ok(Vec::new());
     }
-    Ok(stored_prices(&store::look(common)?).await?)
+    Ok(stored_prices(&*store::look(common).await?).await?)
 }
 
 /// A table by its name: `embedded`, a version of the store, or a file.
@@ -68,7 +68,7 @@ async fn named(common: &Common, text: &str) -> Result<PriceTable, Failure> {
         Failure::from(Error::not_found("price version", text))
             .with_next("see all: `mission-control prices versions`")
     })?;
-    Ok(stored_table(&store::look(common)?, found).await?)
+    Ok(stored_table(&*store::look(common).await?, found).await?)
 }
 
 /// The table to list without a name: the one in force in the store, where its rows are there.
@@ -77,7 +77,7 @@ async fn current(common: &Common, last: Option<&StoredPrices>) -> Result<PriceTa
     let Some(last) = last.filter(|last| last.facts.price_version != embedded.version()) else {
         return Ok(embedded.clone());
     };
-    match stored_table(&store::look(common)?, last).await {
+    match stored_table(&*store::look(common).await?, last).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(embedded.clone()),
         other => Ok(other?),
     }
@@ -211,8 +211,8 @@ fn price(rate: &Rate, class: TokenClass) -> String {
 }
 
 async fn versions(common: &Common, console: &mut Console<'_>) -> Done {
-    let log = store::look(common)?;
-    let all = stored_prices(&log).await?;
+    let log = store::look(common).await?;
+    let all = stored_prices(&*log).await?;
     if common.json {
         let rows: Vec<Value> = all
             .iter()

@@ -14,10 +14,10 @@ use crate::steps::View;
 use crate::store::{self, Reader};
 
 pub(super) async fn execute(common: &Common, args: &ReplayArgs, console: &mut Console<'_>) -> Done {
-    let log = store::look(common)?;
-    let run_id = store::find_run(&log, &args.run).await?;
-    let row = store::run_row(&log, run_id).await?;
-    let progress = fold(&log, run_id, args.at).await?;
+    let log = store::look(common).await?;
+    let run_id = store::find_run(&*log, &args.run).await?;
+    let row = store::run_row(&*log, run_id).await?;
+    let progress = fold(&*log, run_id, args.at).await?;
     let run = progress
         .run()
         .ok_or_else(|| Error::not_found("run", run_id))?;

@@ -3,7 +3,7 @@
 use mc_core::error::Error;
 use mc_core::event::RunStatus;
 use mc_core::id::{AgentName, LabelKey, NameFault, WorkflowName};
-use mc_core::ports::{EventLog as _, MAX_PAGE, RunQuery, RunSummary};
+use mc_core::ports::{MAX_PAGE, RunQuery, RunSummary};
 use serde_json::{Value, json};
 
 use super::{Done, pair};
@@ -17,7 +17,7 @@ use crate::table::{Align, Table};
 
 pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Console<'_>) -> Done {
     let mut query = query(args)?;
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let mut found = Vec::new();
     while found.len() < args.limit {
         query.limit = (args.limit - found.len()).min(MAX_PAGE);

@@ -10,18 +10,23 @@ use crate::exit::Exit;
 use crate::steps::View;
 use crate::store;
 
+/// What is said of an open run in a store that another process has.
+fn driven(owner: u32) -> String {
+    format!("\nprocess {owner} has the store open and drives the run")
+}
+
 /// What is said of an open run that waits for nobody.
 const IDLE: &str = "\nno process drives the run now: it goes on with the next `mission-control run` \
                     on this store whose agents file has its agents";
 
 pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
-    let log = store::look(common)?;
-    let run_id = store::find_run(&log, &args.run).await?;
-    let row = store::run_row(&log, run_id).await?;
+    let log = store::look(common).await?;
+    let run_id = store::find_run(&*log, &args.run).await?;
+    let row = store::run_row(&*log, run_id).await?;
     let run = Run::decode(&row.state)?;
-    let progress = replay::fold(&log, run_id, None).await?;
+    let progress = replay::fold(&*log, run_id, None).await?;
     let definition = match run.created.definition_hash {
-        Some(hash) if hash != Digest::ZERO => store::definition(&log, hash).await?,
+        Some(hash) if hash != Digest::ZERO => store::definition(&*log, hash).await?,
         _ => None,
     };
     let view = View {
@@ -34,9 +39,12 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
         console.json(&view.json())?;
     } else {
         console.line(view.text())?;
-        // This command could open the store: no process drives its runs.
         if !run.status.is_terminal() && view.waits().is_empty() {
-            console.line(IDLE)?;
+            match log.owner() {
+                Some(owner) => console.line(driven(owner))?,
+                // This command could open the store: no process drives its runs.
+                None => console.line(IDLE)?,
+            }
         }
     }
     Ok(Exit::Done)

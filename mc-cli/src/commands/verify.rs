@@ -11,7 +11,6 @@ use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::event::{PartContent, PartRef, Record};
 use mc_core::id::{Digest, RunId};
 use mc_core::ports::{EventLog, MAX_PAGE, RunQuery, WorkspaceRow};
-use mc_store::RedbLog;
 use serde_json::json;
 
 use super::Done;
@@ -85,7 +84,7 @@ fn verdict(report: &Report) -> String {
 }
 
 async fn store(common: &Common) -> std::result::Result<Report, Failure> {
-    let log = store::look(common)?;
+    let log = store::look(common).await?;
     let row = log
         .workspace_row()
         .await
@@ -95,7 +94,12 @@ async fn store(common: &Common) -> std::result::Result<Report, Failure> {
         Failure::store(error, &common.db).with_next("start a run first: `mission-control run`")
     })?;
     let mut verifier = Verifier::new(row.workspace_id, Scope::Workspace);
-    match check(&log, &row, &mut verifier).await {
+    let store = Store {
+        log: &*log,
+        row: &row,
+        is_moving: log.owner().is_some(),
+    };
+    match store.check(&mut verifier).await {
         Ok(()) => {}
         Err(error) => match Fault::from_error(&error) {
             Some(fault) => verifier.damaged(fault),
@@ -110,49 +114,71 @@ fn unreadable(error: Error, common: &Common) -> Failure {
     Failure::store(error, &common.db).with_next("keep the file and restore a backup")
 }
 
-async fn check(log: &RedbLog, row: &WorkspaceRow, verifier: &mut Verifier) -> Result<()> {
-    let mut reader = Reader::new(log, None);
-    loop {
-        let page = reader.page().await?;
-        if page.is_empty() {
-            break;
-        }
-        for record in &page {
-            let parts = parts(log, record).await?;
-            verifier.record(record, &|run: RunId, digest: &Digest| {
-                parts.get(&(run, *digest)).cloned()
-            });
-            if let Some(tile) = verifier.completed_tile() {
-                let root = log.tile_root(tile).await?;
-                verifier.tile_root(root.as_ref());
-            }
-        }
-    }
-    ends(log, row, verifier).await?;
-    if let Ok(frontier) = Frontier::decode(&row.frontier) {
-        verifier.frontier(&frontier);
-    } else {
-        verifier.damaged(Fault::new(verifier.next_seq(), Reason::Frontier));
-    }
-    Ok(())
+/// A store that is verified as far as its workspace's row goes.
+struct Store<'a> {
+    log: &'a dyn EventLog,
+    row: &'a WorkspaceRow,
+    /// Another process writes on meanwhile.
+    is_moving: bool,
 }
 
-/// Compares the end of each chain with its row.
-async fn ends(log: &RedbLog, row: &WorkspaceRow, verifier: &mut Verifier) -> Result<()> {
-    verifier.chain_head(RunId::ZERO, &row.chain_head, row.next_run_seq);
-    let mut query = RunQuery {
-        limit: MAX_PAGE,
-        ..RunQuery::default()
-    };
-    loop {
-        let page = log.query_runs(query.clone()).await?;
-        for summary in &page.items {
-            let run = store::run_row(log, summary.run_id).await?;
-            verifier.chain_head(summary.run_id, &run.chain_head, run.next_run_seq);
+impl Store<'_> {
+    async fn check(&self, verifier: &mut Verifier) -> Result<()> {
+        let frontier = Frontier::decode(&self.row.frontier);
+        let end = match &frontier {
+            Ok(frontier) if self.is_moving => frontier.size(),
+            Ok(_) | Err(_) => u64::MAX,
+        };
+        let mut reader = Reader::until(self.log, None, end);
+        let mut lengths: BTreeMap<RunId, u64> = BTreeMap::new();
+        loop {
+            let page = reader.page().await?;
+            if page.is_empty() {
+                break;
+            }
+            for record in &page {
+                lengths.insert(record.run_id, record.run_seq.saturating_add(1));
+                let parts = parts(self.log, record).await?;
+                verifier.record(record, &|run: RunId, digest: &Digest| {
+                    parts.get(&(run, *digest)).cloned()
+                });
+                if let Some(tile) = verifier.completed_tile() {
+                    let root = self.log.tile_root(tile).await?;
+                    verifier.tile_root(root.as_ref());
+                }
+            }
         }
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => return Ok(()),
+        self.ends(&lengths, verifier).await?;
+        match frontier {
+            Ok(frontier) => verifier.frontier(&frontier),
+            Err(_) => verifier.damaged(Fault::new(verifier.next_seq(), Reason::Frontier)),
+        }
+        Ok(())
+    }
+
+    /// Compares the end of each chain with its row. Where the store moves, a run may have gone on
+    /// since its events were read: such a row is of a later end than was verified.
+    async fn ends(&self, lengths: &BTreeMap<RunId, u64>, verifier: &mut Verifier) -> Result<()> {
+        let row = self.row;
+        verifier.chain_head(RunId::ZERO, &row.chain_head, row.next_run_seq);
+        let mut query = RunQuery {
+            limit: MAX_PAGE,
+            ..RunQuery::default()
+        };
+        loop {
+            let page = self.log.query_runs(query.clone()).await?;
+            for summary in &page.items {
+                let id = summary.run_id;
+                let run = store::run_row(self.log, id).await?;
+                let known = lengths.get(&id).copied().unwrap_or(0);
+                if !(self.is_moving && run.next_run_seq > known) {
+                    verifier.chain_head(id, &run.chain_head, run.next_run_seq);
+                }
+            }
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => return Ok(()),
+            }
         }
     }
 }

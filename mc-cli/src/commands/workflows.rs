@@ -60,7 +60,7 @@ impl Found {
 }
 
 async fn rows(common: &Common) -> Result<Vec<WorkflowRow>, Failure> {
-    Ok(store::look(common)?.workflow_rows().await?)
+    Ok(store::look(common).await?.workflow_rows().await?)
 }
 
 /// `NAME@VERSION`; without a version none is wanted before others.

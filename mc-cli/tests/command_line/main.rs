@@ -8,6 +8,7 @@ mod advice;
 mod budgets;
 mod evidence;
 mod forms;
+mod joining;
 mod limits;
 mod looking;
 mod pipes;

@@ -1,15 +1,19 @@
 //! A live attempt as the engine holds it: its token, and whether it is to stop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::port::AgentHost;
+pub(super) use super::port::AttemptKey;
+
 use crate::id::{RunId, StepKey};
 use crate::sequencer::Token;
 
-/// One attempt in this process.
+/// One attempt in this process, or in one that has joined it.
 #[derive(Debug)]
 pub(super) struct AttemptCell {
     run_id: RunId,
@@ -25,6 +29,8 @@ pub(super) struct AttemptCell {
     ordinal: AtomicU32,
     /// Input and output tokens of the call under way, as far as they were reported.
     tokens: (AtomicU64, AtomicU64),
+    /// The joined process that has the handler; none where it is here.
+    host: Option<Arc<dyn AgentHost>>,
 }
 
 /// How far an attempt that is out has come: what its agent reported last, and nothing that counts.
@@ -42,9 +48,6 @@ pub struct Progress {
     pub output_tokens: u64,
 }
 
-/// What finds an attempt.
-pub(super) type AttemptKey = (RunId, StepKey, u32);
-
 impl AttemptCell {
     pub(super) fn new(token: &Token, deadline: Option<Duration>) -> Self {
         Self {
@@ -58,7 +61,26 @@ impl AttemptCell {
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
             tokens: (AtomicU64::new(0), AtomicU64::new(0)),
+            host: None,
         }
+    }
+
+    /// An attempt whose handler a joined process has.
+    pub(super) fn elsewhere(token: &Token, host: &Arc<dyn AgentHost>) -> Self {
+        Self {
+            host: Some(Arc::clone(host)),
+            ..Self::new(token, None)
+        }
+    }
+
+    /// Whether this joined process has the handler.
+    pub(super) fn is_at(&self, host: u64) -> bool {
+        self.host.as_ref().is_some_and(|one| one.id() == host)
+    }
+
+    /// Whether some joined process has the handler.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        self.host.is_some()
     }
 
     /// The token, in the epoch that last adopted the attempt.
@@ -88,6 +110,9 @@ impl AttemptCell {
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.stop.notify_waiters();
+        if let Some(host) = &self.host {
+            host.cancel(&self.token());
+        }
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
 use super::content;
-use super::inner::Inner;
+use super::inner::{Inner, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AgentName, Digest, ModelId, Region};
@@ -20,7 +20,7 @@ use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallReply, FailCall, JournalPlace, Observed, Reply, Request,
+    AttemptRequest, CallEnd, CallReply, Drawn, FailCall, JournalPlace, Observed, Reply, Request,
     ReserveCall, SettleCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
@@ -224,6 +224,9 @@ impl Caller {
             messages: request.messages.clone(),
             rendered_bytes: request.rendered_bytes(),
         });
+        if let Some(permit) = self.draw(request, &call) {
+            return Ok(Admission::Allowed(permit));
+        }
         loop {
             let reply = self
                 .attempt(AttemptRequest::ReserveCall(Arc::clone(&call)))
@@ -257,6 +260,34 @@ impl Caller {
                 CallReply::Denied(error) => return Ok(Admission::Denied(error)),
             }
         }
+    }
+
+    /// Admits a call inside the block that this process has in hand, without asking the owner.
+    fn draw(&self, request: &ModelRequest, call: &Arc<ReserveCall>) -> Option<Permit> {
+        let owner = self.inner.joined()?;
+        if self.inner.spawner.is_inherited() {
+            return None;
+        }
+        let token = self.cell.token();
+        let block = lock(&self.inner.blocks).get(&token.run_id).cloned()?;
+        let ordinal = call.place.ordinal;
+        let (amount, max_output) = owner.prices.bound(call, self.inner.time().0)?;
+        let price_version = owner.prices.version();
+        if self.cell.is_cancelled() || !block.draw(ordinal, amount, price_version) {
+            return None;
+        }
+        let drawn = AttemptRequest::DrawCall(
+            Arc::clone(call),
+            Drawn {
+                amount,
+                price_version,
+            },
+        );
+        let drawn = Request::Attempt(token, drawn);
+        owner
+            .port
+            .tell(self.inner.command(self.actor.clone(), drawn));
+        Some(self.permit(ordinal, request, (max_output, price_version)))
     }
 
     fn permit(

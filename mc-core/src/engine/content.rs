@@ -6,9 +6,11 @@
 
 use serde_json::Value;
 
+use super::passage::Content;
 use crate::error::{Error, Result};
 use crate::event::MAX_PART_BYTES;
 use crate::json::{self, MAX_DEPTH};
+use crate::sequencer::AttemptRequest;
 
 /// The most bytes that one byte of text takes when it is written as JSON.
 const WORST_ESCAPE: usize = 6;
@@ -30,6 +32,49 @@ pub(super) fn check(what: &'static str, value: &Value) -> Result<()> {
 /// As [`check`].
 pub(super) fn check_all(what: &'static str, values: &[Value]) -> Result<()> {
     within(what, values, MAX_PART_BYTES)
+}
+
+/// Refuses a request with content that cannot be kept: it comes from another process, whose word for
+/// having looked is not taken.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_request(content: &Content<'_>) -> Result<()> {
+    match content {
+        Content::Nothing => Ok(()),
+        Content::Value(what, value) => check(what, value),
+        Content::Attempt(request) => check_attempt(request),
+    }
+}
+
+fn check_attempt(request: &AttemptRequest) -> Result<()> {
+    match request {
+        AttemptRequest::ReserveCall(call) | AttemptRequest::DrawCall(call, _) => {
+            check_all("messages", &call.messages)
+        }
+        AttemptRequest::SettleCall(settle) => {
+            let answers = settle.answer.iter().chain(&settle.reasoning);
+            answers.into_iter().try_for_each(|one| check("answer", one))
+        }
+        AttemptRequest::BeginTool(tool) => {
+            let params: std::result::Result<Value, _> = serde_json::from_slice(&tool.params);
+            let params = params.map_err(|fault| Error::invalid("params", fault))?;
+            check("params", &params)
+        }
+        AttemptRequest::EndTool(tool) => match &tool.result {
+            Ok(answer) => check("answer", answer),
+            Err(_) => Ok(()),
+        },
+        AttemptRequest::RecordOnce(_, value) => check("value", value),
+        AttemptRequest::Decision(parts) => check_all("decision", parts.as_slice()),
+        AttemptRequest::SideEffect(what) => check("side_effect", what),
+        AttemptRequest::Complete(output) => check("output", output),
+        AttemptRequest::Suspend(checkpoint, _) => check("checkpoint", checkpoint),
+        AttemptRequest::FailCall(_)
+        | AttemptRequest::LookUpOnce(_)
+        | AttemptRequest::Fail(_)
+        | AttemptRequest::Ended => Ok(()),
+    }
 }
 
 /// As [`check`], for a value that is ours to drop: one that is refused is taken apart first,

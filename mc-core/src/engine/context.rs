@@ -99,7 +99,12 @@ impl StepContext {
     /// Reports how many tokens the attempt has used so far, for whoever watches: see
     /// `RunHandle::progress`. It costs nothing and counts for nothing; report as often as you like.
     pub fn progress(&self, input_tokens: u64, output_tokens: u64) {
-        self.caller.cell.report(input_tokens, output_tokens);
+        let cell = &self.caller.cell;
+        cell.report(input_tokens, output_tokens);
+        if let Some(owner) = self.caller.inner.joined() {
+            let tokens = (input_tokens, output_tokens);
+            owner.port.progress(&cell.key(), tokens);
+        }
     }
 
     /// Sleeps on the engine's clock.

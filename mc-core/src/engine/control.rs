@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use super::content;
 use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
+use super::port::{Peek, Peeked};
 use super::registry::Registry;
 use super::restart::idle_scribe;
 use super::run_handle::RunHandle;
@@ -24,10 +26,11 @@ use super::sync::Mutex;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
-use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
+use crate::ports::{Clock, Entropy, EventLog, Page, Recovered, RunQuery, RunSummary};
 use crate::sequencer::{
     Activate, Activation, Note, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
 };
+use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
 /// Notices that a subscriber may be behind before it is told that it lags.
@@ -79,10 +82,23 @@ impl Engine {
     /// `Unavailable` (another owner, disk full), `Corrupt`.
     pub async fn open(parts: Parts) -> Result<MissionControl> {
         let found = parts.log.acquire().await?;
+        let (inner, driving) = Inner::of(parts, found.last_ts, Phase::Recovering);
+        Driver::start(inner.clone(), &found, driving).await?;
+        Ok(MissionControl { inner })
+    }
+}
+
+impl Inner {
+    /// What all handles of an engine share, and what is to be dropped with its driver.
+    pub(super) fn of(
+        parts: Parts,
+        last: Option<Timestamp>,
+        phase: Phase,
+    ) -> (Arc<Self>, watch::Sender<()>) {
         let (wall, monotonic) = (parts.clock.now(), parts.clock.monotonic());
-        let steady = SteadyClock::starting(wall, found.last_ts, monotonic);
+        let steady = SteadyClock::starting(wall, last, monotonic);
         let (driving, until_gone) = watch::channel(());
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Self {
             log: parts.log,
             clock: parts.clock,
             steady: Mutex::new(steady),
@@ -91,7 +107,7 @@ impl Engine {
             settings: parts.settings,
             auth_method: parts.auth_method,
             live: Mutex::new(Live {
-                phase: Phase::Recovering,
+                phase,
                 sequencer: None,
             }),
             bell: Notify::new(),
@@ -103,11 +119,25 @@ impl Engine {
             untold: Mutex::new(Vec::new()),
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
+            blocks: Mutex::new(BTreeMap::new()),
+            drives: AtomicBool::new(false),
+            dispatches: AtomicBool::new(false),
             driving: until_gone,
             handling: watch::channel(()).0,
         });
+        (inner, driving)
+    }
+}
+
+impl Driver {
+    /// Takes up what was found in a log that was acquired, and begins to drive.
+    pub(super) async fn start(
+        inner: Arc<Inner>,
+        found: &Recovered,
+        driving: watch::Sender<()>,
+    ) -> Result<()> {
         let scribe = idle_scribe(&inner);
-        let mut driver = Driver {
+        let mut driver = Self {
             inner: Arc::clone(&inner),
             lease: found.lease,
             scribe,
@@ -115,10 +145,11 @@ impl Engine {
             defects: Vec::new(),
             driving,
         };
-        driver.take_up(&found, BTreeMap::new()).await?;
+        driver.take_up(found, BTreeMap::new()).await?;
+        inner.drives.store(true, Ordering::Relaxed);
         inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));
-        Ok(MissionControl { inner })
+        Ok(())
     }
 }
 
@@ -175,6 +206,10 @@ impl MissionControl {
     }
 
     fn warn_of_unknown_agents(&self, workflow: &Workflow) {
+        if self.inner.joined().is_some() {
+            // Others may have them.
+            return;
+        }
         let agents = self.inner.agents.all();
         for (name, step) in workflow.definition().steps() {
             if !agents.contains_key(&step.agent) {
@@ -202,6 +237,7 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn start_dispatch(&self) -> Result<()> {
+        self.inner.dispatches.store(true, Ordering::Relaxed);
         self.inner
             .submit(Actor::System, Request::StartDispatch)
             .await
@@ -304,7 +340,15 @@ impl MissionControl {
     }
 
     /// A shared account as it stands in memory: workspace, workflow or agent.
+    ///
+    /// Where another process owns the log, it is asked, and the caller's thread waits for the answer.
     pub fn account(&self, id: &AccountId) -> Option<Account> {
+        if let Some(owner) = self.inner.joined() {
+            return match owner.port.peek(Peek::Account(id.clone())) {
+                Some(Peeked::Account(account)) => account.map(|one| *one),
+                Some(_) | None => None,
+            };
+        }
         let live = lock(&self.inner.live);
         live.sequencer
             .as_ref()?
@@ -350,19 +394,16 @@ impl MissionControl {
     /// # Errors
     /// `Unavailable` while the store refuses.
     pub async fn shutdown(&self, grace: Duration) -> Result<()> {
+        let deadline = self.inner.clock.monotonic().saturating_add(grace);
+        if !self.inner.drives.load(Ordering::Relaxed) {
+            self.inner.leave(grace).await;
+            self.at_most(deadline, self.inner.handling.closed()).await;
+            return Ok(());
+        }
         // A store that takes no writes can still be left.
         let drained = self.inner.submit(Actor::System, Request::Drain).await;
-        let deadline = self.inner.clock.monotonic().saturating_add(grace);
-        while drained.is_ok() && !lock(&self.inner.attempts).is_empty() {
-            let moved = self.inner.turned.notified();
-            if lock(&self.inner.attempts).is_empty() || self.inner.clock.monotonic() >= deadline {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = moved => {}
-                () = self.inner.clock.sleep_until(deadline) => break,
-            }
+        if drained.is_ok() {
+            self.inner.wait_for_attempts(grace).await;
         }
         // Whatever was decided is committed before the end.
         let flushed = self.inner.submit(Actor::System, Request::Drain).await;

@@ -13,6 +13,8 @@ use super::calls::Caller;
 use super::content;
 use super::context::StepContext;
 use super::inner::{Inner, lock};
+use super::port::AgentHost;
+use super::registry::Provider;
 use super::status::Counters;
 use crate::error::ErrorKind;
 use crate::id::Actor;
@@ -20,21 +22,22 @@ use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 
 impl Inner {
     /// The agent that an attempt goes to.
-    pub(super) fn agent_of(&self, order: &AttemptOrder) -> Option<Arc<dyn AgentExecutor>> {
+    pub(super) fn agent_of(&self, order: &AttemptOrder) -> Option<Provider> {
         self.agents.find(&order.agent, order.agent_version.as_ref())
     }
 
     /// Starts an attempt whose dispatch is durable.
-    pub(super) fn start_attempt(
-        self: &Arc<Self>,
-        order: AttemptOrder,
-        agent: Option<Arc<dyn AgentExecutor>>,
-    ) {
+    pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder, provider: Option<Provider>) {
+        Counters::add(&self.counters.attempts, 1);
+        let agent = match provider {
+            Some(Provider::There(host)) => return self.send_attempt(&host, order),
+            Some(Provider::Here(agent)) => Some(agent),
+            None => None,
+        };
         let begun = self.clock.monotonic();
         let deadline = order.timeout.map(|timeout| begun.saturating_add(timeout));
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
-        Counters::add(&self.counters.attempts, 1);
         let inner = Arc::clone(self);
         let handling = self.handling.subscribe();
         self.spawner.spawn_handler(Box::pin(async move {
@@ -47,11 +50,27 @@ impl Inner {
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
+            if let Some(owner) = inner.joined() {
+                owner.port.finished(&cell.key());
+            }
             inner.turned.notify_waiters();
             // A shutdown waits for the last one, so that the store is free behind it.
             drop(inner);
             drop(handling);
         }));
+    }
+
+    /// Sends an attempt to the joined process that has its agent.
+    fn send_attempt(self: &Arc<Self>, host: &Arc<dyn AgentHost>, order: AttemptOrder) {
+        let cell = Arc::new(AttemptCell::elsewhere(&order.token, host));
+        let key = cell.key();
+        lock(&self.attempts).insert(key.clone(), cell);
+        // It may have gone since its agent was found; whoever finds its attempts then may have been
+        // here before this one.
+        if !host.order(order) && lock(&self.attempts).remove(&key).is_some() {
+            let (run, step, attempt) = key;
+            self.tell(Actor::System, Request::HostLost(run, vec![(step, attempt)]));
+        }
     }
 
     async fn execute(

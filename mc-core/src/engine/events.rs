@@ -13,6 +13,15 @@ use crate::id::RunId;
 /// Events that are read from the log at a time.
 const PAGE: usize = 256;
 
+/// What all subscribers of an engine hear.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    /// These runs have moved; all of them may have, where none is named.
+    Moved(Arc<BTreeSet<RunId>>),
+    /// The owner that was joined left out so many notices.
+    Missed(u64),
+}
+
 /// What a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunNews {
@@ -32,7 +41,7 @@ pub struct RunEvents {
     run_id: RunId,
     next: u64,
     ready: VecDeque<Record>,
-    notices: broadcast::Receiver<Arc<BTreeSet<RunId>>>,
+    notices: broadcast::Receiver<News>,
     sealed: bool,
 }
 
@@ -90,8 +99,12 @@ impl RunEvents {
     async fn wait(&mut self) -> Result<Option<RunNews>> {
         loop {
             match self.notices.recv().await {
-                Ok(runs) if runs.contains(&self.run_id) || runs.is_empty() => return Ok(None),
-                Ok(_) => {}
+                Ok(News::Moved(runs)) => {
+                    if runs.contains(&self.run_id) || runs.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                Ok(News::Missed(missed)) => return Ok(Some(RunNews::Lagged(missed))),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     return Ok(Some(RunNews::Lagged(missed)));
                 }

@@ -2,19 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::attempt::{AttemptCell, AttemptKey};
+use super::block::{Block, OwnersPrices};
+use super::events::News;
+use super::port::{Asked, OwnerPort, Unreached};
 use super::registry::Registry;
 use super::spawner::Spawner;
 use super::status::Counters;
 use super::steady_clock::SteadyClock;
 use super::sync::Mutex;
 pub(super) use super::sync::lock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AuthMethod, CommandId, RunId};
 use crate::ports::{Clock, Entropy, EventLog, uuid_v7};
@@ -28,12 +32,21 @@ pub(super) enum Phase {
     Recovering,
     /// It does.
     Up,
+    /// Another process owns the log; commands go to it.
+    Joined(Arc<Joining>),
     /// The store refuses; reads go on, new work is refused by this reason.
     Down(Arc<Error>),
     /// Its state contradicts the log; reads go on, everything else is refused by this reason.
     Broken(Arc<Error>),
     /// It was shut down.
     Stopped,
+}
+
+/// The owner that a handle has joined.
+#[derive(Debug)]
+pub(super) struct Joining {
+    pub(super) port: Arc<dyn OwnerPort>,
+    pub(super) prices: OwnersPrices,
 }
 
 /// The sequencer and its phase, behind the one lock.
@@ -62,12 +75,18 @@ pub(super) struct Inner {
     /// Who waits for a run to move.
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
     /// Rung for subscribers of events, with the runs that moved.
-    pub(super) news: broadcast::Sender<Arc<BTreeSet<RunId>>>,
+    pub(super) news: broadcast::Sender<News>,
     /// What dropped handles had to say while no command was taken.
     pub(super) untold: Mutex<Vec<(Actor, Request)>>,
     /// Runs about which a person was told that they wait.
     pub(super) warned: Mutex<BTreeSet<RunId>>,
     pub(super) counters: Counters,
+    /// Blocks of this process' sessions, while it has joined another.
+    pub(super) blocks: Mutex<BTreeMap<RunId, Arc<Block>>>,
+    /// Whether this process owns the log; once it does, it does for good.
+    pub(super) drives: AtomicBool,
+    /// Whether this process asked to dispatch.
+    pub(super) dispatches: AtomicBool,
     /// Closed when the driver has gone.
     pub(super) driving: watch::Receiver<()>,
     /// Has a receiver for every handler that may still hold the engine.
@@ -86,6 +105,7 @@ enum Handed {
     Done(Result<Reply>),
     Wait(oneshot::Receiver<Result<Reply>>),
     PageIn(RunId),
+    Elsewhere(Arc<Joining>),
     NotYet,
 }
 
@@ -148,21 +168,72 @@ impl Inner {
     /// # Errors
     /// What the command says; `Unavailable` while the store refuses.
     pub(super) async fn submit(&self, actor: Actor, request: Request) -> Result<Reply> {
-        let patient = matches!(request, Request::Attempt(..));
-        let mut command = self.command(actor, request);
+        let command = self.command(actor, request);
+        self.submit_command(command, Asked::First).await
+    }
+
+    /// As [`Inner::submit`], for a command that has its id.
+    pub(super) async fn submit_command(
+        &self,
+        mut command: Arc<Command>,
+        mut asked: Asked,
+    ) -> Result<Reply> {
+        if self.spawner.is_inherited() {
+            return Err(forked());
+        }
+        let patient = matches!(command.request, Request::Attempt(..));
         loop {
             let turned = self.turned.notified();
+            if asked == Asked::Again && self.is_up() {
+                asked = Asked::First;
+                if let Some(reply) = self.asked_before(&command).await? {
+                    return Ok(reply);
+                }
+            }
             match self.hand_over(&command, patient) {
                 Handed::Done(reply) => return reply,
                 Handed::Wait(answer) => {
                     return answer.await.unwrap_or_else(|_| Err(stopped()));
                 }
                 Handed::PageIn(run) => self.page_in(run).await?,
+                Handed::Elsewhere(owner) => {
+                    match owner.port.submit(Arc::clone(&command), asked).await {
+                        Ok(told) => return told.reply,
+                        Err(Unreached::NotSent) => {}
+                        Err(Unreached::Unknown) => asked = Asked::Again,
+                    }
+                    self.left_behind(&owner).await;
+                }
                 Handed::NotYet => {
                     turned.await;
                     command = self.readdress(command);
                 }
             }
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(lock(&self.live).phase, Phase::Up)
+    }
+
+    /// The owner that this process has joined, if it has.
+    pub(super) fn joined(&self) -> Option<Arc<Joining>> {
+        match &lock(&self.live).phase {
+            Phase::Joined(owner) => Some(Arc::clone(owner)),
+            Phase::Recovering | Phase::Up | Phase::Down(_) | Phase::Broken(_) | Phase::Stopped => {
+                None
+            }
+        }
+    }
+
+    /// Returns once an owner that is gone is no longer the one that was joined.
+    async fn left_behind(&self, owner: &Arc<Joining>) {
+        loop {
+            let turned = self.turned.notified();
+            if !self.joined().is_some_and(|now| Arc::ptr_eq(&now, owner)) {
+                return;
+            }
+            turned.await;
         }
     }
 
@@ -190,6 +261,7 @@ impl Inner {
         let mut live = lock(&self.live);
         match &live.phase {
             Phase::Up => {}
+            Phase::Joined(owner) => return Handed::Elsewhere(Arc::clone(owner)),
             Phase::Recovering => return Handed::NotYet,
             Phase::Down(_) if patient => return Handed::NotYet,
             Phase::Down(error) => return Handed::Done(Err(down(error))),
@@ -218,14 +290,18 @@ impl Inner {
 
     /// Hands a command over and waits for nothing; its run is in memory or it is of no use.
     pub(super) fn tell(&self, actor: Actor, request: Request) {
-        {
+        if self.spawner.is_inherited() {
+            return;
+        }
+        let owner = {
             let live = lock(&self.live);
             let sound = live
                 .sequencer
                 .as_ref()
                 .is_some_and(|sequencer| sequencer.defect().is_none());
-            match live.phase {
-                Phase::Up if sound => {}
+            match &live.phase {
+                Phase::Up if sound => None,
+                Phase::Joined(owner) => Some(Arc::clone(owner)),
                 Phase::Up | Phase::Recovering | Phase::Down(_) => {
                     // A handle that was dropped meanwhile is gone for good: it is told later.
                     if request.outlives_recovery() {
@@ -235,9 +311,12 @@ impl Inner {
                 }
                 Phase::Broken(_) | Phase::Stopped => return,
             }
-        }
+        };
         let command = self.command(actor, request);
-        self.tell_command(&command);
+        match owner {
+            Some(owner) => owner.port.tell(command),
+            None => self.tell_command(&command),
+        }
     }
 
     pub(super) fn tell_command(&self, command: &Arc<Command>) {
@@ -282,7 +361,7 @@ impl Inner {
         for notify in lock(&self.watchers).values() {
             notify.notify_waiters();
         }
-        let _ = self.news.send(Arc::new(BTreeSet::new()));
+        let _ = self.news.send(News::Moved(Arc::default()));
     }
 
     /// Whether something can still happen.
@@ -290,10 +369,13 @@ impl Inner {
     /// # Errors
     /// `Unavailable` where the engine was shut down, `Internal` where it broke down.
     pub(super) fn require_open(&self) -> Result<()> {
+        if self.spawner.is_inherited() {
+            return Err(forked());
+        }
         match &lock(&self.live).phase {
             Phase::Stopped => Err(stopped()),
             Phase::Broken(error) => Err(broken(error)),
-            Phase::Up | Phase::Recovering | Phase::Down(_) => Ok(()),
+            Phase::Up | Phase::Joined(_) | Phase::Recovering | Phase::Down(_) => Ok(()),
         }
     }
 
@@ -308,7 +390,7 @@ impl Inner {
         }
         drop(watchers);
         // No subscribers is no error.
-        let _ = self.news.send(Arc::new(runs));
+        let _ = self.news.send(News::Moved(Arc::new(runs)));
     }
 }
 
@@ -317,6 +399,15 @@ pub(super) fn stopped() -> Error {
         ErrorKind::Unavailable,
         "the engine was shut down; open the store again",
     )
+}
+
+/// A process that was forked off has the memory of the engine and none of its threads.
+fn forked() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the handle was inherited over a fork; open the store again",
+    )
+    .with_detail(Detail::ForkedHandle)
 }
 
 /// The engine broke down: it is to be opened again, by a program without the defect.

@@ -1,10 +1,12 @@
 //! The engine: drives the sequencer, runs agents, and hands out what hosts hold.
 //!
 //! `driver` commits and wakes, `dispatch` starts attempts, `context` is what an agent gets,
-//! `control` what a host gets. All waiting is in here; no decision is.
+//! `control` what a host gets; `port`, `guest` and `owner` join one
+//! process to another. All waiting is in here; no decision is.
 
 mod agent;
 mod attempt;
+mod block;
 mod budget;
 mod call_error;
 mod calls;
@@ -15,12 +17,16 @@ mod control;
 mod dispatch;
 mod driver;
 mod events;
+mod guest;
 mod inner;
 #[cfg(test)]
 mod interleavings;
 mod options;
 mod outcome;
+mod owner;
 mod paging;
+mod passage;
+mod port;
 mod prices;
 mod registry;
 mod restart;
@@ -39,8 +45,13 @@ pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
 pub use context::{StepContext, ToolAdmission};
 pub use control::{Engine, MissionControl, Parts, Published};
 pub use events::{RunEvents, RunNews};
+pub use guest::Guest;
 pub use options::StartOptions;
 pub use outcome::{BlockedStep, Outcome, Position};
+pub use owner::{Notice, Owner, OwnerNews, RoomOf};
+pub use port::{
+    AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
+};
 pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};
 pub use run_handle::RunHandle;
 pub use session::{Session, SessionOptions};

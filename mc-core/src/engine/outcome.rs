@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::inner::{Inner, lock};
+use super::port::{Peek, Peeked};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::{AbortReason, PauseReason};
@@ -163,6 +164,13 @@ impl Inner {
 
     /// Money of a run, or of one step of it, that is in doubt.
     pub(super) fn doubts(&self, run_id: RunId, step: Option<&StepKey>) -> Vec<(HoldKey, Amount)> {
+        if let Some(owner) = self.joined() {
+            let question = Peek::Doubts(run_id, step.cloned());
+            return match owner.port.peek(question) {
+                Some(Peeked::Doubts(doubts)) => doubts,
+                Some(_) | None => Vec::new(),
+            };
+        }
         let live = lock(&self.live);
         let resident = live
             .sequencer
@@ -255,7 +263,7 @@ impl Inner {
 
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {
         let mut outputs = BTreeMap::new();
-        let Some(workflow) = self.workflow_of(run) else {
+        let Some(workflow) = self.workflow_of(run).await? else {
             return match run.created.definition_hash {
                 None => Ok(outputs),
                 // Which steps are the last ones is not known while there is no state.
@@ -289,14 +297,20 @@ impl Inner {
     }
 
     /// The workflow that a run is pinned to.
-    pub(super) fn workflow_of(&self, run: &Run) -> Option<Arc<Workflow>> {
-        let hash = run.created.definition_hash?;
+    async fn workflow_of(&self, run: &Run) -> Result<Option<Arc<Workflow>>> {
+        let Some(hash) = run.created.definition_hash else {
+            return Ok(None);
+        };
+        if let Some(owner) = self.joined() {
+            let told = owner.port.ask(Peek::Definition(hash)).await;
+            let Ok(Peeked::Definition(Some(text))) = told else {
+                return Ok(None);
+            };
+            return Workflow::from_canonical(text.as_bytes())
+                .map(|workflow| Some(Arc::new(workflow)));
+        }
         let live = lock(&self.live);
-        live.sequencer
-            .as_ref()?
-            .workspace()
-            .compiled
-            .get(&hash)
-            .cloned()
+        let sequencer = live.sequencer.as_ref();
+        Ok(sequencer.and_then(|s| s.workspace().compiled.get(&hash).cloned()))
     }
 }

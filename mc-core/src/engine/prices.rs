@@ -10,6 +10,7 @@ use super::calls::unexpected;
 use super::control::MissionControl;
 use super::inner::{Inner, lock};
 use super::options::operator;
+use super::port::{Peek, Peeked};
 use crate::error::{Error, Result};
 use crate::event::workspace::PricesLoaded;
 use crate::event::{EventKind, PartRef};
@@ -131,13 +132,29 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// The prices in force.
+    pub(super) fn prices(&self) -> Arc<PriceTable> {
+        let owner = self.joined();
+        let told = owner.and_then(|owner| owner.port.peek(Peek::Prices));
+        if let Some(Peeked::Prices(Some(text))) = told
+            && let Ok(table) = PriceTable::from_canonical(text.as_bytes())
+        {
+            return Arc::new(table);
+        }
+        let live = lock(&self.live);
+        let sequencer = live.sequencer.as_ref();
+        let settings = sequencer.map_or(&self.settings, |live| &live.workspace().settings);
+        Arc::clone(&settings.prices)
+    }
+}
+
 impl MissionControl {
     /// The prices in force: the host's table, with what the store has imported and overridden.
+    ///
+    /// Where another process owns the log, it is asked, and the caller's thread waits for the answer.
     pub fn prices(&self) -> Arc<PriceTable> {
-        let live = lock(&self.inner.live);
-        let sequencer = live.sequencer.as_ref();
-        let settings = sequencer.map_or(&self.inner.settings, |live| &live.workspace().settings);
-        Arc::clone(&settings.prices)
+        self.inner.prices()
     }
 
     /// Changes what lies over the host's prices; the answer is the version in force from now on.

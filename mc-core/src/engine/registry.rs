@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::agent::AgentExecutor;
 use super::inner::Inner;
 use super::options::agent_version;
+use super::port::AgentHost;
 use super::sync::{Mutex, lock};
 use crate::error::{Error, Result};
 use crate::id::{Actor, AgentName, AgentVersion, RunId};
@@ -17,11 +19,13 @@ use crate::sequencer::Request;
 /// Runs that are read at a time because they wait for an agent.
 const PAGE: usize = 256;
 
-/// The agents of a process.
+/// The agents of a process, and of those that have joined it.
 #[derive(Default)]
 pub(super) struct Registry {
     /// By name, the newest last.
     agents: Mutex<BTreeMap<AgentName, Vec<Registered>>>,
+    /// Whose turn it is, of several that have an agent.
+    turns: AtomicUsize,
     /// One registration at a time: the newest here is the one that the sequencer knows.
     turn: tokio::sync::Mutex<()>,
 }
@@ -29,7 +33,34 @@ pub(super) struct Registry {
 #[derive(Clone)]
 struct Registered {
     version: Option<AgentVersion>,
-    agent: Arc<dyn AgentExecutor>,
+    provider: Provider,
+}
+
+/// Where an agent is.
+#[derive(Clone)]
+pub(super) enum Provider {
+    /// In this process.
+    Here(Arc<dyn AgentExecutor>),
+    /// In a process that has joined this one.
+    There(Arc<dyn AgentHost>),
+}
+
+impl Provider {
+    fn host(&self) -> Option<u64> {
+        match self {
+            Self::Here(_) => None,
+            Self::There(host) => Some(host.id()),
+        }
+    }
+}
+
+/// What the going of a process changes.
+#[derive(Debug, Default)]
+pub(super) struct Withdrawn {
+    /// Agents that nobody has any more.
+    pub(super) gone: Vec<AgentName>,
+    /// Agents that others have still, with the newest version of them.
+    pub(super) left: Vec<(AgentName, Option<AgentVersion>)>,
 }
 
 impl Registry {
@@ -42,16 +73,49 @@ impl Registry {
         agents.iter().filter_map(newest).collect()
     }
 
-    /// The agent of a version.
+    /// Who has the agent in a version; of several, each in its turn.
     pub(super) fn find(
         &self,
         name: &AgentName,
         version: Option<&AgentVersion>,
-    ) -> Option<Arc<dyn AgentExecutor>> {
+    ) -> Option<Provider> {
         let agents = lock(&self.agents);
         let all = agents.get(name)?.iter().rev();
-        let found = all.into_iter().find(|one| one.version.as_ref() == version);
-        found.map(|one| Arc::clone(&one.agent))
+        let all: Vec<&Registered> = all.filter(|one| one.version.as_ref() == version).collect();
+        let newest_here = all.first()?;
+        let mut hosts: Vec<&Registered> = Vec::new();
+        for one in &all {
+            let host = one.provider.host();
+            if hosts.iter().all(|other| other.provider.host() != host) {
+                hosts.push(one);
+            }
+        }
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let place = turn.checked_rem(hosts.len()).unwrap_or(0);
+        let chosen = hosts.get(place).unwrap_or(newest_here);
+        Some(chosen.provider.clone())
+    }
+
+    /// One change of what is here at a time.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Takes away what a joined process has.
+    pub(super) fn withdraw(&self, host: u64) -> Withdrawn {
+        let mut withdrawn = Withdrawn::default();
+        let mut agents = lock(&self.agents);
+        for (name, all) in agents.iter_mut() {
+            let before = all.len();
+            all.retain(|one| one.provider.host() != Some(host));
+            match all.last() {
+                _ if all.len() == before => {}
+                None => withdrawn.gone.push(name.clone()),
+                Some(newest) => withdrawn.left.push((name.clone(), newest.version.clone())),
+            }
+        }
+        agents.retain(|_, all| !all.is_empty());
+        withdrawn
     }
 
     fn add(&self, name: &AgentName, registered: Registered) {
@@ -59,12 +123,22 @@ impl Registry {
         agents.entry(name.clone()).or_default().push(registered);
     }
 
-    /// Lets go all of a name but the newest.
+    /// Lets go all of a name but the newest of each process.
     fn keep_newest(&self, name: &AgentName) {
-        let older = match lock(&self.agents).get_mut(name) {
-            Some(all) => all.drain(..all.len().saturating_sub(1)).collect(),
-            None => Vec::new(),
-        };
+        let mut older = Vec::new();
+        if let Some(all) = lock(&self.agents).get_mut(name) {
+            let mut kept: Vec<Registered> = Vec::new();
+            for one in all.drain(..).rev() {
+                let host = one.provider.host();
+                if kept.iter().any(|newer| newer.provider.host() == host) {
+                    older.push(one);
+                } else {
+                    kept.push(one);
+                }
+            }
+            kept.reverse();
+            *all = kept;
+        }
         // Dropping an agent runs its host's code: behind the lock.
         drop(older);
     }
@@ -74,18 +148,28 @@ impl Inner {
     pub(super) async fn register(&self, name: &str, agent: Arc<dyn AgentExecutor>) -> Result<()> {
         let name = AgentName::new(name).map_err(|fault| Error::invalid("agent", fault))?;
         let version = agent.version().map(agent_version).transpose()?;
+        self.provide(name, version, Provider::Here(agent)).await
+    }
+
+    /// Puts an agent into the registry, and lets what waited for it go on.
+    pub(super) async fn provide(
+        &self,
+        name: AgentName,
+        version: Option<AgentVersion>,
+        provider: Provider,
+    ) -> Result<()> {
         let turn = self.agents.turn.lock().await;
         let registered = Registered {
             version: version.clone(),
-            agent,
+            provider,
         };
         self.agents.add(&name, registered);
         let request = Request::AgentsAvailable(vec![(name.clone(), version)]);
         self.submit(Actor::System, request.clone()).await?;
         // A run may leave memory between its page and the command; whoever still waits after a pass is
-        // asked again, until a pass changes nothing.
+        // asked again, until a pass changes nothing. Where another process owns the log, it does so.
         let mut before = Vec::new();
-        loop {
+        while self.joined().is_none() {
             let waiting = self.offer(&name, &request).await?;
             if waiting.is_empty() || waiting == before {
                 break;

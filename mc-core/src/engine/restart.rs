@@ -307,6 +307,8 @@ impl Inner {
             return;
         };
         sequencer.submit(&command, instant, None);
+        let runs = &sequencer.workspace().runs;
+        let is_session = runs.get(&run).is_some_and(|r| r.run.workflow().is_none());
         for cell in cells {
             let step = sequencer
                 .workspace()
@@ -316,6 +318,9 @@ impl Inner {
             let adopted = step.is_some_and(|s| s.live == Some(epoch) && s.attempt == cell.key().2);
             if adopted {
                 cell.adopt(epoch);
+                if cell.is_elsewhere() && is_session {
+                    sequencer.lend(run);
+                }
                 // The commit that was to end it in time may be the one that failed.
                 sequencer.keep_deadline(cell.token(), cell.deadline());
             } else {

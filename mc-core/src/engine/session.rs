@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest};
-use super::inner::{Inner, lock};
+use super::inner::{Inner, Phase, lock};
 use super::options::{agent_version, labels};
 use crate::error::{Error, Result};
 use crate::event::run::RunBudget;
@@ -57,10 +57,10 @@ impl Inner {
         });
         let actor = Actor::Agent(agent);
         self.submit(actor.clone(), request).await?;
-        let epoch = match &lock(&self.live).sequencer {
-            Some(sequencer) => sequencer.workspace().epoch,
-            None => 0,
-        };
+        let epoch = self.epoch();
+        if self.joined().is_some() {
+            lock(&self.blocks).insert(run_id, Arc::default());
+        }
         let cell = Arc::new(AttemptCell::new(
             &Token {
                 epoch,
@@ -79,6 +79,18 @@ impl Inner {
             },
             run_id,
         })
+    }
+}
+
+impl Inner {
+    /// The epoch of the process that owns the log.
+    pub(super) fn epoch(&self) -> u64 {
+        let live = lock(&self.live);
+        match (&live.phase, &live.sequencer) {
+            (Phase::Joined(owner), _) => owner.port.terms().epoch,
+            (_, Some(sequencer)) => sequencer.workspace().epoch,
+            (_, None) => 0,
+        }
     }
 }
 
@@ -131,13 +143,15 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Caller { inner, cell, actor } = &self.caller;
         // Until its end is durable a restart takes the session over, so that it still ends as it did
-        // here and not as one whose host was lost.
+        // here and not as one whose host was lost. Elsewhere that is its owner's to do.
+        let is_joined = inner.joined().is_some();
         let mut attempts = lock(&inner.attempts);
         cell.let_go();
-        if cell.is_cancelled() {
+        if cell.is_cancelled() || is_joined {
             attempts.remove(&cell.key());
         }
         drop(attempts);
+        lock(&inner.blocks).remove(&self.run_id);
         inner.turned.notify_waiters();
         inner.tell(actor.clone(), Request::CloseSession(self.run_id));
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use super::inner::{Inner, Phase, lock};
+use super::port::{Peek, Peeked};
 use crate::error::Error;
 
 /// Whether the engine works.
@@ -23,7 +26,7 @@ pub enum Health {
 }
 
 /// Counts since the engine was opened, and sizes now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Commits.
     pub commits: u64,
@@ -69,7 +72,7 @@ fn size(len: usize) -> u64 {
 impl Inner {
     pub(super) fn health(&self) -> Health {
         match &lock(&self.live).phase {
-            Phase::Up => Health::Up,
+            Phase::Up | Phase::Joined(_) => Health::Up,
             Phase::Recovering => Health::Recovering,
             Phase::Down(error) | Phase::Broken(error) => Health::Failing {
                 error: Arc::clone(error),
@@ -78,7 +81,12 @@ impl Inner {
         }
     }
 
+    /// The counts of the process that owns the log.
     pub(super) fn metrics(&self) -> Metrics {
+        let owner = self.joined();
+        if let Some(Peeked::Metrics(metrics)) = owner.and_then(|one| one.port.peek(Peek::Metrics)) {
+            return *metrics;
+        }
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut metrics = Metrics {
             commits: load(&self.counters.commits),

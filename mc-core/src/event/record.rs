@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Actor, AuthMethod, CommandId, Digest, RunId};
 use crate::time::Timestamp;
 
@@ -15,7 +17,8 @@ pub const MAX_INLINE_PART_BYTES: usize = 256;
 pub const MAX_PART_BYTES: usize = 64 * 1024 * 1024;
 
 /// The form of a part's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MediaType {
     /// One JSON value in our canonical spelling.
     Json,
@@ -44,10 +47,11 @@ impl MediaType {
 }
 
 /// The bytes of a part, or where they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PartContent {
     /// In the frame.
-    Inline(Arc<[u8]>),
+    Inline(#[serde(with = "crate::json::as_base64")] Arc<[u8]>),
     /// In the blob of this SHA-256, kept once per run family.
     Blob(Digest),
     /// Erased; the commitment is all that is left.
@@ -55,7 +59,7 @@ pub enum PartContent {
 }
 
 /// One part of an event's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Sixteen random bytes that keep the commitment from being guessed; zeros once erased.
     pub salt: [u8; 16],
@@ -68,9 +72,7 @@ pub struct Part {
 }
 
 /// Where a part is: the event's place in the workspace, and the part's place in the event.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartRef {
     /// The event's sequence number.
     pub seq: u64,
@@ -79,7 +81,7 @@ pub struct PartRef {
 }
 
 /// One event as the log keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Place in the workspace, dense from 0; also the leaf's index in the tree.
     pub seq: u64,

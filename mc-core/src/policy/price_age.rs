@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::mode::Mode;
 use crate::pricing::Quote;
 use crate::time::Timestamp;
 
 /// The largest age of prices, and what follows where it is passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceAge {
     max: Duration,
     mode: Mode,

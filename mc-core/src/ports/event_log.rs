@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::query::{EventQuery, Page, RunQuery};
-use super::rows::{AccountRow, Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary};
+use super::rows::{
+    AccountRow, Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary, WorkflowRow,
+    WorkspaceRow,
+};
 use crate::error::Result;
 use crate::event::{PartRef, Record};
 use crate::id::{AgentName, Digest, RunId, WorkflowName};
@@ -88,4 +91,11 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
 
     /// Events that match, oldest first.
     async fn query_events(&self, query: EventQuery) -> Result<Page<Record>>;
+
+    /// The workspace's row; none for an empty log. It needs no lease, so that a log that is open for
+    /// reading can be verified.
+    async fn workspace_row(&self) -> Result<Option<WorkspaceRow>>;
+
+    /// Every published version of every workflow, by name and number. It needs no lease.
+    async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>>;
 }

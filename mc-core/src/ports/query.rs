@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::id::{Actor, AgentName, LabelKey, RunId, WorkflowName};
 use crate::money::NanoUsd;
@@ -12,7 +14,8 @@ use crate::time::Timestamp;
 pub const MAX_PAGE: usize = 1_000;
 
 /// A place between two rows, opaque to the caller; valid as long as the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Cursor(String);
 
 impl Cursor {
@@ -28,7 +31,7 @@ impl Cursor {
 }
 
 /// One page of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The rows, in order.
     pub items: Vec<T>,
@@ -37,7 +40,8 @@ pub struct Page<T> {
 }
 
 /// Which runs: every field that is given must hold. Newest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunQuery {
     /// Runs of this workflow.
     pub workflow: Option<WorkflowName>,
@@ -62,7 +66,8 @@ pub struct RunQuery {
 }
 
 /// Which events: every field that is given must hold. Oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventQuery {
     /// Events of this type, e.g. `step.dispatched`.
     pub kind: Option<Arc<str>>,

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::budget::Limit;
 use crate::event::Record;
 use crate::id::{AgentName, Digest, LabelKey, RunId, WorkflowName, WorkspaceId};
@@ -22,7 +24,7 @@ pub struct Lease {
 }
 
 /// The end of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The sequence number that the next event gets.
     pub next_seq: u64,
@@ -31,13 +33,15 @@ pub struct Head {
 }
 
 /// The workspace's own row: one per store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceRow {
     /// The workspace.
     pub workspace_id: WorkspaceId,
     /// The encoded state of what belongs to no run: breakers, clock, settings.
+    #[serde(with = "crate::json::as_base64")]
     pub state: Arc<[u8]>,
     /// The encoded frontier of the tree over all events so far.
+    #[serde(with = "crate::json::as_base64")]
     pub frontier: Arc<[u8]>,
     /// The hash of run zero's last event.
     pub chain_head: Digest,
@@ -46,7 +50,7 @@ pub struct WorkspaceRow {
 }
 
 /// What a run needs from a process that opens the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunNeeds {
     /// It has an attempt out, something ready or a turn in a queue: load it at open.
     pub attention: bool,
@@ -57,7 +61,7 @@ pub struct RunNeeds {
 }
 
 /// What lists and searches show of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// The run.
     pub run_id: RunId,
@@ -90,11 +94,12 @@ pub struct RunSummary {
 }
 
 /// A run's row: its folded state and what finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRow {
     /// What lists show.
     pub summary: RunSummary,
     /// The encoded state, the fold of the run's events.
+    #[serde(with = "crate::json::as_base64")]
     pub state: Arc<[u8]>,
     /// The hash of the run's last event.
     pub chain_head: Digest,
@@ -105,16 +110,17 @@ pub struct RunRow {
 }
 
 /// A shared account's row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRow {
     /// The account's id as text, e.g. `agent:researcher`.
     pub account: Arc<str>,
     /// The encoded account.
+    #[serde(with = "crate::json::as_base64")]
     pub state: Arc<[u8]>,
 }
 
 /// A published version of a workflow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowRow {
     /// The workflow.
     pub workflow: WorkflowName,
@@ -128,11 +134,12 @@ pub struct WorkflowRow {
     /// activates a version also carries the row of the one that was active.
     pub active: bool,
     /// The definition's canonical bytes.
+    #[serde(with = "crate::json::as_base64")]
     pub definition: Arc<[u8]>,
 }
 
 /// An idempotency key and the run that it started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRow {
     /// The workflow that the key belongs to.
     pub workflow: WorkflowName,

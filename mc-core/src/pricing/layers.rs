@@ -78,7 +78,8 @@ impl From<PriceSource> for PriceLayer {
 }
 
 /// A change of the layers above the host's table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PriceChange {
     /// An import takes the place of the last one of its source.
     Import(PriceSource, Arc<PriceTable>),

@@ -179,3 +179,19 @@ fn canonical(label: &str, rows: &[ModelPrice]) -> Result<serde_json::Value> {
     serde_json::to_value(canonical)
         .map_err(|e| Error::internal("a price table has no canonical form").with_source(e))
 }
+
+/// As the text of its canonical bytes, so that it keeps its version.
+impl Serialize for PriceTable {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        let bytes = self.to_canonical().map_err(serde::ser::Error::custom)?;
+        let text = std::str::from_utf8(&bytes).map_err(serde::ser::Error::custom)?;
+        to.serialize_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for PriceTable {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::from_canonical(text.as_bytes()).map_err(serde::de::Error::custom)
+    }
+}

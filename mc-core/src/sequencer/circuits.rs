@@ -34,6 +34,11 @@ impl Circuits {
         self.breakers.of(model)
     }
 
+    /// The breakers of all models.
+    pub fn all(&self) -> impl Iterator<Item = &Breaker> {
+        self.breakers.iter().map(|(_, breaker)| breaker)
+    }
+
     /// The time at which a retry that wants to go at `wanted` may go.
     pub fn plan(&self, model: &ModelId, wanted: Timestamp) -> Timestamp {
         self.retries

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::token::Token;
@@ -26,7 +27,7 @@ use crate::usage::Usage;
 use crate::workflow::Workflow;
 
 /// A request with who asks for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Command {
     /// The command's id; all its events carry it.
     pub id: CommandId,
@@ -39,7 +40,8 @@ pub struct Command {
 }
 
 /// What can be asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Store a version of a workflow.
     Publish(Publish),
@@ -73,6 +75,8 @@ pub enum Request {
     Attempt(Token, AttemptRequest),
     /// Agents are here: let steps that wait for them go.
     AgentsAvailable(Vec<(AgentName, Option<AgentVersion>)>),
+    /// Agents are gone with the process that had them.
+    AgentsGone(Vec<AgentName>),
     /// Begin to dispatch.
     StartDispatch,
     /// Dispatch nothing more: the process is going down.
@@ -81,6 +85,8 @@ pub enum Request {
     Tick,
     /// Take a run up after a crash or a soft restart.
     Recover(RunId, Vec<(StepKey, u32)>),
+    /// Attempts of a run are gone with the process that had them; all others go on.
+    HostLost(RunId, Vec<(StepKey, u32)>),
     /// Write down that the wall clock jumped.
     ClockJumped {
         /// What it shows.
@@ -96,16 +102,18 @@ pub enum Request {
 }
 
 /// Stores a version of a workflow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Publish {
     /// The workflow, validated and compiled.
+    #[serde(with = "crate::workflow::as_canonical")]
     pub workflow: Arc<Workflow>,
     /// Whether new runs take it from now on.
     pub activation: Activation,
 }
 
 /// Whether publishing also activates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// New runs take the version from now on.
     #[default]
@@ -115,7 +123,7 @@ pub enum Activation {
 }
 
 /// Lets new runs take a version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Activate {
     /// The workflow.
     pub workflow: WorkflowName,
@@ -124,7 +132,7 @@ pub struct Activate {
 }
 
 /// Starts a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// The id of the new run.
     pub run_id: RunId,
@@ -147,7 +155,7 @@ pub struct Start {
 }
 
 /// An idempotency key, looked up before the command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StartKey {
     /// The key.
     pub key: Opaque,
@@ -158,7 +166,7 @@ pub struct StartKey {
 }
 
 /// Opens a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OpenSession {
     /// The id of the session's run.
     pub run_id: RunId,
@@ -175,7 +183,7 @@ pub struct OpenSession {
 }
 
 /// Changes an account's limit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetLimit {
     /// The account.
     pub account: AccountId,
@@ -190,7 +198,7 @@ pub struct SetLimit {
 }
 
 /// Why an account is changed, and until when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The reason, in words.
     pub reason: Option<Arc<str>>,
@@ -199,7 +207,7 @@ pub struct Note {
 }
 
 /// Changes an account, but for its limit's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Adjust {
     /// The account.
     pub account: AccountId,
@@ -210,7 +218,8 @@ pub struct Adjust {
 }
 
 /// How an account is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Adjustment {
     /// So much comes on top of its limit, in the dimensions that are named.
     TopUp(Limit),
@@ -221,7 +230,7 @@ pub enum Adjustment {
 }
 
 /// Settles money in doubt with evidence.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reconcile {
     /// The run.
     pub run_id: RunId,
@@ -234,10 +243,13 @@ pub struct Reconcile {
 }
 
 /// What an attempt asks for or reports.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptRequest {
     /// A model call wants to go out.
     ReserveCall(Arc<ReserveCall>),
+    /// A model call goes out that a joined process admitted inside its block, with what it drew.
+    DrawCall(Arc<ReserveCall>, Drawn),
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
     /// A model call failed.
@@ -264,8 +276,17 @@ pub enum AttemptRequest {
     Ended,
 }
 
+/// What a joined process took from its block for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// The most that the call can cost.
+    pub amount: Amount,
+    /// The version of the prices that say so.
+    pub price_version: Digest,
+}
+
 /// A place in the journal with the hash of what is asked for there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalPlace {
     /// The place, counted from 0 in each attempt.
     pub ordinal: u32,
@@ -274,7 +295,7 @@ pub struct JournalPlace {
 }
 
 /// A model call that wants to go out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReserveCall {
     /// Its place in the journal.
     pub place: JournalPlace,
@@ -293,7 +314,7 @@ pub struct ReserveCall {
 }
 
 /// What a call can use at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenBound {
     /// The most input tokens, by a count; none to bound them by the request's bytes, where the
     /// model's row says that it may be, or else by the model's own limit.
@@ -322,7 +343,7 @@ impl Default for TokenBound {
 }
 
 /// A model call that was answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SettleCall {
     /// Its place in the journal.
     pub ordinal: u32,
@@ -347,7 +368,7 @@ pub struct SettleCall {
 }
 
 /// A model call that failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailCall {
     /// Its place in the journal.
     pub ordinal: u32,
@@ -364,7 +385,7 @@ pub struct FailCall {
 }
 
 /// What was seen of an answer whose usage never came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Observed {
     /// The model that was asked.
     pub model: ModelId,
@@ -375,7 +396,7 @@ pub struct Observed {
 }
 
 /// A tool call that wants to go out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BeginTool {
     /// Its place in the journal; the request is the hash of the exact parameter bytes.
     pub place: JournalPlace,
@@ -384,11 +405,12 @@ pub struct BeginTool {
     /// Its tier.
     pub risk: RiskTier,
     /// The exact parameter bytes.
+    #[serde(with = "crate::json::as_base64")]
     pub params: Arc<[u8]>,
 }
 
 /// A tool call that ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndTool {
     /// Its place in the journal.
     pub ordinal: u32,
@@ -397,7 +419,7 @@ pub struct EndTool {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptFailure {
     /// The error's code, e.g. `agent_failed`.
     pub code: Arc<str>,
@@ -408,7 +430,8 @@ pub struct AttemptFailure {
 }
 
 /// Whether another attempt may help, as the agent says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Retry {
     /// As the step's policy says.
     #[default]
@@ -424,7 +447,11 @@ impl Request {
     pub const fn outlives_recovery(&self) -> bool {
         matches!(
             self,
-            Self::CloseSession(_) | Self::Attempt(..) | Self::ClockJumped { .. }
+            Self::CloseSession(_)
+                | Self::Attempt(..)
+                | Self::ClockJumped { .. }
+                | Self::AgentsGone(_)
+                | Self::HostLost(..)
         )
     }
 
@@ -437,7 +464,8 @@ impl Request {
             | Self::Resume(run)
             | Self::Unblock(run, _)
             | Self::Signal(run, ..)
-            | Self::Recover(run, _) => Some(*run),
+            | Self::Recover(run, _)
+            | Self::HostLost(run, _) => Some(*run),
             Self::Reconcile(reconcile) => Some(reconcile.run_id),
             Self::Attempt(token, _) => Some(token.run_id),
             Self::SetLimit(set) => set.account.run(),
@@ -448,6 +476,7 @@ impl Request {
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)
+            | Self::AgentsGone(_)
             | Self::StartDispatch
             | Self::Drain
             | Self::Tick

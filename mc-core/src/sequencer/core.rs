@@ -308,7 +308,9 @@ impl Sequencer {
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),
             Request::ClockConfirmed { wall } => Ok(clock_confirmed(*wall)),
+            Request::HostLost(run, gone) => decide::recover::lost(&view, *run, gone),
             Request::AgentsAvailable(_)
+            | Request::AgentsGone(_)
             | Request::StartDispatch
             | Request::Drain
             | Request::Tick => Ok(Decision::events(Vec::new())),
@@ -326,6 +328,7 @@ impl Sequencer {
 fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> Result<Decision> {
     match request {
         AttemptRequest::ReserveCall(call) => decide::call_reserve::reserve(view, token, call),
+        AttemptRequest::DrawCall(call, drawn) => decide::call_draw::draw(view, token, call, *drawn),
         AttemptRequest::SettleCall(answer) => decide::call_settle::settle(view, token, answer),
         AttemptRequest::FailCall(failure) => decide::call_fail::fail(view, token, failure),
         AttemptRequest::BeginTool(tool) => decide::tool::begin(view, token, tool),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::token::Token;
@@ -102,7 +103,7 @@ impl NewEvent {
 }
 
 /// An attempt that is to be started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptOrder {
     /// Its token.
     pub token: Token,
@@ -132,7 +133,8 @@ pub enum Effect {
 }
 
 /// What the asker is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// It is done.
     Done,
@@ -162,7 +164,8 @@ pub enum Reply {
 }
 
 /// What came of a model call that wants to go out: the admission value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallReply {
     /// It may go out.
     Allowed {
@@ -197,7 +200,8 @@ pub enum CallReply {
 }
 
 /// What came of a tool call that wants to go out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToolReply {
     /// It may go out.
     Allowed,
@@ -208,7 +212,8 @@ pub enum ToolReply {
 }
 
 /// What became of a model call that failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallEnd {
     /// Nothing was billed: the error goes to the agent.
     Released,

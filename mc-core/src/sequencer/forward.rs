@@ -27,10 +27,14 @@ impl Sequencer {
                 self.workspace.agents.extend(agents.iter().cloned());
                 self.agents_available()?;
             }
+            Request::AgentsGone(agents) => {
+                let gone = |agent: &AgentName| agents.contains(agent);
+                self.workspace.agents.retain(|agent, _| !gone(agent));
+            }
             Request::StartDispatch => self.begin_dispatch(),
             Request::Drain => self.workspace.dispatch = Dispatch::Draining,
             Request::Tick => touched.extend(self.tick()?),
-            Request::Recover(run, _) => {
+            Request::Recover(run, _) | Request::HostLost(run, _) => {
                 self.workspace
                     .runs
                     .get_mut(run)

@@ -20,6 +20,7 @@ mod place;
 mod prices;
 mod recovery;
 mod resident;
+mod room;
 mod scribe;
 mod token;
 mod waiting;
@@ -30,8 +31,8 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
-    EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile, Request,
-    ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
+    Drawn, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile,
+    Request, ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

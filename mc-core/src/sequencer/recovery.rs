@@ -1,6 +1,6 @@
 //! Recovery: the sequencer's state from what the log holds; the same at open and after a failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::core::{Instant, Sequencer};
@@ -122,7 +122,7 @@ fn workspace(
         epoch: found.lease.epoch,
         shared,
         accounts,
-        frozen: std::collections::BTreeSet::new(),
+        frozen: BTreeSet::new(),
         workflows,
         compiled,
         runs: BTreeMap::new(),
@@ -131,8 +131,9 @@ fn workspace(
         next_ticket: 0,
         abandoned: BTreeMap::new(),
         wakes: BTreeMap::new(),
-        budget_blocked: std::collections::BTreeSet::new(),
+        budget_blocked: BTreeSet::new(),
         agents: BTreeMap::new(),
+        lent: BTreeSet::new(),
         keys,
         dispatch: super::workspace::Dispatch::Held,
         prices,

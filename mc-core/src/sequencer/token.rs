@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{RunId, StepKey};
 
 /// The right of one attempt to call models and tools and to report.
 ///
 /// It is revoked when the attempt times out or is superseded, when its run ends, and when the
 /// epoch changes without the attempt being adopted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Token {
     /// The owner's epoch.
     pub epoch: u64,

@@ -184,6 +184,8 @@ pub struct Workspace {
     pub budget_blocked: BTreeSet<(RunId, StepKey)>,
     /// Agents that are registered here, each with its version where its host names one.
     pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
+    /// Sessions of which a joined process has the block in hand.
+    pub lent: BTreeSet<RunId>,
     /// Idempotency keys used lately.
     pub keys: RecentKeys,
     /// Whether attempts go out.

@@ -5,6 +5,7 @@
 //! `docs/workflows.md` is the reference of every field.
 //! What is *not* here: storing and activating versions, and running (`run`, `sequencer`).
 
+pub(crate) mod as_canonical;
 mod at;
 mod builder;
 mod check;

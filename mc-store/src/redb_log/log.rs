@@ -8,7 +8,7 @@ use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
     AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery,
-    RunRow, RunSummary,
+    RunRow, RunSummary, WorkflowRow, WorkspaceRow,
 };
 use mc_core::time::Timestamp;
 use redb::ReadTransaction;
@@ -114,5 +114,13 @@ impl EventLog for RedbLog {
 
     async fn query_events(&self, query: EventQuery) -> Result<Page<Record>> {
         self.read(move |tx| search::events(tx, &query)).await
+    }
+
+    async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
+        self.read(reads::workspace_row).await
+    }
+
+    async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
+        self.read(reads::workflows).await
     }
 }

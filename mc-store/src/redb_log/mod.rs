@@ -30,7 +30,6 @@ mod tests;
 use std::path::Path;
 
 use mc_core::error::Result;
-use mc_core::ports::{WorkflowRow, WorkspaceRow};
 use redb::StorageBackend;
 
 pub use health::{FileState, ReserveState, StoreHealth, WriteState};
@@ -135,27 +134,6 @@ impl RedbLog {
     /// How the store stands: whether it takes writes, and whether its file is still there.
     pub fn health(&self) -> StoreHealth {
         self.workers.store().health()
-    }
-
-    /// The workspace's row; none for an empty log. It needs no lease, so that a log that is open
-    /// for reading can be verified.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Corrupt`.
-    pub async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
-        self.workers
-            .run(Lane::Read, |store| store.read(reads::workspace_row))
-            .await
-    }
-
-    /// Every published version of every workflow, by name and number. It needs no lease.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Corrupt`.
-    pub async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
-        self.workers
-            .run(Lane::Read, |store| store.read(reads::workflows))
-            .await
     }
 
     /// How many bytes lie where.

@@ -86,6 +86,7 @@ fn workflow(version: u32, active: bool) -> WorkflowRow {
 }
 
 pub(super) async fn shared_rows_are_recovered(mut bench: Bench) {
+    assert_eq!(bench.log().workspace_row().await.unwrap(), None);
     let batch = bench.story.open_batch();
     batch.accounts = vec![account("workspace", b"1"), account("agent:a", &[7; 3_000])];
     batch.workflows = vec![workflow(1, true)];
@@ -99,6 +100,10 @@ pub(super) async fn shared_rows_are_recovered(mut bench: Bench) {
     let recovered = bench.reopen().await;
     assert_eq!(recovered.accounts, accounts);
     assert_eq!(recovered.workflows, [workflow(1, false), workflow(2, true)]);
+    // And read without a lease.
+    let log = bench.log();
+    assert_eq!(log.workflow_rows().await.unwrap(), recovered.workflows);
+    assert_eq!(log.workspace_row().await.unwrap(), recovered.workspace);
 }
 
 pub(super) async fn keys_find_their_run(mut bench: Bench) {

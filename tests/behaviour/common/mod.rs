@@ -1,14 +1,16 @@
 //! What these tests share: worlds in virtual time, agents from closures, and what a log says.
 //!
 //! `world` opens stores, `agents` has what attempts do, `requests` the calls that they make, `runs`
-//! starts runs and reads what became of them. What is *not* here: tests.
+//! starts runs and reads what became of them, `joining` joins one handle to another. What is *not* here: tests.
 
 mod agents;
+mod joining;
 mod requests;
 mod runs;
 mod world;
 
 pub use agents::*;
+pub use joining::*;
 pub use requests::*;
 pub use runs::*;
 pub use world::*;

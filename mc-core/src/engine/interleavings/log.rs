@@ -121,6 +121,14 @@ impl EventLog for ModelLog {
         Ok(())
     }
 
+    async fn workspace_row(&self) -> Result<Option<WorkspaceRow>> {
+        Ok(None)
+    }
+
+    async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
+        Ok(Vec::new())
+    }
+
     async fn head(&self) -> Result<Head> {
         Ok(self.with(|kept| head(kept)))
     }

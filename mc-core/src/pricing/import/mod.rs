@@ -29,7 +29,10 @@ pub use report::{ImportReport, LossyPrice, SkippedRow, UnusedKey};
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Whose file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum PriceSource {
     /// `model_prices_and_context_window*.json` of the package `litellm`.
     Litellm,

@@ -55,8 +55,10 @@ pub fn all(
     reason: AbortReason,
     blocked: Option<&StepKey>,
 ) -> Vec<NewEvent> {
-    let _ = view;
     let run = &resident.run;
+    if view.workspace.lent.contains(&run.run_id) {
+        return super::recover::end_lent(run, reason);
+    }
     let mut events = cancel_steps(run, blocked, None);
     events.push(NewEvent::new(run.run_id, RunAborted { reason }));
     events

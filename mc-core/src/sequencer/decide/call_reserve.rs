@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::clamp::Clamp;
 use super::journal::{self, Found};
+use super::session::most_messages;
+use super::worst_case::{amount, bound};
 use super::{View, refusal};
 use crate::budget::OnExceed;
 use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
@@ -17,10 +19,10 @@ use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
 use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
-use crate::id::{AgentName, Region, RunId};
+use crate::id::{AgentName, RunId};
 use crate::money::NanoUsd;
 use crate::policy::{Mode, PriceAge};
-use crate::pricing::{Bound, CallBound, CostFault, Quote, Unit, reserve_bound};
+use crate::pricing::{Bound, Quote};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
 use crate::sequencer::command::ReserveCall;
@@ -59,12 +61,7 @@ fn reply(reply: CallReply) -> Reply {
 /// `Cancelled` where the token was revoked; `InvalidInput` for a bound that cannot be priced.
 pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Result<Decision> {
     let (resident, step) = view.require_live(token)?;
-    if call.messages.len() >= usize::from(u16::MAX) {
-        return Err(Error::invalid(
-            "messages",
-            "a request has at most 65,534 messages",
-        ));
-    }
+    most_messages(&call.messages)?;
     let mut asking = Asking {
         view: *view,
         token,
@@ -91,21 +88,6 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
     asking.price()
 }
 
-/// What about a call has no price, by the name of what the host stated.
-fn unpriced(call: &ReserveCall, fault: CostFault) -> Error {
-    let stated = match &fault {
-        CostFault::UnknownRegion(_) => "region",
-        CostFault::TierUnpriced(_) => "service_tier",
-        CostFault::UnitUnpriced(_) => "units",
-        CostFault::UnknownModel(_)
-        | CostFault::ClassUnpriced(_)
-        | CostFault::InputUnbounded
-        | CostFault::OutputUnbounded
-        | CostFault::Overflow => "bound",
-    };
-    Error::invalid(stated, format!("{fault} at model `{}`", call.model)).with_source(fault)
-}
-
 impl Asking<'_> {
     fn price(mut self) -> Result<Decision> {
         let settings = &self.view.workspace.settings;
@@ -119,26 +101,11 @@ impl Asking<'_> {
         if let Some(error) = self.stale(&quote) {
             return Ok(self.deny(PriceAge::RULE, error));
         }
-        let caps = self.call.terms.caps();
-        let bound = reserve_bound(&quote.price, &self.call_bound(&caps))
-            .map_err(|fault| unpriced(self.call, fault))?;
+        let (bound, asked) = bound(&quote, self.call)?;
         let clamped = self.clamped(&bound);
-        let max_output = match &clamped {
-            Some(bound) => Some(bound.basis.max_output_tokens),
-            None => self
-                .call
-                .bound
-                .max_output_tokens
-                .or(quote.price.max_output_tokens),
-        };
+        let max_output = clamped.map_or(asked, |bound| Some(bound.basis.max_output_tokens));
         self.clamped_from = clamped.map(|_| bound.basis.max_output_tokens);
-        let bound = clamped.unwrap_or(bound);
-        let amount = Amount {
-            money: bound.money,
-            input_tokens: bound.input_tokens,
-            output_tokens: bound.output_tokens,
-            calls: 1,
-        };
+        let amount = amount(&clamped.unwrap_or(bound));
         if let Some(decision) = self.circuit() {
             return Ok(decision);
         }
@@ -159,22 +126,6 @@ impl Asking<'_> {
             least,
         };
         clamp.bound(&self.view, whole)
-    }
-
-    fn call_bound<'b>(&'b self, units: &'b [(Unit, u64)]) -> CallBound<'b> {
-        let limits = &self.call.bound;
-        let terms = &self.call.terms;
-        CallBound {
-            input_tokens: limits.input_tokens,
-            rendered_bytes: self.call.rendered_bytes,
-            max_output_tokens: limits.max_output_tokens,
-            choices: limits.choices,
-            hidden_retries: limits.hidden_retries,
-            units,
-            service_tier: terms.service_tier,
-            region: terms.region.as_ref().map(Region::as_str),
-            ..CallBound::default()
-        }
     }
 
     /// What the model's breaker says, if it does not let the call through.

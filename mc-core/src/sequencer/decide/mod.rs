@@ -7,6 +7,7 @@ pub mod abort;
 pub mod advance;
 pub mod agents;
 pub mod attempt_end;
+pub mod call_draw;
 pub mod call_fail;
 pub mod call_reserve;
 pub mod call_settle;
@@ -33,6 +34,7 @@ pub mod start;
 pub mod suspend;
 pub mod timeout;
 pub mod tool;
+mod worst_case;
 
 use super::resident::Resident;
 use super::token::Token;

@@ -19,28 +19,60 @@ use crate::sequencer::decision::{Decision, NewEvent};
 /// # Errors
 /// `NotFound`.
 pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Result<Decision> {
-    let resident = view.resident(run_id)?;
-    let run = &resident.run;
-    let mut events = Vec::new();
+    let run = &view.resident(run_id)?.run;
+    let is_gone = |key: &StepKey, attempt: u32| !alive.contains(&(key.clone(), attempt));
+    let mut events = take_up(run, is_gone);
     for (key, step) in &run.steps {
-        for attempt in &step.abandoned {
-            if !alive.contains(&(key.clone(), *attempt)) {
-                let facts = AttemptEnded {
-                    step: key.clone(),
-                    attempt: *attempt,
-                };
-                events.push(NewEvent::new(run_id, facts));
-            }
-        }
-        if step.live.is_none() {
-            continue;
-        }
-        if alive.contains(&(key.clone(), step.attempt)) {
+        if step.live.is_some() && !is_gone(key, step.attempt) {
             let facts = AttemptAdopted {
                 step: key.clone(),
                 attempt: step.attempt,
             };
             events.push(NewEvent::new(run_id, facts));
+        }
+    }
+    let session_lost = run.workflow().is_none() && !run.status.is_terminal() && alive.is_empty();
+    if session_lost {
+        events.extend(host_lost(run, AbortReason::HostLost));
+    }
+    Ok(Decision::events(events))
+}
+
+/// Attempts of a run are gone with the process that had them: as after a crash, and only they.
+///
+/// # Errors
+/// `NotFound`.
+pub fn lost(view: &View<'_>, run_id: RunId, gone: &[(StepKey, u32)]) -> Result<Decision> {
+    let run = &view.resident(run_id)?.run;
+    let mut events = take_up(run, |key, attempt| gone.contains(&(key.clone(), attempt)));
+    if run.workflow().is_none() && !run.status.is_terminal() {
+        events.extend(host_lost(run, AbortReason::HostLost));
+    }
+    Ok(Decision::events(events))
+}
+
+/// A session whose block a joined process has in hand ends: what that process has drawn of it is not
+/// known here, so all of it is in doubt.
+pub fn end_lent(run: &Run, reason: AbortReason) -> Vec<NewEvent> {
+    let mut events = take_up(run, |_, _| true);
+    events.extend(host_lost(run, reason));
+    events
+}
+
+/// What becomes of a run's attempts that are gone.
+fn take_up(run: &Run, is_gone: impl Fn(&StepKey, u32) -> bool) -> Vec<NewEvent> {
+    let mut events = Vec::new();
+    for (key, step) in &run.steps {
+        for attempt in &step.abandoned {
+            if is_gone(key, *attempt) {
+                let facts = AttemptEnded {
+                    step: key.clone(),
+                    attempt: *attempt,
+                };
+                events.push(NewEvent::new(run.run_id, facts));
+            }
+        }
+        if step.live.is_none() || !is_gone(key, step.attempt) {
             continue;
         }
         events.extend(interrupt(run, key, "crashed"));
@@ -51,14 +83,10 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
                 code: "crashed".to_owned(),
                 failing: Vec::new(),
             };
-            events.push(NewEvent::new(run_id, facts));
+            events.push(NewEvent::new(run.run_id, facts));
         }
     }
-    let session_lost = run.workflow().is_none() && !run.status.is_terminal() && alive.is_empty();
-    if session_lost {
-        events.extend(host_lost(run));
-    }
-    Ok(Decision::events(events))
+    events
 }
 
 /// An attempt is gone and nobody knows what it did: its whole hold is in doubt.
@@ -91,7 +119,7 @@ pub fn interrupt(run: &Run, key: &StepKey, code: &str) -> Vec<NewEvent> {
     events
 }
 
-fn host_lost(run: &Run) -> Vec<NewEvent> {
+fn host_lost(run: &Run, reason: AbortReason) -> Vec<NewEvent> {
     let open = run
         .steps
         .iter()
@@ -105,11 +133,6 @@ fn host_lost(run: &Run) -> Vec<NewEvent> {
             NewEvent::new(run.run_id, facts)
         })
         .collect();
-    events.push(NewEvent::new(
-        run.run_id,
-        RunAborted {
-            reason: AbortReason::HostLost,
-        },
-    ));
+    events.push(NewEvent::new(run.run_id, RunAborted { reason }));
     events
 }

@@ -32,6 +32,18 @@ pub fn session_step() -> Result<StepKey> {
     })?))
 }
 
+/// Refuses more messages than an event has parts for.
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn most_messages(messages: &[Value]) -> Result<()> {
+    if messages.len() < usize::from(u16::MAX) {
+        return Ok(());
+    }
+    let rule = "a request has at most 65,534 messages";
+    Err(Error::invalid("messages", rule))
+}
+
 /// Opens a session; its attempt is the handle that the host holds.
 ///
 /// # Errors

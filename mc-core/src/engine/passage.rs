@@ -1,0 +1,133 @@
+//! What a request is to a process that has joined another: the one table to look at for a new verb.
+//!
+//! A request crosses from process to process as it is. What has to be known of it besides stands here:
+//! who may send it, which of it is content, and what it is answered when it turns out to have been
+//! done already.
+
+use serde_json::Value;
+
+use crate::id::RunId;
+use crate::sequencer::{AttemptRequest, Reply, Request};
+
+/// A request on its way from a joined process to its owner.
+pub(super) struct Passage<'a> {
+    /// How the owner takes it.
+    pub(super) way: Way,
+    /// Which of it is held against the limits of the log.
+    pub(super) content: Content<'a>,
+    /// What it is answered where its events are in the log already. None for what is decided again: it
+    /// gives the same once more, or its token is dead by now, which is the answer then.
+    pub(super) if_done: Option<Reply>,
+}
+
+/// How an owner takes a request of a joined process.
+pub(super) enum Way {
+    /// Like one of its own.
+    Plain,
+    /// Not at all.
+    OwnersOnly,
+    /// It brings agents.
+    Agents,
+    /// The owner's clock is meant.
+    Clock,
+    /// It comes from an attempt that is out there.
+    Attempt,
+    /// It opens a session there.
+    Opens(RunId),
+    /// It ends a session there.
+    Closes(RunId),
+}
+
+/// What somebody handed in, in a request.
+pub(super) enum Content<'a> {
+    /// Nothing of any size.
+    Nothing,
+    /// One value, by what it is called.
+    Value(&'static str, &'a Value),
+    /// What an attempt says.
+    Attempt(&'a AttemptRequest),
+}
+
+/// Looks a request up.
+pub(super) fn of(request: &Request) -> Passage<'_> {
+    let plain = Passage {
+        way: Way::Plain,
+        content: Content::Nothing,
+        if_done: Some(Reply::Done),
+    };
+    match request {
+        Request::Abort(_)
+        | Request::Pause(_)
+        | Request::Resume(_)
+        | Request::Unblock(..)
+        | Request::SetLimit(_)
+        | Request::Adjust(_)
+        | Request::Reconcile(_)
+        | Request::StartDispatch => plain,
+        Request::Signal(_, _, payload) => Passage {
+            content: Content::Value("payload", payload),
+            ..plain
+        },
+        Request::Publish(_) | Request::Activate(_) | Request::ChangePrices(_) => Passage {
+            if_done: None,
+            ..plain
+        },
+        Request::Start(start) => Passage {
+            content: Content::Value("input", &start.input),
+            if_done: Some(Reply::Run(start.run_id)),
+            ..plain
+        },
+        Request::OpenSession(open) => Passage {
+            way: Way::Opens(open.run_id),
+            if_done: Some(Reply::Run(open.run_id)),
+            ..plain
+        },
+        Request::CloseSession(run) => Passage {
+            way: Way::Closes(*run),
+            ..plain
+        },
+        Request::Attempt(_, request) => Passage {
+            way: Way::Attempt,
+            content: Content::Attempt(request),
+            if_done: if_reported(request),
+        },
+        Request::AgentsAvailable(_) => Passage {
+            way: Way::Agents,
+            ..plain
+        },
+        Request::ClockConfirmed { .. } => Passage {
+            way: Way::Clock,
+            ..plain
+        },
+        Request::AgentsGone(_)
+        | Request::Drain
+        | Request::Tick
+        | Request::Recover(..)
+        | Request::HostLost(..)
+        | Request::ClockJumped { .. } => Passage {
+            way: Way::OwnersOnly,
+            ..plain
+        },
+    }
+}
+
+/// What an attempt's report is answered that is in the log already. What an attempt asks for is decided
+/// again: its token is dead by then.
+fn if_reported(request: &AttemptRequest) -> Option<Reply> {
+    match request {
+        AttemptRequest::ReserveCall(_)
+        | AttemptRequest::DrawCall(..)
+        | AttemptRequest::FailCall(_)
+        | AttemptRequest::BeginTool(_)
+        | AttemptRequest::LookUpOnce(_) => None,
+        AttemptRequest::SettleCall(_)
+        | AttemptRequest::EndTool(_)
+        | AttemptRequest::RecordOnce(..)
+        | AttemptRequest::Decision(_)
+        | AttemptRequest::SideEffect(_)
+        | AttemptRequest::Complete(_)
+        | AttemptRequest::Fail(_)
+        | AttemptRequest::Suspend(..)
+        | AttemptRequest::Ended => Some(Reply::Done),
+    }
+}

@@ -1,0 +1,65 @@
+//! What a model call can cost at most, by the prices in force.
+//!
+//! The owner asks here before it admits a call, and a joined process before it draws on its block:
+//! both get the same amount.
+
+use crate::budget::Amount;
+use crate::error::{Error, Result};
+use crate::id::Region;
+use crate::pricing::{Bound, CallBound, CostFault, Quote, reserve_bound};
+use crate::sequencer::command::ReserveCall;
+
+/// The most that a call can cost, and the most output tokens to ask for.
+///
+/// # Errors
+/// `InvalidInput` for a bound or terms that have no price.
+pub fn worst_case(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Amount, Option<u64>)> {
+    let (bound, max_output) = bound(quote, call)?;
+    Ok((amount(&bound), max_output))
+}
+
+/// What bounds a call, and the most output tokens to ask for.
+pub(super) fn bound(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Bound, Option<u64>)> {
+    let caps = call.terms.caps();
+    let limits = &call.bound;
+    let terms = &call.terms;
+    let bound = CallBound {
+        input_tokens: limits.input_tokens,
+        rendered_bytes: call.rendered_bytes,
+        max_output_tokens: limits.max_output_tokens,
+        choices: limits.choices,
+        hidden_retries: limits.hidden_retries,
+        units: &caps,
+        service_tier: terms.service_tier,
+        region: terms.region.as_ref().map(Region::as_str),
+        ..CallBound::default()
+    };
+    let bound = reserve_bound(&quote.price, &bound).map_err(|fault| unpriced(call, fault))?;
+    let max_output = limits.max_output_tokens.or(quote.price.max_output_tokens);
+    Ok((bound, max_output))
+}
+
+/// What such a call holds.
+pub(super) const fn amount(bound: &Bound) -> Amount {
+    Amount {
+        money: bound.money,
+        input_tokens: bound.input_tokens,
+        output_tokens: bound.output_tokens,
+        calls: 1,
+    }
+}
+
+/// What about a call has no price, by the name of what the host stated.
+fn unpriced(call: &ReserveCall, fault: CostFault) -> Error {
+    let stated = match &fault {
+        CostFault::UnknownRegion(_) => "region",
+        CostFault::TierUnpriced(_) => "service_tier",
+        CostFault::UnitUnpriced(_) => "units",
+        CostFault::UnknownModel(_)
+        | CostFault::ClassUnpriced(_)
+        | CostFault::InputUnbounded
+        | CostFault::OutputUnbounded
+        | CostFault::Overflow => "bound",
+    };
+    Error::invalid(stated, format!("{fault} at model `{}`", call.model)).with_source(fault)
+}

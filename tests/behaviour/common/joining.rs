@@ -1,0 +1,194 @@
+//! A handle that has joined another in the same simulated world: messages take no time, and nothing
+//! carries them but calls.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{OnceLock, Weak};
+use std::task::{Context, Waker};
+
+use super::*;
+use mission_control::core::engine::{
+    AgentHost, Asked, AttemptKey, Engine, Guest, Notice, Owner, OwnerPort, OwnerTerms, Parts, Peek,
+    Peeked, Spawner, Told, Unreached,
+};
+use mission_control::core::id::AuthMethod;
+use mission_control::core::sequencer::{AttemptOrder, Command, Token};
+
+static HOSTS: AtomicU64 = AtomicU64::new(1);
+
+/// A handle that has joined, and how it is cut off.
+pub struct Joined {
+    pub control: MissionControl,
+    wire: Arc<Wire>,
+}
+
+/// What stands between two handles.
+struct Wire {
+    id: u64,
+    here: AtomicBool,
+    owner: Owner,
+    terms: OwnerTerms,
+    spawner: Arc<dyn Spawner>,
+    guest: OnceLock<Guest>,
+    this: Weak<Self>,
+    /// Commands whose answer somebody waited for.
+    pub asked: AtomicU64,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl AgentHost for Wire {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn is_here(&self) -> bool {
+        self.here.load(Ordering::SeqCst)
+    }
+
+    fn order(&self, order: AttemptOrder) -> bool {
+        if self.is_here() {
+            self.guest.get().unwrap().start(order);
+        }
+        self.is_here()
+    }
+
+    fn cancel(&self, token: &Token) {
+        if self.is_here() {
+            self.guest.get().unwrap().cancel(token);
+        }
+    }
+}
+
+impl Wire {
+    async fn hand_over(self: Arc<Self>, command: Arc<Command>) -> Told {
+        let of = self.owner.room_of(&command.request);
+        let host: Arc<dyn AgentHost> = Arc::<Self>::clone(&self);
+        let told = self
+            .owner
+            .submit(host, Command::clone(&command), Asked::First);
+        let told = told.await;
+        if let Some(of) = of {
+            let room = self.owner.room(self.id, &of);
+            self.guest.get().unwrap().room(&room);
+        }
+        told
+    }
+}
+
+#[mission_control::async_trait]
+impl OwnerPort for Wire {
+    fn terms(&self) -> &OwnerTerms {
+        &self.terms
+    }
+
+    async fn submit(&self, command: Arc<Command>, _: Asked) -> Result<Told, Unreached> {
+        if !self.is_here() {
+            return Err(Unreached::NotSent);
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let told = self.this.upgrade().unwrap().hand_over(command).await;
+        if self.is_here() {
+            Ok(told)
+        } else {
+            Err(Unreached::Unknown)
+        }
+    }
+
+    fn tell(&self, command: Arc<Command>) {
+        if !self.is_here() {
+            return;
+        }
+        let mut told = Box::pin(self.this.upgrade().unwrap().hand_over(command));
+        // In order: it reaches the owner now.
+        let polled = told.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            self.spawner.spawn_driver(Box::pin(async move {
+                told.await;
+            }));
+        }
+    }
+
+    async fn ask(&self, question: Peek) -> Result<Peeked, Unreached> {
+        Ok(self.owner.peek(&question))
+    }
+
+    fn peek(&self, question: Peek) -> Option<Peeked> {
+        Some(self.owner.peek(&question))
+    }
+
+    fn finished(&self, attempt: &AttemptKey) {
+        self.owner.finished(self.id, attempt);
+    }
+
+    fn progress(&self, attempt: &AttemptKey, tokens: (u64, u64)) {
+        self.owner.progress(self.id, attempt, tokens);
+    }
+
+    async fn leave(&self) {
+        self.owner.withdraw(self.id).await;
+    }
+
+    fn close(&self) {
+        self.here.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Joins a handle of a world.
+pub fn join(world: &World, owner: &MissionControl) -> Joined {
+    let simulation = world.0.simulation();
+    let spawner: Arc<dyn Spawner> = simulation.spawner();
+    let parts = Parts {
+        log: Arc::clone(owner.log()),
+        clock: Arc::clone(simulation.clock()) as _,
+        entropy: Arc::clone(simulation.entropy()) as _,
+        spawner: Arc::clone(&spawner),
+        settings: settings(),
+        auth_method: AuthMethod::Library,
+    };
+    let owner = owner.owner().unwrap();
+    let mut news = owner.news();
+    let wire = Arc::new_cyclic(|this| Wire {
+        id: HOSTS.fetch_add(1, Ordering::SeqCst),
+        here: AtomicBool::new(true),
+        terms: owner.terms(),
+        owner,
+        spawner: Arc::clone(&spawner),
+        guest: OnceLock::new(),
+        this: Weak::clone(this),
+        asked: AtomicU64::new(0),
+    });
+    let port = Arc::<Wire>::clone(&wire);
+    let (control, guest) = Engine::join(parts, port).unwrap();
+    assert!(wire.guest.set(guest).is_ok());
+    let told = Arc::clone(&wire);
+    spawner.spawn_driver(Box::pin(async move {
+        while let Some(notice) = news.next().await {
+            let guest = told.guest.get().unwrap();
+            match notice {
+                Notice::Moved(runs) => {
+                    guest.moved(&runs.iter().copied().collect::<Vec<_>>());
+                }
+                Notice::Missed(missed) => guest.missed(missed),
+            }
+        }
+    }));
+    Joined { control, wire }
+}
+
+impl Joined {
+    /// Commands whose answer somebody waited for, so far.
+    pub fn asked(&self) -> u64 {
+        self.wire.asked.load(Ordering::SeqCst)
+    }
+
+    /// The process is killed, and the owner sees the end of the connection.
+    pub async fn kill(&self) {
+        self.wire.close();
+        self.wire.guest.get().unwrap().lost();
+        self.wire.owner.lost(self.wire.id).await;
+    }
+}

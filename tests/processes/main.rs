@@ -1,0 +1,30 @@
+//! One store, several processes: joining, running agents elsewhere, losing processes, taking over.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are not test functions"
+)]
+
+mod agents;
+mod child;
+mod common;
+mod joining;
+mod losing;
+mod refusing;
+mod storm;
+
+/// The part of a child process. Does nothing in a plain test run.
+#[tokio::test]
+async fn plays_its_part() {
+    let Some((part, path)) = child::part() else {
+        return;
+    };
+    match part.as_str() {
+        "has_the_agent" => losing::has_the_agent(&path).await,
+        "has_a_session" => losing::has_a_session(&path).await,
+        "owns_and_runs" => losing::owns_and_runs(&path).await,
+        "owns" => refusing::owns(&path).await,
+        "works" => storm::works(&path).await,
+        other => panic!("there is no part `{other}`"),
+    }
+}
