@@ -45,9 +45,9 @@ pub use system::{OsEntropy, SystemClock, Threads};
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, BlockedStep, Budget, CallError, Health, Metrics,
-    MissionControl, ModelAnswer, ModelRequest, Outcome, Permit, Position, Progress, ProviderError,
-    Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext,
-    StepOutcome,
+    MissionControl, ModelAnswer, ModelRequest, Outcome, Permit, PolicyRecord, PolicyVersion,
+    Position, Progress, ProviderError, Published, RunEvents, RunHandle, RunNews, Session,
+    SessionOptions, StartOptions, StepContext, StepOutcome,
 };
 pub use mc_core::error::{Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};
@@ -57,7 +57,7 @@ pub use mc_core::id::{
     AgentName, AgentVersion, Digest, ModelId, Opaque, Region, RunId, StepKey, WorkflowName,
 };
 pub use mc_core::money::NanoUsd;
-pub use mc_core::policy::{CutStreams, Mode, PriceAge, RiskTier};
+pub use mc_core::policy::{CutStreams, Mode, Policy, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{CallTerms, PriceTable, ServiceTier, TierChoice, Unit, UnknownModels};
 pub use mc_core::resilience::{CallFailure, OutputBegun};

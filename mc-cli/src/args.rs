@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Versions of workflows: store, look at, compare, draw, let new runs take
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
+    /// The policy: put one into force, look at it, compare versions
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Check the log: headers, facts, chains, tree and parts
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)
@@ -244,6 +247,30 @@ pub(crate) enum WorkflowsCommand {
         /// NAME@VERSION
         workflow: String,
     },
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Put a policy into force, with the limits that it names
+    Publish {
+        /// The policy, in YAML
+        file: PathBuf,
+    },
+    /// Show a version; the one in force unless given
+    Show {
+        /// The version, from 1
+        version: Option<u32>,
+    },
+    /// Compare two versions, or a version and a file in YAML
+    Diff {
+        /// A version, or a file in YAML
+        before: String,
+        /// A version, or a file in YAML
+        after: String,
+    },
+    /// List every version, when it came into force and by whom
+    History,
 }
 
 /// `verify`.

@@ -28,6 +28,7 @@ mod money;
 mod outcomes;
 mod pace;
 mod panics;
+mod policies;
 mod refusals;
 mod restart;
 mod retries;

@@ -6,6 +6,7 @@ mod csv_rows;
 mod demo;
 mod export;
 mod plan;
+mod policy;
 mod prices;
 mod rehearse;
 mod replay;
@@ -19,7 +20,7 @@ mod workflows;
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
 
-use crate::args::{Cli, Command, Common, PricesCommand, WorkflowsCommand};
+use crate::args::{Cli, Command, Common, PolicyCommand, PricesCommand, WorkflowsCommand};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -47,6 +48,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
             prices::execute(common, model.as_deref(), console).await
         }
         Command::Workflows(command) => workflows::execute(common, command, console).await,
+        Command::Policy(command) => policy::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
     }
@@ -61,7 +63,8 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Abort(_)
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
-        ) => OnClose::GoOn,
+        )
+        | Command::Policy(PolicyCommand::Publish { .. }) => OnClose::GoOn,
         Command::Runs(_)
         | Command::Show(_)
         | Command::Replay(_)
@@ -72,6 +75,9 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | WorkflowsCommand::Show { .. }
             | WorkflowsCommand::Diff { .. }
             | WorkflowsCommand::Graph { .. },
+        )
+        | Command::Policy(
+            PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
         )
         | Command::Verify(_)
         | Command::Export(_) => OnClose::Stop,

@@ -10,6 +10,7 @@ mod forms;
 mod limits;
 mod looking;
 mod pipes;
+mod policies;
 mod programs;
 mod reasons;
 mod refusals;

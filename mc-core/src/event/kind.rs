@@ -81,6 +81,8 @@ kinds! {
     WorkflowActivated(workspace::WorkflowActivated) = "workflow.activated",
     /// A price table is in force.
     PricesLoaded(workspace::PricesLoaded) = "prices.loaded",
+    /// A version of the policy is in force; the limits that it names follow in the same commit.
+    PolicyPublished(workspace::PolicyPublished) = "policy.published",
     /// A model's breaker opened: its calls are blocked.
     CircuitOpened(workspace::CircuitOpened) = "circuit.opened",
     /// A model's breaker lets one call through.
@@ -220,6 +222,7 @@ impl EventKind {
             | Self::WorkflowPublished(_)
             | Self::WorkflowActivated(_)
             | Self::PricesLoaded(_)
+            | Self::PolicyPublished(_)
             | Self::CircuitOpened(_)
             | Self::CircuitHalfOpened(_)
             | Self::CircuitClosed(_)

@@ -193,6 +193,7 @@ impl Run {
             | EventKind::WorkflowPublished(_)
             | EventKind::WorkflowActivated(_)
             | EventKind::PricesLoaded(_)
+            | EventKind::PolicyPublished(_)
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
             | EventKind::CircuitClosed(_)

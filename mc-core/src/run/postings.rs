@@ -113,6 +113,7 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::WorkflowPublished(_)
         | EventKind::WorkflowActivated(_)
         | EventKind::PricesLoaded(_)
+        | EventKind::PolicyPublished(_)
         | EventKind::CircuitOpened(_)
         | EventKind::CircuitHalfOpened(_)
         | EventKind::CircuitClosed(_)

@@ -16,7 +16,7 @@ use crate::id::{
     Actor, AgentName, AgentVersion, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque,
     RunId, StepKey, WorkflowName,
 };
-use crate::policy::RiskTier;
+use crate::policy::{Policy, RiskTier};
 use crate::ports::KeyRow;
 use crate::pricing::{CallTerms, ServiceTier};
 use crate::resilience::CallFailure;
@@ -44,6 +44,8 @@ pub enum Request {
     Publish(Publish),
     /// Let new runs take a version.
     Activate(Activate),
+    /// Put a policy into force.
+    PublishPolicy(Policy),
     /// Start a run.
     Start(Box<Start>),
     /// Open a session.
@@ -400,6 +402,7 @@ impl Request {
             },
             Self::Publish(_)
             | Self::Activate(_)
+            | Self::PublishPolicy(_)
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)

@@ -16,10 +16,11 @@ use super::ended::Ended;
 use super::pace::Pace;
 use super::token::Token;
 use super::windows::Windows;
-use super::workspace::Workspace;
+use super::workspace::{PolicyHead, Workspace};
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, CommandId, ModelId, RunId};
+use crate::policy::Policy;
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -160,6 +161,25 @@ impl Sequencer {
         self.workspace.agents.insert(agent, version);
     }
 
+    /// The policy in force, whose content is to be read from the log before anything is decided.
+    pub const fn policy_head(&self) -> Option<PolicyHead> {
+        self.workspace.shared.policy
+    }
+
+    /// Takes the content of the policy in force.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is not the policy that is in force.
+    pub fn adopt_policy(&mut self, bytes: &[u8]) -> Result<()> {
+        let policy = Policy::from_canonical(bytes)?;
+        let head = self.policy_head();
+        if head.is_none_or(|head| head.hash != policy.hash()) {
+            return Err(Error::corrupt("policy", head.map(|head| head.seq)));
+        }
+        self.workspace.policy = policy;
+        Ok(())
+    }
+
     /// The number behind the last event that was decided.
     pub const fn next_seq(&self) -> u64 {
         self.next_seq
@@ -286,6 +306,7 @@ impl Sequencer {
         match request {
             Request::Publish(publish) => Ok(decide::publish::publish(&view, publish)),
             Request::Activate(activate) => decide::publish::activate(&view, activate),
+            Request::PublishPolicy(policy) => Ok(decide::policy::publish(&view, policy)),
             Request::Start(start) => decide::start::start(&view, start),
             Request::OpenSession(open) => decide::session::open(&view, open),
             Request::CloseSession(run) => decide::session::close(&view, *run),

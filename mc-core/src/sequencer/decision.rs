@@ -145,6 +145,13 @@ pub enum Reply {
         /// The hash of the definition.
         hash: Digest,
     },
+    /// The policy that is in force.
+    Policy {
+        /// Its version.
+        version: u32,
+        /// Its hash.
+        hash: Digest,
+    },
     /// The run that was started, or that the key had started before.
     Run(RunId),
     /// What came of a reservation.

@@ -39,6 +39,7 @@ impl Sequencer {
             }
             Request::Publish(_)
             | Request::Activate(_)
+            | Request::PublishPolicy(_)
             | Request::OpenSession(_)
             | Request::CloseSession(_)
             | Request::Abort(_)

@@ -40,4 +40,4 @@ pub use recovery::recover;
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;
-pub use workspace::{Dispatch, Settings, Shared, Versions, Waiting, Workspace};
+pub use workspace::{Dispatch, PolicyHead, Settings, Shared, Versions, Waiting, Workspace};

@@ -8,14 +8,16 @@ use super::core::Sequencer;
 use super::decision::{Effect, NewEvent};
 use super::resident::Resident;
 use super::token::Token;
-use super::workspace::Versions;
+use super::workspace::{PolicyHead, Versions};
 use crate::budget::{Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
-    CircuitClosed, CircuitHalfOpened, CircuitOpened, WorkflowActivated, WorkflowPublished,
+    CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, WorkflowActivated,
+    WorkflowPublished,
 };
 use crate::event::{EventKind, StepStatus};
 use crate::id::{ModelId, RunId};
+use crate::policy::Policy;
 use crate::ports::WorkflowRow;
 use crate::resilience::Change;
 use crate::run::postings::{self, Posting};
@@ -94,6 +96,7 @@ impl Sequencer {
             EventKind::PricesLoaded(facts) => {
                 self.workspace.shared.price_version = Some(facts.price_version);
             }
+            EventKind::PolicyPublished(facts) => self.policy_published(facts, event, seq)?,
             EventKind::CircuitOpened(CircuitOpened { model, .. })
             | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
             | EventKind::CircuitClosed(CircuitClosed { model }) => {
@@ -128,6 +131,23 @@ impl Sequencer {
             .or_default();
         versions.rows.insert(facts.version, row.clone());
         self.batch.workflows.push(row);
+        Ok(())
+    }
+
+    fn policy_published(
+        &mut self,
+        facts: &PolicyPublished,
+        event: &NewEvent,
+        seq: u64,
+    ) -> Result<()> {
+        let part = event.parts.first();
+        let part = part.ok_or_else(|| Error::internal("no policy"))?;
+        self.workspace.policy = Policy::from_canonical(&part.bytes)?;
+        self.workspace.shared.policy = Some(PolicyHead {
+            version: facts.version,
+            hash: facts.policy_hash,
+            seq,
+        });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::budget::{Account, AccountId, Queue};
 use crate::error::{Error, Result};
 use crate::event::workspace::{EpochStarted, PricesLoaded, WorkspaceCreated};
 use crate::id::{AuthMethod, CommandId, RunId, WorkspaceId};
+use crate::policy::Policy;
 use crate::ports::{Entropy, Recovered, uuid_v7};
 use crate::workflow::Workflow;
 
@@ -116,6 +117,7 @@ fn workspace(
         accounts,
         workflows,
         compiled,
+        policy: Policy::default(),
         runs: BTreeMap::new(),
         queue: Queue::default(),
         waiting: BTreeMap::new(),

@@ -5,7 +5,6 @@
 //! `docs/workflows.md` is the reference of every field.
 //! What is *not* here: storing and activating versions, and running (`run`, `sequencer`).
 
-mod at;
 mod builder;
 mod check;
 mod compiled;
@@ -17,15 +16,16 @@ pub mod expression;
 mod graph;
 mod labels;
 pub mod limits;
-mod reader;
+
 mod read;
 mod read_step;
-mod schema;
+
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::form::{Schema, SchemaFault};
 pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
 pub use compiled::Workflow;
 pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
@@ -34,4 +34,3 @@ pub use expression::{
     BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
 };
 pub use labels::Labels;
-pub use schema::{Schema, SchemaFault};

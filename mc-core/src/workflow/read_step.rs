@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::at::At;
 use super::definition::{Estimate, Join, OnFailure, Step};
-use super::expression::{Expression, InputBinding};
+use super::expression::{Expression, InputBinding, whole_expression};
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT};
 use super::read::{Located, Stand, StepDraft, backoff, budget, checked};
-use super::reader::{Fields, Reader};
 use crate::error::WorkflowProblem;
+use crate::form::{At, Fields, Reader};
 use crate::id::AgentName;
 use crate::policy::RiskTier;
 use crate::resilience::{MAX_ATTEMPTS, RetryPolicy};
@@ -47,7 +46,7 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
     let agent = fields.parsed::<AgentName>(reader, "agent");
     let mut expressions = Vec::new();
     let mut located = |reader: &mut Reader, field, stand| {
-        let expression: Expression = fields.expression(reader, field)?;
+        let expression = expression(reader, fields, field)?;
         let at = fields.at(field).pointer();
         expressions.push(Located {
             at,
@@ -91,6 +90,21 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
         on_failure,
     });
     draft
+}
+
+/// An expression, bare or in `${{ }}`.
+fn expression(reader: &mut Reader, fields: Fields<'_>, field: &'static str) -> Option<Expression> {
+    let text = fields.text(reader, field)?;
+    match Expression::parse(whole_expression(text).unwrap_or(text)) {
+        Ok(expression) => Some(expression),
+        Err(fault) => {
+            let (at, reason) = (fields.at(field).pointer(), fault.to_string());
+            reader
+                .problems
+                .push(WorkflowProblem::Expression { at, reason });
+            None
+        }
+    }
 }
 
 fn input(

@@ -229,7 +229,7 @@ fn cost_of(view: &View<'_>, observed: &Observed) -> Option<Amount> {
         served: None,
         at: view.now,
     };
-    let cost = charge_on_terms(&settings.prices, &settings.unknown_models, &call).ok()?;
+    let cost = charge_on_terms(&settings.prices, view.workspace.unknown_models(), &call).ok()?;
     Some(Amount {
         money: cost.money,
         input_tokens: observed.usage.input_tokens(),

@@ -211,10 +211,9 @@ pub fn price_of(
         served: answer.service_tier,
         at: view.now,
     };
-    let cost =
-        charge_on_terms(&settings.prices, &settings.unknown_models, &call).map_err(|fault| {
-            Error::invalid("usage", "this usage cannot be priced").with_source(fault)
-        })?;
+    let cost = charge_on_terms(&settings.prices, view.workspace.unknown_models(), &call).map_err(
+        |fault| Error::invalid("usage", "this usage cannot be priced").with_source(fault),
+    )?;
     let actual = Amount {
         money: cost.money,
         input_tokens: usage.input_tokens(),

@@ -215,7 +215,7 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
     let settings = &view.workspace.settings;
     let quote = settings
         .prices
-        .quote(&estimate.model, view.now, &settings.unknown_models);
+        .quote(&estimate.model, view.now, view.workspace.unknown_models());
     let quote = quote.ok_or("unknown_model")?;
     let age = settings.price_age;
     if age.is_some_and(|age| age.judge(&quote, view.now) == Mode::Enforce) {

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod late;
 pub mod limits;
 pub mod once;
+pub mod policy;
 pub mod publish;
 pub mod reconcile;
 pub mod recover;
