@@ -39,16 +39,14 @@ fn budget(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<(AccountId,
     let fields = Fields::open(reader, value, at, &known)?;
     fields.require(reader, "account");
     fields.require(reader, "limit");
+    let before = reader.problems.len();
     let account = fields.parsed::<AccountId>(reader, "account");
-    let shared = account.filter(|account| match account.run() {
-        None => true,
-        Some(_) => {
-            let rule = "a policy limits workspace, workflow:NAME and agent:NAME; a run's budget \
-                        is given at its start";
-            reader.form(&fields.at("account"), rule);
-            false
-        }
-    });
+    let shared = account.filter(|account| account.run().is_none());
+    if fields.has("account") && shared.is_none() && reader.problems.len() == before {
+        let rule = "a policy limits workspace, workflow:NAME and agent:NAME; a run's budget is \
+                    given at its start";
+        reader.form(&fields.at("account"), rule);
+    }
     let limit = limit(reader, fields);
     let window = window(reader, fields);
     let choices = [("abort", OnExceed::Abort), ("pause", OnExceed::Pause)];
@@ -97,7 +95,7 @@ fn window(reader: &mut Reader, parent: Fields<'_>) -> Option<Window> {
             let buckets = buckets.map(|n| n.to_string()).unwrap_or_default();
             format!("sliding {} {buckets}", fields.text(reader, "sliding")?)
         }
-        _ => {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             let rule = "a window is text, e.g. `day Europe/Berlin`, or an object with calendar, \
                         fixed or sliding";
             reader.form(&at, rule);

@@ -134,21 +134,14 @@ pub(super) fn differing(before: &Sections, after: &Sections) -> Vec<String> {
 fn flat(sections: &Sections) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
     for (section, value) in outline(sections) {
-        match value {
-            Value::Object(fields) if section != "unknown_models" => {
-                out.extend(
-                    fields
-                        .into_iter()
-                        .map(|(k, v)| (format!("{section}.{k}"), v)),
-                );
-            }
-            Value::Array(items) => {
-                out.extend(items.into_iter().map(|item| {
-                    let name = item["account"].as_str().unwrap_or_default();
-                    (format!("{section}.{name}"), item.clone())
-                }));
-            }
-            other => drop(out.insert(section, other)),
+        let named = |name: &str| format!("{section}.{name}");
+        if let Some(fields) = value.as_object().filter(|_| section != "unknown_models") {
+            out.extend(fields.iter().map(|(k, v)| (named(k), v.clone())));
+        } else if let Some(items) = value.as_array() {
+            let name = |item: &Value| named(item["account"].as_str().unwrap_or_default());
+            out.extend(items.iter().map(|item| (name(item), item.clone())));
+        } else {
+            out.insert(section, value);
         }
     }
     out
