@@ -11,6 +11,8 @@
 mod common;
 
 mod aborts;
+mod approvals;
+mod asking;
 mod breakers;
 mod clock;
 mod content;
@@ -30,6 +32,7 @@ mod pace;
 mod panics;
 mod policies;
 mod refusals;
+mod resolves;
 mod restart;
 mod retries;
 mod sessions;
@@ -40,6 +43,7 @@ mod subscribers;
 mod suspends;
 mod terms;
 mod timeouts;
+mod tool_approvals;
 mod turns;
 mod versions;
 mod windows;

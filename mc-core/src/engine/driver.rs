@@ -139,6 +139,7 @@ impl Driver {
                     self.inner.tell(Actor::System, ended);
                 }
                 Effect::Cancel(token) => self.inner.cancel_attempt(&token),
+                Effect::Probe(order) => self.inner.ask_probe(*order),
             }
         }
         // Whoever aborted a run is answered once its attempts are told to stop.

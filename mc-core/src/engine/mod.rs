@@ -4,6 +4,7 @@
 //! `control` what a host gets. All waiting is in here; no decision is.
 
 mod agent;
+mod approvals;
 mod attempt;
 mod budget;
 mod call_error;
@@ -13,6 +14,7 @@ mod content;
 mod context;
 mod control;
 mod dispatch;
+mod doubts;
 mod driver;
 mod events;
 mod inner;
@@ -22,6 +24,7 @@ mod options;
 mod outcome;
 mod paging;
 mod policy;
+mod probe;
 mod registry;
 mod restart;
 mod run_handle;
@@ -30,18 +33,22 @@ mod spawner;
 mod status;
 mod steady_clock;
 mod sync;
+mod tools;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
+pub use approvals::{ApprovalFilter, ApprovalRequest, BudgetEffect, approvals};
 pub use attempt::Progress;
 pub use budget::Budget;
 pub use call_error::{CallError, ProviderError};
 pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
-pub use context::{StepContext, ToolAdmission};
+pub use context::StepContext;
 pub use control::{Engine, MissionControl, Parts, Published};
+pub use doubts::{Billed, Settled};
 pub use events::{RunEvents, RunNews};
 pub use options::StartOptions;
 pub use outcome::{BlockedStep, Outcome, Position};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
+pub use probe::{EffectProbe, ProbeAnswer};
 pub use run_handle::RunHandle;
 pub use session::{Session, SessionOptions};
 pub use spawner::{Spawner, Task};

@@ -94,7 +94,7 @@ impl RunHandle {
         RunEvents::new(Arc::clone(&self.inner), self.run_id, 0)
     }
 
-    async fn command(&self, by: &str, request: Request) -> Result<()> {
+    pub(super) async fn command(&self, by: &str, request: Request) -> Result<()> {
         let actor = Actor::Operator(operator(by)?);
         self.inner.submit(actor, request).await.map(drop)
     }

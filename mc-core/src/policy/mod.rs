@@ -23,5 +23,6 @@ pub use cut_streams::CutStreams;
 pub use file::{MAX_POLICY_BYTES, POLICY_SCHEMA_VERSION, Policy};
 pub use mode::Mode;
 pub use price_age::PriceAge;
+pub(crate) use read::{asking_tier, expires_in};
 pub use sections::{BudgetRule, ToolRule};
 pub use tier::{RiskTier, TierFault};

@@ -136,7 +136,7 @@ fn approvals(reader: &mut Reader, parent: Fields<'_>) -> Option<ApprovalRules> {
 }
 
 /// Reads the field `from`: the first tier that asks.
-fn asking_tier(reader: &mut Reader, fields: Fields<'_>) -> Option<RiskTier> {
+pub(crate) fn asking_tier(reader: &mut Reader, fields: Fields<'_>) -> Option<RiskTier> {
     let tier = fields.parsed::<RiskTier>(reader, "from")?;
     if tier == RiskTier::Read {
         reader.form(&fields.at("from"), "`read` never asks; write `write`");
@@ -146,7 +146,7 @@ fn asking_tier(reader: &mut Reader, fields: Fields<'_>) -> Option<RiskTier> {
 }
 
 /// Reads the field `expires_in`.
-fn expires_in(reader: &mut Reader, fields: Fields<'_>) -> Option<Duration> {
+pub(crate) fn expires_in(reader: &mut Reader, fields: Fields<'_>) -> Option<Duration> {
     let span = fields.duration(reader, "expires_in")?;
     if span.is_zero() || span > MAX_EXPIRES_IN {
         reader.form(&fields.at("expires_in"), "this is from 1ms to 365d");

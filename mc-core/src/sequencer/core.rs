@@ -319,6 +319,9 @@ impl Sequencer {
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
+            Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
+            Request::RevokeApproval(word) => decide::approve::revoke(&view, word),
+            Request::Resolve(resolve) => decide::resolve::resolve(&view, resolve),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),

@@ -49,6 +49,9 @@ impl Sequencer {
             | Request::Signal(..)
             | Request::SetLimit(_)
             | Request::Reconcile(_)
+            | Request::DecideApproval(_)
+            | Request::RevokeApproval(_)
+            | Request::Resolve(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }
             | Request::ClockConfirmed { .. } => {}
@@ -80,10 +83,14 @@ impl Sequencer {
             let Some(resident) = self.workspace.runs.get(&run) else {
                 continue;
             };
+            let doubts = decide::agents::in_doubt(resident);
             let events = decide::agents::available(resident, &agents);
             if !events.is_empty() {
                 self.commit(events)?;
                 self.hold_back(run);
+            }
+            for key in doubts {
+                self.probe(run, &key);
             }
         }
         Ok(())
@@ -122,8 +129,22 @@ impl Sequencer {
                 let assumed = decide::reconcile::assumed(&self.view(), &resident.run);
                 self.commit(assumed)?;
             }
+            self.expire_approvals(run)?;
         }
         Ok(touched)
+    }
+
+    /// Requests and approvals of a run whose time is over end, one after the other: the end of one
+    /// may change what another holds up.
+    fn expire_approvals(&mut self, run: RunId) -> Result<()> {
+        while let Some(resident) = self.workspace.runs.get(&run) {
+            let expired = decide::approve::expired(&self.view(), resident);
+            if expired.is_empty() {
+                break;
+            }
+            self.commit(expired)?;
+        }
+        Ok(())
     }
 
     /// Decides what follows in these runs, and in all that wait for what they let go.
@@ -270,6 +291,9 @@ impl Sequencer {
             self.leave_queues(run);
             self.note_end(run);
         }
+        let resident = self.workspace.resident(run)?;
+        let leftovers = decide::approve::leftovers(&resident.run);
+        self.commit(leftovers)?;
         let resident = self.workspace.resident(run)?;
         let seal = decide::advance::seal(&resident.run);
         self.commit(seal.into_iter().collect())

@@ -27,14 +27,15 @@ mod workspace;
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, EndTool, FailCall,
-    JournalPlace, Observed, OpenSession, Publish, Reconcile, Request, ReserveCall, Retry, SetLimit,
-    SettleCall, Start, StartKey, TokenBound,
+    Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, DecideApproval,
+    EndTool, FailCall, JournalPlace, Observed, OpenSession, OperatorWord, Patience, Publish,
+    Reconcile, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start,
+    StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
-    Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, Reply,
-    ToolReply, Wait,
+    Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
+    Reply, ToolReply, Wait,
 };
 pub use recovery::recover;
 pub use resident::{Loaded, Resident, Wanted};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
-use super::decision::{Effect, NewEvent};
+use super::decision::{Effect, NewEvent, ProbeOrder};
 use super::resident::Resident;
 use super::token::Token;
 use super::workspace::{PolicyHead, Versions};
@@ -16,7 +16,7 @@ use crate::event::workspace::{
     WorkflowPublished,
 };
 use crate::event::{EventKind, StepStatus};
-use crate::id::{ModelId, RunId};
+use crate::id::{ModelId, RunId, StepKey};
 use crate::policy::Policy;
 use crate::ports::WorkflowRow;
 use crate::resilience::Change;
@@ -217,6 +217,7 @@ impl Sequencer {
             );
         }
         self.note_step(run_id, &event.kind);
+        self.probe_after(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
         self.note_call(run_id, &event.kind);
         Ok(run_seq)
@@ -298,6 +299,45 @@ impl Sequencer {
         }
         if let EventKind::StepUnblocked(_) = kind {
             self.ask_queue_again(run_id);
+        }
+    }
+
+    /// A step that has come into doubt, or whose last handler has ended: its agent may know.
+    fn probe_after(&mut self, run_id: RunId, kind: &EventKind) {
+        let may_know = match kind {
+            EventKind::StepBlocked(facts) => facts.reason == BlockReason::InDoubt,
+            EventKind::ResultLate(facts) => facts.ordinal.is_none(),
+            other => matches!(other, EventKind::AttemptEnded(_)),
+        };
+        if let Some(key) = kind.step().filter(|_| may_know) {
+            self.probe(run_id, key);
+        }
+    }
+
+    /// Asks the agent of a step in doubt, where it is here and no handler of the step is out.
+    pub(super) fn probe(&mut self, run_id: RunId, key: &StepKey) {
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
+        let in_doubt = resident.run.is_in_doubt(key);
+        let step = resident.run.step(key).filter(|_| in_doubt);
+        let Some(step) = step.filter(|step| step.abandoned.is_empty()) else {
+            return;
+        };
+        let known = step.agent.as_ref().zip(step.effect_key).zip(step.input);
+        let Some(((agent, effect_key), input)) = known else {
+            return;
+        };
+        if self.workspace.agents.contains_key(agent) {
+            let order = ProbeOrder {
+                run_id,
+                step: key.clone(),
+                attempt: step.attempt,
+                agent: agent.clone(),
+                effect_key,
+                input,
+            };
+            self.batch.effects.push(Effect::Probe(Box::new(order)));
         }
     }
 

@@ -17,6 +17,8 @@ pub const DEFAULT_MAX_PARALLEL: u32 = 256;
 pub const MAX_JOINED_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
 /// The largest definition as a document, in bytes.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1_024 * 1_024;
+/// The most tools that a step names.
+pub const MAX_TOOLS: usize = 256;
 /// The most labels of a run.
 pub const MAX_LABELS: usize = 32;
 /// The longest value of a label, in bytes.

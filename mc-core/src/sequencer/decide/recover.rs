@@ -10,7 +10,6 @@ use crate::event::step::{
 };
 use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
-use crate::policy::RiskTier;
 use crate::run::{HoldKey, Run};
 use crate::sequencer::decision::{Decision, NewEvent};
 
@@ -44,7 +43,7 @@ pub fn recover(view: &View<'_>, run_id: RunId, alive: &[(StepKey, u32)]) -> Resu
             continue;
         }
         events.extend(interrupt(run, key, "crashed"));
-        if step.risk.is_some_and(|risk| risk >= RiskTier::Irreversible) {
+        if step.may_have_acted() {
             let facts = StepBlocked {
                 step: key.clone(),
                 reason: BlockReason::InDoubt,

@@ -1,0 +1,79 @@
+//! Probes: an agent is asked what became of a step in doubt, before a person is.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use serde_json::Value;
+
+use super::agent::AgentExecutor;
+use super::inner::Inner;
+use crate::id::{Actor, Digest, RunId, StepKey};
+use crate::sequencer::{ProbeOrder, Request, Resolution, Resolve};
+
+/// What an agent is asked about: one intent that may have been carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectProbe {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepKey,
+    /// The attempt that is in doubt.
+    pub attempt: u32,
+    /// What the attempt passed on as its idempotency key.
+    pub effect_key: Digest,
+    /// The input that it had.
+    pub input: Value,
+}
+
+/// What an agent knows of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeAnswer {
+    /// It happened, with this output.
+    Happened(Value),
+    /// It did not happen, and will not.
+    DidNotHappen,
+}
+
+impl Inner {
+    /// Asks an agent, as a task of its own: it may hang or panic.
+    pub(super) fn ask_probe(self: &Arc<Self>, order: ProbeOrder) {
+        let version = self.agents.all().remove(&order.agent).flatten();
+        let Some(agent) = self.agents.find(&order.agent, version.as_ref()) else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        self.spawner.spawn_handler(Box::pin(async move {
+            inner.probe(agent, order).await;
+        }));
+    }
+
+    async fn probe(&self, agent: Arc<dyn AgentExecutor>, order: ProbeOrder) {
+        let Ok(input) = self.read_value(order.input).await else {
+            return;
+        };
+        let effect = EffectProbe {
+            run_id: order.run_id,
+            step: order.step.clone(),
+            attempt: order.attempt,
+            effect_key: order.effect_key,
+            input,
+        };
+        let asked = AssertUnwindSafe(async move { agent.probe(effect).await });
+        let resolution = match asked.catch_unwind().await {
+            Ok(Some(ProbeAnswer::Happened(output))) => Resolution::Happened(Arc::new(output)),
+            Ok(Some(ProbeAnswer::DidNotHappen)) => Resolution::DidNotHappen,
+            // It does not know: a person is asked.
+            Ok(None) | Err(_) => return,
+        };
+        let request = Request::Resolve(Resolve {
+            run_id: order.run_id,
+            step: order.step,
+            resolution,
+            reason: "the agent's probe".into(),
+        });
+        if let Err(error) = self.submit(Actor::Agent(order.agent), request).await {
+            tracing::debug!(%error, "what a probe said was not taken");
+        }
+    }
+}
