@@ -15,6 +15,18 @@ fn no_world_breaks_an_invariant() {
 }
 
 #[test]
+fn nothing_that_cannot_be_undone_goes_out_unasked_or_twice() {
+    for seed in 0..15 {
+        let lived = live_with(seed, Habits::Asking);
+        assert!(
+            lived.findings.is_empty(),
+            "seed {seed}: {:?}",
+            lived.findings
+        );
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_log() {
     for seed in [3, 104, 117] {
         assert_eq!(live(seed).root, live(seed).root, "seed {seed}");

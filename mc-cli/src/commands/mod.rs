@@ -1,6 +1,8 @@
 //! One file a command; each gets its arguments and a console and answers with an exit.
 
 mod abort;
+mod approvals;
+mod ask;
 mod costs;
 mod csv_rows;
 mod demo;
@@ -8,8 +10,10 @@ mod export;
 mod plan;
 mod policy;
 mod prices;
+mod reconcile;
 mod rehearse;
 mod replay;
+mod resolve;
 mod run;
 mod runs;
 mod show;
@@ -19,6 +23,8 @@ mod workflows;
 
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
+
+use approvals::Word;
 
 use crate::args::{Cli, Command, Common, PolicyCommand, PricesCommand, WorkflowsCommand};
 use crate::console::Console;
@@ -44,6 +50,12 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
+        Command::Approvals(args) => approvals::list(common, args, console).await,
+        Command::Approve(args) => approvals::say(common, (Word::Approve, args), console).await,
+        Command::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
+        Command::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
+        Command::Resolve(args) => resolve::execute(common, args, console).await,
+        Command::Reconcile(args) => reconcile::execute(common, args, console).await,
         Command::Prices(PricesCommand::List { model }) => {
             prices::execute(common, model.as_deref(), console).await
         }
@@ -61,11 +73,17 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
+        | Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Revoke(_)
+        | Command::Resolve(_)
+        | Command::Reconcile(_)
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         )
         | Command::Policy(PolicyCommand::Publish { .. }) => OnClose::GoOn,
         Command::Runs(_)
+        | Command::Approvals(_)
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)

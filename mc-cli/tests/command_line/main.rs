@@ -5,6 +5,7 @@
 )]
 
 mod advice;
+mod approvals;
 mod evidence;
 mod forms;
 mod limits;

@@ -30,7 +30,7 @@ mod tests;
 use std::path::Path;
 
 use mc_core::error::Result;
-use mc_core::ports::{WorkflowRow, WorkspaceRow};
+use mc_core::ports::{AccountRow, WorkflowRow, WorkspaceRow};
 use redb::StorageBackend;
 
 pub use health::{FileState, ReserveState, StoreHealth, WriteState};
@@ -155,6 +155,16 @@ impl RedbLog {
     pub async fn workflow_rows(&self) -> Result<Vec<WorkflowRow>> {
         self.workers
             .run(Lane::Read, |store| store.read(reads::workflows))
+            .await
+    }
+
+    /// Every shared account.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn account_rows(&self) -> Result<Vec<AccountRow>> {
+        self.workers
+            .run(Lane::Read, |store| store.read(reads::accounts))
             .await
     }
 

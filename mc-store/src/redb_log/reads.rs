@@ -59,7 +59,8 @@ pub(super) fn workspace_row(tx: &ReadTransaction) -> Outcome<Option<WorkspaceRow
     Ok(row.transpose()?)
 }
 
-fn accounts(tx: &ReadTransaction) -> Outcome<Vec<AccountRow>> {
+/// Every shared account.
+pub(super) fn accounts(tx: &ReadTransaction) -> Outcome<Vec<AccountRow>> {
     let table = tx.open_table(ACCOUNTS)?;
     let mut out = Vec::new();
     for row in table.range::<&str>(..)? {

@@ -15,6 +15,7 @@ use mc_core::sim::Simulation;
 use mc_core::time::Timestamp;
 use serde_json::json;
 
+use super::asking;
 use super::buttons::Desk;
 use super::checker::Finding;
 use super::disk::{Disk, WatchedLog};
@@ -155,7 +156,7 @@ impl World {
             let control = open(parts, &agent).await?;
             raise_limits(&control).await?;
             for run in &*runs {
-                bring_to_an_end(&control.run(*run)).await?;
+                bring_to_an_end(&control, &control.run(*run)).await?;
             }
             Ok(())
         });
@@ -246,7 +247,7 @@ async fn raise_limits(control: &MissionControl) -> Result<()> {
 }
 
 /// Clears what a person can clear; after a while the run is aborted, as a person would.
-async fn bring_to_an_end(run: &RunHandle) -> Result<()> {
+async fn bring_to_an_end(control: &MissionControl, run: &RunHandle) -> Result<()> {
     for _ in 0..8 {
         match run.settled_or_blocked().await? {
             Position::Ended(_) => return Ok(()),
@@ -261,6 +262,7 @@ async fn bring_to_an_end(run: &RunHandle) -> Result<()> {
                     drop(run.unblock("ann", &step.step).await);
                     drop(run.signal("ann", "go", json!(null)).await);
                 }
+                asking::clear(control, run).await;
                 drop(run.resume("ann").await);
             }
         }

@@ -219,3 +219,7 @@ pub fn voided(run: &Run, (number, approval): (u32, &Approval), reason: VoidReaso
     let part = NewPart::json(&json!({ "approval": number, "decision": told }));
     NewEvent::new(run.run_id, facts).with(part)
 }
+
+#[cfg(test)]
+#[path = "clearance_tests.rs"]
+mod tests;
