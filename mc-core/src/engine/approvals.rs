@@ -138,10 +138,10 @@ fn word(approval: ApprovalId, (by, reason): (&str, &str)) -> Result<OperatorWord
 }
 
 fn taken(reply: Reply) -> Result<()> {
-    match reply {
-        Reply::Refused(error) => Err(again(&error)),
-        _ => Ok(()),
+    if let Reply::Refused(error) = reply {
+        return Err(again(&error));
     }
+    Ok(())
 }
 
 /// As [`MissionControl::approvals`], of a log that nobody has to own; `accounts` are the shared ones.

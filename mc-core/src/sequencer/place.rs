@@ -304,11 +304,9 @@ impl Sequencer {
 
     /// A step that has come into doubt, or whose last handler has ended: its agent may know.
     fn probe_after(&mut self, run_id: RunId, kind: &EventKind) {
-        let may_know = match kind {
-            EventKind::StepBlocked(facts) => facts.reason == BlockReason::InDoubt,
-            EventKind::ResultLate(facts) => facts.ordinal.is_none(),
-            other => matches!(other, EventKind::AttemptEnded(_)),
-        };
+        let doubted = matches!(kind, EventKind::StepBlocked(f) if f.reason == BlockReason::InDoubt);
+        let late = matches!(kind, EventKind::ResultLate(f) if f.ordinal.is_none());
+        let may_know = doubted || late || matches!(kind, EventKind::AttemptEnded(_));
         if let Some(key) = kind.step().filter(|_| may_know) {
             self.probe(run_id, key);
         }

@@ -299,10 +299,11 @@ fn follow(resident: &Resident, numbered: Numbered<'_>, outcome: End<'_>) -> Vec<
     };
     match (approval.ordinal, outcome) {
         (None, End::Fail(code, message)) => failed(resident, &approval.step, (code, message)),
-        (None, End::Go) => unblocked(run, &approval.step, step),
         // The call that asked is told by its own question; other calls may still wait.
         (Some(_), End::Go | End::Fail(..)) if waits_for_others(run, step, number) => Vec::new(),
-        (Some(_), End::Go | End::Fail(..)) => unblocked(run, &approval.step, step),
+        (None, End::Go) | (Some(_), End::Go | End::Fail(..)) => {
+            unblocked(run, &approval.step, step)
+        }
     }
 }
 

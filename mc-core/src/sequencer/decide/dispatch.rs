@@ -53,7 +53,7 @@ impl Candidate<'_> {
 
     fn wish<'b>(&'b self, going: &'b Going) -> Wish<'b> {
         Wish {
-            run: &*self.resident.run,
+            run: &self.resident.run,
             key: self.key,
             call: None,
             agent: &self.step.agent,
