@@ -64,7 +64,7 @@ pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{CallTerms, PriceTable, ServiceTier, TierChoice, Unit, UnknownModels};
 pub use mc_core::resilience::{CallFailure, OutputBegun};
 pub use mc_core::run::{Approval, ApprovalState, HoldKey, Run};
-pub use mc_core::sequencer::{Activation, CallEnd, Resolution, Settings, TokenBound};
+pub use mc_core::sequencer::{Activation, CallEnd, Note, Resolution, Settings, TokenBound};
 pub use mc_core::time::Timestamp;
 pub use mc_core::usage::Usage;
 pub use mc_core::workflow::Workflow;

@@ -4,6 +4,8 @@
 //! What is *not* here: how ids come about (the entropy port makes them).
 //! Read `time` next.
 
+pub(crate) mod wire;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use uuid::Uuid;
 mod approval;
 
 pub use approval::{ApprovalId, ApprovalIdFault};
+use wire::as_text;
 
 /// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -183,9 +186,10 @@ fn version(text: &str) -> Result<(), NameFault> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
+
+        as_text!($name, |name, serializer| serializer.serialize_str(&name.0));
 
         impl $name {
             /// Checks and wraps a name.
@@ -301,9 +305,10 @@ impl ModelId {
 /// A step's stable path in its run: `draft`, or `angle[3]` for an item of a `for_each`.
 ///
 /// It is made of the step's name and, for an item, its index; it is never a counter of the run.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepKey(Arc<str>);
+
+as_text!(StepKey, |key, serializer| serializer.serialize_str(&key.0));
 
 impl StepKey {
     /// The key of a plain step.
@@ -333,12 +338,12 @@ impl StepKey {
     }
 }
 
-impl TryFrom<String> for StepKey {
-    type Error = NameFault;
+impl FromStr for StepKey {
+    type Err = NameFault;
 
-    fn try_from(text: String) -> Result<Self, NameFault> {
+    fn from_str(text: &str) -> Result<Self, NameFault> {
         let Some((name, rest)) = text.split_once('[') else {
-            return StepName::new(&text).map(|name| Self::of(&name));
+            return StepName::new(text).map(|name| Self::of(&name));
         };
         let name = StepName::new(name)?;
         let index: u32 = rest
@@ -355,20 +360,6 @@ impl TryFrom<String> for StepKey {
     }
 }
 
-impl From<StepKey> for String {
-    fn from(key: StepKey) -> Self {
-        key.0.as_ref().to_owned()
-    }
-}
-
-impl FromStr for StepKey {
-    type Err = NameFault;
-
-    fn from_str(text: &str) -> Result<Self, NameFault> {
-        Self::try_from(text.to_owned())
-    }
-}
-
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -382,9 +373,12 @@ impl fmt::Debug for StepKey {
 }
 
 /// A SHA-256, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
+
+as_text!(Digest, |digest, serializer| {
+    serializer.serialize_str(digest.hex(&mut [0; 64]))
+});
 
 impl Digest {
     /// The digest of all zeros: "nothing".
@@ -397,6 +391,15 @@ impl Digest {
             hasher.update(piece);
         }
         Self(hasher.finalize().into())
+    }
+
+    /// Its digits.
+    fn hex<'a>(&self, digits: &'a mut [u8; 64]) -> &'a str {
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        str::from_utf8(digits).unwrap_or_default()
     }
 
     /// Wraps 32 bytes.
@@ -412,32 +415,13 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from(*self))
+        f.write_str(self.hex(&mut [0; 64]))
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        let mut text = Self::with_capacity(64);
-        for byte in digest.0 {
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-        text
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = NameFault;
-
-    fn try_from(text: String) -> Result<Self, NameFault> {
-        text.parse()
     }
 }
 
@@ -478,8 +462,7 @@ const NIBBLES: [u8; 256] = {
 };
 
 /// Who did something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
     /// A person, by the name under which the host knows them.
     Operator(OperatorName),
@@ -489,16 +472,12 @@ pub enum Actor {
     System,
 }
 
-impl From<Actor> for String {
-    fn from(actor: Actor) -> Self {
-        actor.to_string()
-    }
-}
+as_text!(Actor, |actor, serializer| serializer.collect_str(actor));
 
-impl TryFrom<String> for Actor {
-    type Error = NameFault;
+impl FromStr for Actor {
+    type Err = NameFault;
 
-    fn try_from(text: String) -> Result<Self, NameFault> {
+    fn from_str(text: &str) -> Result<Self, NameFault> {
         match text.split_once(':') {
             Some(("operator", name)) => OperatorName::new(name).map(Self::Operator),
             Some(("agent", name)) => AgentName::new(name).map(Self::Agent),
@@ -607,8 +586,8 @@ mod tests {
     #[test]
     fn an_actor_survives_its_text() {
         for text in ["operator:Ann B", "agent:writer", "system"] {
-            assert_eq!(Actor::try_from(text.to_owned()).unwrap().to_string(), text);
+            assert_eq!(text.parse::<Actor>().unwrap().to_string(), text);
         }
-        assert!(Actor::try_from("agent:A".to_owned()).is_err());
+        assert!("agent:A".parse::<Actor>().is_err());
     }
 }

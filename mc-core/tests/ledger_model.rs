@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use mc_core::budget::{
-    Account, AccountId, Amount, Hold, HoldState, LedgerFault, Limit, Movement, OnExceed, Path,
-    Settlement, Staying, Verdict, check, post,
+    Account, AccountId, Amount, Change, Hold, HoldState, LedgerFault, Limit, Movement, OnExceed,
+    Path, Settlement, Staying, Verdict, check, post,
 };
 use mc_core::money::NanoUsd;
 use proptest::prelude::*;
@@ -264,8 +264,8 @@ impl Twin {
                 amount: asked,
             } => self.open(*mask, *asked),
             Op::SetLimit { account, limit } => self.set_limit(*account, *limit),
-            Op::Freeze { account } => self.freeze(*account, Movement::Freeze),
-            Op::Unfreeze { account } => self.freeze(*account, Movement::Unfreeze),
+            Op::Freeze { account } => self.freeze(*account, Movement::Change(Change::Freeze)),
+            Op::Unfreeze { account } => self.freeze(*account, Movement::Change(Change::Unfreeze)),
             Op::Extend { hold, .. }
             | Op::Draw { hold, .. }
             | Op::Settle { hold, .. }
@@ -300,15 +300,15 @@ impl Twin {
         let limit = typed(self.limits[account]);
         self.post(
             1 << account,
-            &Movement::SetLimit {
+            &Movement::Change(Change::SetLimit {
                 limit,
                 on_exceed: OnExceed::Abort,
-            },
+            }),
         );
     }
 
     fn freeze(&mut self, account: usize, movement: Movement) {
-        self.frozen[account] = movement == Movement::Freeze;
+        self.frozen[account] = movement == Movement::Change(Change::Freeze);
         self.post(1 << account, &movement);
     }
 

@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 
 use mc_core::budget::{
-    Account, AccountId, Amount, Books, Holders, Kept, Limit, Movement, OnExceed, Owner, Path,
-    Queue, Ticket, Verdict, Waiter, post,
+    Account, AccountId, Amount, Books, Change, Holders, Kept, Limit, Movement, OnExceed, Owner,
+    Path, Queue, Ticket, Verdict, Waiter, post,
 };
 use mc_core::id::RunId;
 use mc_core::money::NanoUsd;
@@ -319,7 +319,7 @@ impl Sim {
     }
 
     fn freeze(&mut self, freeze: Movement) {
-        self.frozen = freeze == Movement::Freeze;
+        self.frozen = freeze == Movement::Change(Change::Freeze);
         self.post(&path(1), freeze);
         self.wake(all());
     }
@@ -354,9 +354,9 @@ impl Sim {
         for (turn, choice) in schedule.iter().enumerate() {
             match choice {
                 250.. => self.freeze(if self.frozen {
-                    Movement::Unfreeze
+                    Movement::Change(Change::Unfreeze)
                 } else {
-                    Movement::Freeze
+                    Movement::Change(Change::Freeze)
                 }),
                 240.. => self.reconcile(),
                 _ => {
@@ -367,7 +367,7 @@ impl Sim {
                 }
             }
         }
-        self.freeze(Movement::Unfreeze);
+        self.freeze(Movement::Change(Change::Unfreeze));
         for _ in 0..10 * self.world.steps.len() {
             if let Some(index) = self.movable().first() {
                 self.advance(*index);

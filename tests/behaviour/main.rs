@@ -11,6 +11,7 @@
 mod common;
 
 mod aborts;
+mod adjustments;
 mod approvals;
 mod asking;
 mod breakers;

@@ -44,10 +44,19 @@ fn paced() -> Settings {
 
 /// A process that starts many runs and dies.
 async fn first_life(world: &World, yaml: &str, agent: Agent) -> Vec<mission_control::RunId> {
+    first_life_of(RUNS, world, yaml, agent).await
+}
+
+async fn first_life_of(
+    many: usize,
+    world: &World,
+    yaml: &str,
+    agent: Agent,
+) -> Vec<mission_control::RunId> {
     let control = world.open_with(paced()).await;
     control.register_agent("writer", agent).await.unwrap();
     let mut runs = vec![begin(&control, yaml, json!({})).await.id()];
-    for _ in 1..RUNS {
+    for _ in 1..many {
         let run = control.start("one", json!({}), StartOptions::by("ann"));
         runs.push(run.await.unwrap().id());
     }
@@ -124,6 +133,34 @@ fn runs_that_came_due_while_no_process_was_there_go_on_in_waves() {
         control.start_dispatch().await.unwrap();
         world.pass(secs(1)).await;
         assert_eq!(out.most(), WAVE);
+        all_end(&control, &runs).await;
+    });
+}
+
+#[test]
+fn runs_that_came_due_stay_on_disk_while_more_than_a_page_wait_for_their_turn() {
+    const MANY: usize = 3_000;
+    let world = World::seeded(5);
+    world.run(async {
+        let until = mission_control::Timestamp::from_unix_us(1_767_225_600_000_000 + 60_000_000);
+        let sleeps = agent(move |_, _| async move {
+            Ok(StepOutcome::Suspend {
+                checkpoint: json!(null),
+                waiting_for: WaitingFor::Time { until },
+            })
+        });
+        let runs = first_life_of(MANY, &world, ONE, sleeps).await;
+        world.pass(secs(120)).await;
+        let control = world.open_with(paced()).await;
+        let out = Out::default();
+        control
+            .register_agent("writer", out.writer(2))
+            .await
+            .unwrap();
+        control.start_dispatch().await.unwrap();
+        world.pass(secs(1)).await;
+        let resident = control.metrics().resident_runs;
+        assert!(resident < 1_024, "{resident}");
         all_end(&control, &runs).await;
     });
 }

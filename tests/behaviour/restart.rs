@@ -211,6 +211,27 @@ fn a_full_disk_refuses_new_work_by_name_lets_readers_read_and_heals_by_itself() 
 }
 
 #[test]
+fn a_session_whose_handle_goes_while_a_commit_fails_ends_with_it_and_not_as_lost() {
+    for next in [Next::Fails, Next::FailsAfter, Next::FailsTwice, Next::Full] {
+        let (world, disk) = world();
+        world.run(async {
+            let control = world.open().await;
+            let session = guard(&control).await;
+            let send = |_| async { Ok(answer("ok", 1)) };
+            session.model_call(&request("p", 5), send).await.unwrap();
+            let run = control.run(session.id());
+            disk.set(next);
+            drop(session);
+            world.pass(secs(5)).await;
+            disk.set(Next::Works);
+            completes(&run).await;
+            assert_eq!(workspace(&control).exposure().money, mills(1), "{next:?}");
+            assert_eq!(control.metrics().live_attempts, 0, "{next:?}");
+        });
+    }
+}
+
+#[test]
 fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
     let (world, disk) = world();
     world.run(async {

@@ -125,7 +125,7 @@ pub(super) fn read_header(bytes: &[u8]) -> Option<Header<'_>> {
         epoch: reader.u64()?,
         ts: Timestamp::from_unix_us(i64::from_be_bytes(reader.array()?)),
         kind: text(&mut reader)?,
-        actor: Actor::try_from(text(&mut reader)?.to_owned()).ok()?,
+        actor: text(&mut reader)?.parse().ok()?,
         auth_method: text(&mut reader)?.parse().ok()?,
         schema_ver: reader.u16()?,
         cmd_id: CommandId::from_bytes(reader.array()?),

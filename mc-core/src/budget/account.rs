@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change::{Change, Lapsing, Threshold, Undo};
 use super::columns::Columns;
 use super::{
     Amount, Dimension, LedgerFault, Limit, OnExceed, Period, Periods, Window, worst_case_overshoot,
@@ -43,6 +44,12 @@ pub struct Account {
     in_doubt: Amount,
     #[serde(default, skip_serializing_if = "is_false")]
     frozen: bool,
+    /// Changes that lapse, the first to do so first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lapsing: Vec<Lapsing>,
+    /// The highest threshold that was told of, in hundredths of the limit.
+    #[serde(default, skip_serializing_if = "is_default")]
+    reached: u8,
     /// The most by which one outcome passed what was held for it, in each dimension.
     #[serde(default, skip_serializing_if = "is_default")]
     largest_overrun: Amount,
@@ -77,29 +84,8 @@ pub enum Movement {
         /// What was billed; zero where it is proven unbilled.
         actual: Amount,
     },
-    /// The limit and what passing it does are replaced. It may fall below what is used already.
-    SetLimit {
-        /// The new limit.
-        limit: Limit,
-        /// What the account does to a run that it refuses for good.
-        on_exceed: OnExceed,
-    },
-    /// The account admits nothing from now on.
-    Freeze,
-    /// The account admits again.
-    Unfreeze,
-    /// The account is to count in another window: at once where it counted for ever so far, else
-    /// from the end of its current period.
-    SetWindow(Window),
-    /// A period begins, in this window.
-    OpenWindow {
-        /// The window.
-        window: Window,
-        /// The period.
-        period: Period,
-    },
-    /// A period that counts no more and in which nothing is open any more is forgotten.
-    CloseWindow(Period),
+    /// A rule of the account changes, and no column.
+    Change(Change),
 }
 
 impl Account {
@@ -213,6 +199,48 @@ impl Account {
         self.limit.of(dimension).unwrap_or_else(|| dimension.most())
     }
 
+    /// The limit without what was put on top of it for a time.
+    pub fn base_limit(&self) -> Limit {
+        let tops = self.lapsing.iter().filter_map(|one| match &one.undo {
+            Undo::TopUp(by) => Some(by),
+            Undo::Freeze | Undo::Limit { .. } => None,
+        });
+        tops.fold(self.limit, |limit, by| limit.minus(by))
+    }
+
+    /// The changes that lapse, the first to do so first.
+    pub fn lapsing(&self) -> &[Lapsing] {
+        &self.lapsing
+    }
+
+    /// From when on time changes something here by itself: a change lapses, or a period begins.
+    pub fn due(&self) -> Option<Timestamp> {
+        let lapses = self.lapsing.first().map(|one| one.at);
+        let opens = self.periods().and_then(Periods::due);
+        lapses.into_iter().chain(opens).min()
+    }
+
+    /// The highest share of the limit that spent, reserved and in doubt have in any dimension, in
+    /// hundredths; at most 255.
+    pub fn percent(&self) -> u8 {
+        let share = |dimension| {
+            let limit = self.limit.of(dimension)?;
+            let used = self.used(dimension);
+            let share = used.saturating_mul(100).checked_div(limit);
+            Some(share.unwrap_or(if used > 0 { 100 } else { 0 }))
+        };
+        let highest = Dimension::ALL.into_iter().filter_map(share).max();
+        u8::try_from(highest.unwrap_or(0).max(0)).unwrap_or(u8::MAX)
+    }
+
+    /// The threshold that is reached and that nobody was told of yet: the highest, which stands for
+    /// those below it.
+    pub fn newly_reached<'a>(&self, thresholds: &'a [Threshold]) -> Option<&'a Threshold> {
+        let now = self.percent();
+        let new = |one: &&Threshold| one.percent > self.reached && one.percent <= now;
+        thresholds.iter().filter(new).max_by_key(|one| one.percent)
+    }
+
     /// The window that it counts in.
     pub fn window(&self) -> Window {
         self.periods
@@ -272,23 +300,69 @@ impl Account {
                 next.move_columns(at, movement)?;
                 next.note_overrun(held, actual);
             }
-            Movement::SetLimit { limit, on_exceed } => {
-                if limit.of(Dimension::Money).is_some_and(|money| money < 0) {
-                    return Err(LedgerFault::Negative);
-                }
-                next.limit = *limit;
-                next.on_exceed = *on_exceed;
+            Movement::Change(change) => next.change(change)?,
+        }
+        Ok(next)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), LedgerFault> {
+        match change {
+            Change::SetLimit { limit, on_exceed } => {
+                self.lapsing
+                    .retain(|one| !matches!(one.undo, Undo::Limit { .. }));
+                self.set_limit(limit, *on_exceed)?;
             }
-            Movement::Freeze => next.frozen = true,
-            Movement::Unfreeze => next.frozen = false,
-            Movement::SetWindow(window) => next.set_window(*window),
-            Movement::OpenWindow { window, period } => next.open_window(*window, *period)?,
-            Movement::CloseWindow(period) => {
-                let periods = next.periods.as_mut().ok_or(LedgerFault::NoSuchPeriod)?;
+            Change::TopUp(by) => self.limit = self.limit.plus(by)?,
+            Change::Freeze | Change::Unfreeze => {
+                self.lapsing.retain(|one| one.undo != Undo::Freeze);
+                self.frozen = *change == Change::Freeze;
+            }
+            Change::Lapses(lapsing) => {
+                self.lapsing.push(*lapsing);
+                self.lapsing.sort_by_key(|one| one.at);
+            }
+            Change::Lapse(lapsing) => self.lapse(lapsing)?,
+            Change::Reach(percent) => self.reached = *percent,
+            Change::SetWindow(window) => self.set_window(*window),
+            Change::OpenWindow { window, period } => {
+                self.open_window(*window, *period)?;
+                self.reached = 0;
+            }
+            Change::CloseWindow(period) => {
+                let periods = self.periods.as_mut().ok_or(LedgerFault::NoSuchPeriod)?;
                 periods.close(*period)?;
             }
         }
-        Ok(next)
+        // What was told of a smaller limit is told again of a larger one.
+        self.reached = self.reached.min(self.percent());
+        Ok(())
+    }
+
+    /// Sets the limit under what was put on top of it for a time.
+    fn set_limit(&mut self, limit: &Limit, on_exceed: OnExceed) -> Result<(), LedgerFault> {
+        let (mut top, lapsing) = (*limit, &self.lapsing);
+        if limit.of(Dimension::Money).is_some_and(|money| money < 0) {
+            return Err(LedgerFault::Negative);
+        }
+        for one in lapsing {
+            if let Undo::TopUp(by) = &one.undo {
+                top = top.plus(by)?;
+            }
+        }
+        (self.limit, self.on_exceed) = (top, on_exceed);
+        Ok(())
+    }
+
+    fn lapse(&mut self, lapsing: &Lapsing) -> Result<(), LedgerFault> {
+        let found = self.lapsing.iter().position(|one| one == lapsing);
+        self.lapsing
+            .remove(found.ok_or(LedgerFault::NothingLapses)?);
+        match &lapsing.undo {
+            Undo::TopUp(by) => self.limit = self.limit.minus(by),
+            Undo::Freeze => self.frozen = false,
+            Undo::Limit { limit, on_exceed } => self.set_limit(limit, *on_exceed)?,
+        }
+        Ok(())
     }
 
     const fn columns(&self) -> Columns {
@@ -402,10 +476,10 @@ mod tests {
     #[test]
     fn a_limit_may_be_lowered_below_the_exposure_and_the_spend_stays() {
         let limit = Limit::usd(NanoUsd::from_nano(10));
-        let lower = Movement::SetLimit {
+        let lower = Movement::Change(Change::SetLimit {
             limit,
             on_exceed: OnExceed::Pause,
-        };
+        });
         let account = account(100, &[Movement::Reserve(nano(80)), lower]);
         assert!(account.is_breached());
         assert_eq!(
@@ -479,7 +553,13 @@ mod tests {
 
     #[test]
     fn json_leaves_defaults_out_and_reads_back() {
-        let account = account(100, &[Movement::Reserve(nano(10)), Movement::Freeze]);
+        let account = account(
+            100,
+            &[
+                Movement::Reserve(nano(10)),
+                Movement::Change(Change::Freeze),
+            ],
+        );
         let json = serde_json::to_string(&account).unwrap();
         assert_eq!(
             json,

@@ -5,15 +5,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::id::wire::as_text;
 use crate::id::{AgentName, NameFault, RunId, StepKey, WorkflowName};
 
 /// What an account counts for.
 ///
 /// The order (workspace first, steps last) is the order in which accounts are listed everywhere.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccountId {
     /// The whole workspace.
     Workspace,
@@ -43,7 +41,7 @@ pub enum AccountIdFault {
 
 impl AccountId {
     /// The run that this account lives and dies with, if it is not shared.
-    pub fn run(&self) -> Option<RunId> {
+    pub const fn run(&self) -> Option<RunId> {
         match self {
             Self::Workspace | Self::Workflow(_) | Self::Agent(_) => None,
             Self::Run(run) | Self::Step(run, _) => Some(*run),
@@ -93,19 +91,7 @@ impl FromStr for AccountId {
     }
 }
 
-impl TryFrom<String> for AccountId {
-    type Error = AccountIdFault;
-
-    fn try_from(text: String) -> Result<Self, AccountIdFault> {
-        text.parse()
-    }
-}
-
-impl From<AccountId> for String {
-    fn from(id: AccountId) -> Self {
-        id.to_string()
-    }
-}
+as_text!(AccountId, |id, serializer| serializer.collect_str(id));
 
 #[cfg(test)]
 mod tests {

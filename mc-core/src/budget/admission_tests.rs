@@ -1,7 +1,7 @@
 //! The rules of admission, one named case each.
 
 use super::*;
-use crate::budget::{Movement, post};
+use crate::budget::{Change, Movement, post};
 use crate::money::NanoUsd;
 
 type Map = BTreeMap<AccountId, Account>;
@@ -140,7 +140,11 @@ fn doubts_and_ancestors_holds_together_wait_for_reconcile() {
 #[test]
 fn a_frozen_account_admits_nothing_not_even_zero_and_does_not_end_a_run() {
     let only_agent: Path = [agent()].into_iter().collect();
-    let books = after(books(10, 10), &only_agent, &[Movement::Freeze]);
+    let books = after(
+        books(10, 10),
+        &only_agent,
+        &[Movement::Change(Change::Freeze)],
+    );
     let verdict = check(&books, &both(), &Amount::ZERO, &Staying::none());
     let Verdict::Frozen { accounts, failing } = verdict else {
         panic!("frozen")
@@ -170,10 +174,10 @@ fn children_may_together_have_more_than_their_parent() {
 #[test]
 fn a_limit_lowered_below_the_exposure_admits_nothing() {
     let limit = Limit::usd(NanoUsd::from_nano(5));
-    let lower = Movement::SetLimit {
+    let lower = Movement::Change(Change::SetLimit {
         limit,
         on_exceed: OnExceed::Abort,
-    };
+    });
     let books = after(
         books(10, 100),
         &both(),
@@ -198,10 +202,10 @@ fn after_an_overrun_nothing_is_admitted_until_there_is_headroom() {
     );
     assert!(check(&books, &both(), &Amount::ZERO, &Staying::none()).is_exceeded());
     let limit = Limit::usd(NanoUsd::from_nano(13));
-    let raise = Movement::SetLimit {
+    let raise = Movement::Change(Change::SetLimit {
         limit,
         on_exceed: OnExceed::Abort,
-    };
+    });
     let books = after(books, &both(), &[raise]);
     assert_eq!(
         check(&books, &both(), &nano(1), &Staying::none()),

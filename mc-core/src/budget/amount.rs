@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::LedgerFault;
 use crate::money::NanoUsd;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
@@ -153,6 +154,51 @@ impl Limit {
         Self {
             money: Some(money),
             ..Self::default()
+        }
+    }
+
+    /// The limit with another on top, in the dimensions that have one.
+    ///
+    /// # Errors
+    /// [`LedgerFault::Overflow`], and [`LedgerFault::Negative`] for negative money.
+    pub fn plus(&self, by: &Self) -> Result<Self, LedgerFault> {
+        let sum = |limit: Option<u64>, by: Option<u64>| match limit {
+            None => Ok(None),
+            Some(limit) => {
+                let sum = limit.checked_add(by.unwrap_or(0));
+                sum.map(Some).ok_or(LedgerFault::Overflow)
+            }
+        };
+        if by.money.is_some_and(|money| money < NanoUsd::ZERO) {
+            return Err(LedgerFault::Negative);
+        }
+        Ok(Self {
+            money: match self.money {
+                None => None,
+                Some(money) => Some(
+                    money
+                        .checked_add(by.money.unwrap_or(NanoUsd::ZERO))
+                        .ok_or(LedgerFault::Overflow)?,
+                ),
+            },
+            input_tokens: sum(self.input_tokens, by.input_tokens)?,
+            output_tokens: sum(self.output_tokens, by.output_tokens)?,
+            calls: sum(self.calls, by.calls)?,
+        })
+    }
+
+    /// The limit without what was put on top of it.
+    #[must_use]
+    pub fn minus(&self, by: &Self) -> Self {
+        let rest = |limit: Option<u64>, by: Option<u64>| {
+            limit.map(|limit| limit.saturating_sub(by.unwrap_or(0)))
+        };
+        let money = |limit: NanoUsd| limit.saturating_sub(by.money.unwrap_or(NanoUsd::ZERO));
+        Self {
+            money: self.money.map(|limit| money(limit).max(NanoUsd::ZERO)),
+            input_tokens: rest(self.input_tokens, by.input_tokens),
+            output_tokens: rest(self.output_tokens, by.output_tokens),
+            calls: rest(self.calls, by.calls),
         }
     }
 

@@ -51,12 +51,7 @@ impl Columns {
                     .ok_or(LedgerFault::MoreThanInDoubt)?;
                 next.spent = add(&self.spent, actual)?;
             }
-            Movement::SetLimit { .. }
-            | Movement::Freeze
-            | Movement::Unfreeze
-            | Movement::SetWindow(_)
-            | Movement::OpenWindow { .. }
-            | Movement::CloseWindow(_) => {}
+            Movement::Change(_) => {}
         }
         Ok(next)
     }

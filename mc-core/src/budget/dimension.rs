@@ -70,7 +70,7 @@ impl Amount {
 
 impl Limit {
     /// The limit in one dimension, if there is one.
-    pub(super) fn of(&self, dimension: Dimension) -> Option<i128> {
+    pub fn of(&self, dimension: Dimension) -> Option<i128> {
         match dimension {
             Dimension::Money => self.money.map(|money| i128::from(money.as_nano())),
             Dimension::InputTokens => self.input_tokens.map(i128::from),

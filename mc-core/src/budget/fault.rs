@@ -35,6 +35,9 @@ pub enum LedgerFault {
     /// The account has no such period, or it can neither begin nor end now.
     #[error("the account has no such period")]
     NoSuchPeriod,
+    /// The account has no such change that lapses.
+    #[error("the account has no such change that lapses")]
+    NothingLapses,
     /// The hold still has open draws.
     #[error("the hold has open draws")]
     DrawsOpen,
@@ -54,6 +57,7 @@ impl LedgerFault {
             Self::NotInThisState => "ledger_hold_state",
             Self::DrawsOpen => "ledger_draws_open",
             Self::NoSuchPeriod => "ledger_no_period",
+            Self::NothingLapses => "ledger_nothing_lapses",
         }
     }
 }
@@ -70,6 +74,7 @@ impl From<LedgerFault> for Error {
             | LedgerFault::BeyondHold
             | LedgerFault::NotInThisState
             | LedgerFault::NoSuchPeriod
+            | LedgerFault::NothingLapses
             | LedgerFault::DrawsOpen => ErrorKind::Internal,
         };
         Self::new(kind, "the ledger cannot make this movement").with_source(fault)

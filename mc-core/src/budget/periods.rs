@@ -30,6 +30,9 @@ pub struct Periods {
     /// The window that follows at the end of the current period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<Window>,
+    /// Periods that ended until then count no more, whatever window follows: some of them may be
+    /// forgotten, so none may come back.
+    counts_after: Timestamp,
     all: Vec<Counted>,
 }
 
@@ -128,6 +131,7 @@ impl Periods {
             return Err(LedgerFault::NoSuchPeriod);
         }
         if self.all.is_empty() {
+            self.counts_after = period.start;
             let until = Period {
                 start: Timestamp::EPOCH,
                 end: period.start,
@@ -137,6 +141,7 @@ impl Periods {
                 columns: before,
             });
         }
+        self.counts_after = self.counts_after.max(window.counts_after(period.start));
         self.window = window;
         self.next = None;
         self.all.push(Counted {
@@ -177,9 +182,7 @@ impl Periods {
 
     /// Whether a period counts: the current one, and in a sliding window so many before it.
     fn is_counted(&self, period: Period) -> bool {
-        self.current().is_none_or(|current| {
-            period == current || period.start >= self.window.counts_from(current.start)
-        })
+        period.end > self.counts_after
     }
 }
 
@@ -188,13 +191,7 @@ fn takes_nothing(movement: &Movement) -> bool {
     match movement {
         Movement::Settle { held, .. } | Movement::SettleDoubt { held, .. } => held.is_zero(),
         Movement::Release(amount) | Movement::Doubt(amount) => amount.is_zero(),
-        Movement::Reserve(_)
-        | Movement::SetLimit { .. }
-        | Movement::Freeze
-        | Movement::Unfreeze
-        | Movement::SetWindow(_)
-        | Movement::OpenWindow { .. }
-        | Movement::CloseWindow(_) => true,
+        Movement::Reserve(_) | Movement::Change(_) => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Account, Amount, Limit, Movement, OnExceed, Period, Window};
+use super::super::{Account, Amount, Change, Limit, Movement, OnExceed, Period, Window};
 use crate::budget::LedgerFault;
 use crate::time::Timestamp;
 
@@ -22,7 +22,7 @@ fn roll(account: &mut Account, now: Timestamp) {
     let due = account.periods().and_then(|periods| periods.opening(now));
     if let Some((window, period)) = due {
         account
-            .apply(&Movement::OpenWindow { window, period })
+            .apply(&Movement::Change(Change::OpenWindow { window, period }))
             .unwrap();
     }
 }
@@ -34,7 +34,9 @@ fn account(window: &str, now: i64) -> Account {
     };
     let mut account = Account::new(limit, OnExceed::Pause);
     account
-        .apply(&Movement::SetWindow(window.parse().unwrap()))
+        .apply(&Movement::Change(Change::SetWindow(
+            window.parse().unwrap(),
+        )))
         .unwrap();
     roll(&mut account, at(now));
     account
@@ -76,7 +78,7 @@ fn a_period_with_something_open_is_not_final() {
         start: at(500),
         end: at(1_000),
     };
-    let close = Movement::CloseWindow(first);
+    let close = Movement::Change(Change::CloseWindow(first));
     assert_eq!(account.after(&close), Err(LedgerFault::NoSuchPeriod));
     moved(&mut account, 600, Movement::Release(calls(4))).unwrap();
     account.apply(&close).unwrap();
@@ -85,7 +87,7 @@ fn a_period_with_something_open_is_not_final() {
         Err(LedgerFault::NoSuchPeriod),
         "once"
     );
-    let current = Movement::CloseWindow(account.period().unwrap());
+    let current = Movement::Change(Change::CloseWindow(account.period().unwrap()));
     assert_eq!(account.after(&current), Err(LedgerFault::NoSuchPeriod));
 }
 
@@ -98,7 +100,7 @@ fn a_period_opens_neither_before_the_last_has_ended_nor_twice() {
             start: at(start),
             end: at(end),
         };
-        let open = Movement::OpenWindow { window, period };
+        let open = Movement::Change(Change::OpenWindow { window, period });
         assert_eq!(
             account.after(&open),
             Err(LedgerFault::NoSuchPeriod),
@@ -121,7 +123,9 @@ fn what_an_account_counted_before_its_window_does_not_count_in_it() {
     let mut account = Account::default();
     moved(&mut account, 100, Movement::Reserve(calls(7))).unwrap();
     account
-        .apply(&Movement::SetWindow("fixed 1d".parse().unwrap()))
+        .apply(&Movement::Change(Change::SetWindow(
+            "fixed 1d".parse().unwrap(),
+        )))
         .unwrap();
     assert_eq!(
         account.reserved().calls,
@@ -131,6 +135,34 @@ fn what_an_account_counted_before_its_window_does_not_count_in_it() {
     roll(&mut account, at(200));
     assert_eq!(account.reserved().calls, 0);
     assert!(!account.counts(at(100)) && account.counts(at(200)));
+}
+
+fn change(account: &mut Account, window: &str, now: i64) {
+    let window = window.parse().unwrap();
+    account
+        .apply(&Movement::Change(Change::SetWindow(window)))
+        .unwrap();
+    roll(account, at(now));
+}
+
+#[test]
+fn what_counts_no_more_never_counts_again_under_a_wider_window() {
+    let mut account = account("fixed 1ms", 500);
+    moved(&mut account, 600, Movement::Reserve(calls(4))).unwrap();
+    roll(&mut account, at(1_000));
+    moved(&mut account, 1_100, Movement::Reserve(calls(2))).unwrap();
+    change(&mut account, "sliding 10ms 4", 2_000);
+    assert_eq!(account.reserved().calls, 2, "only what counted until then");
+}
+
+#[test]
+fn a_bucket_that_ends_within_a_new_sliding_window_counts_in_it_whole() {
+    let mut account = account("sliding 2ms 1", 500);
+    roll(&mut account, at(2_000));
+    moved(&mut account, 3_900, Movement::Reserve(calls(4))).unwrap();
+    roll(&mut account, at(4_000));
+    change(&mut account, "sliding 3ms 1", 6_000);
+    assert_eq!(account.reserved().calls, 4, "3.9 ms is within 3 ms of 6 ms");
 }
 
 #[test]

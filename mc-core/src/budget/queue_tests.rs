@@ -1,7 +1,7 @@
 //! The queue's rules, one named case each. Whole histories are in `tests/ledger_turns.rs`.
 
 use super::*;
-use crate::budget::{Account, Amount, Kept, Limit, Movement, OnExceed, Owner, post};
+use crate::budget::{Account, Amount, Change, Kept, Limit, Movement, OnExceed, Owner, post};
 use crate::id::RunId;
 use crate::money::NanoUsd;
 
@@ -202,13 +202,15 @@ fn a_frozen_or_doubtful_waiter_keeps_its_ticket_and_bars_nobody() {
     let first = held_by("b", waiter(1, "x y", 5));
     let mut queue = queue(&world, [first, waiter(2, "x", 1)]);
     assert_eq!(woken(&mut queue, &world), None);
-    let world = world.after("y", Movement::Freeze);
+    let world = world.after("y", Movement::Change(Change::Freeze));
     assert_eq!(
         woken(&mut queue, &world),
         Some((2, true)),
         "1 waits for the operator"
     );
-    let world = world.after("y", Movement::Unfreeze).after("x", doubt);
+    let world = world
+        .after("y", Movement::Change(Change::Unfreeze))
+        .after("x", doubt);
     assert_eq!(
         woken(&mut queue, &world),
         Some((2, true)),

@@ -79,13 +79,7 @@ impl Shares {
             Movement::Settle { held, actual } | Movement::SettleDoubt { held, actual } => {
                 (*held, *actual)
             }
-            Movement::Reserve(_)
-            | Movement::SetLimit { .. }
-            | Movement::Freeze
-            | Movement::Unfreeze
-            | Movement::SetWindow(_)
-            | Movement::OpenWindow { .. }
-            | Movement::CloseWindow(_) => return vec![(now, *movement)],
+            Movement::Reserve(_) | Movement::Change(_) => return vec![(now, *movement)],
         };
         let begun = self.0.first().map_or(now, |share| share.at);
         let parts = self.take(&held).0;
@@ -111,13 +105,7 @@ fn of_part(movement: &Movement, held: Amount, actual: Amount) -> Movement {
         Movement::Doubt(_) => Movement::Doubt(held),
         Movement::Settle { .. } => Movement::Settle { held, actual },
         Movement::SettleDoubt { .. } => Movement::SettleDoubt { held, actual },
-        Movement::Reserve(_)
-        | Movement::SetLimit { .. }
-        | Movement::Freeze
-        | Movement::Unfreeze
-        | Movement::SetWindow(_)
-        | Movement::OpenWindow { .. }
-        | Movement::CloseWindow(_) => *movement,
+        Movement::Reserve(_) | Movement::Change(_) => *movement,
     }
 }
 

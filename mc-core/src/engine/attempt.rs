@@ -19,6 +19,8 @@ pub(super) struct AttemptCell {
     /// When it times out, in monotonic time.
     deadline: Option<Duration>,
     cancelled: AtomicBool,
+    /// Whether a session's handle is gone, and its end not durable yet.
+    let_go: AtomicBool,
     stop: Notify,
     ordinal: AtomicU32,
     /// Input and output tokens of the call under way, as far as they were reported.
@@ -52,6 +54,7 @@ impl AttemptCell {
             epoch: AtomicU64::new(token.epoch),
             deadline,
             cancelled: AtomicBool::new(false),
+            let_go: AtomicBool::new(false),
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
             tokens: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -89,6 +92,15 @@ impl AttemptCell {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// A session's handle is gone.
+    pub(super) fn let_go(&self) {
+        self.let_go.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_let_go(&self) -> bool {
+        self.let_go.load(Ordering::Acquire)
     }
 
     /// Returns once the attempt is to stop.

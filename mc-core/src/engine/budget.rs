@@ -8,7 +8,8 @@ use super::options::operator;
 use crate::budget::{AccountId, Limit, OnExceed, Window};
 use crate::error::Result;
 use crate::id::Actor;
-use crate::sequencer::{Request, SetLimit};
+use crate::sequencer::{Adjust, Adjustment, Note, Request, SetLimit};
+use crate::time::Timestamp;
 
 /// What an account may spend, and in which stretches of time.
 ///
@@ -19,6 +20,7 @@ pub struct Budget {
     limit: Limit,
     on_exceed: OnExceed,
     window: Option<Window>,
+    note: Note,
 }
 
 impl Budget {
@@ -29,6 +31,7 @@ impl Budget {
             limit: Limit::default(),
             on_exceed: OnExceed::default(),
             window: None,
+            note: Note::default(),
         }
     }
 
@@ -53,6 +56,30 @@ impl Budget {
         self.window = Some(window);
         self
     }
+
+    /// With a reason, and for a time.
+    #[must_use]
+    pub fn note(mut self, note: Note) -> Self {
+        self.note = note;
+        self
+    }
+}
+
+impl Note {
+    /// A reason.
+    pub fn because(reason: &str) -> Self {
+        Self {
+            reason: Some(reason.into()),
+            until: None,
+        }
+    }
+
+    /// Until a time; then it is as it was before.
+    #[must_use]
+    pub const fn until(mut self, until: Timestamp) -> Self {
+        self.until = Some(until);
+        self
+    }
 }
 
 impl MissionControl {
@@ -69,7 +96,56 @@ impl MissionControl {
             limit: budget.limit,
             on_exceed: budget.on_exceed,
             window: budget.window,
+            note: budget.note,
         });
+        self.order(by, request).await
+    }
+
+    /// Puts so much on top of an account's limit, in the dimensions that are named.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an amount that is negative or nothing, for a dimension without a limit, for
+    /// a time that has passed, and for one in the account of a run; `NotFound` and
+    /// `InvalidTransition` as [`Self::set_budget`].
+    pub async fn top_up(
+        &self,
+        by: &str,
+        account: AccountId,
+        amount: Limit,
+        note: Note,
+    ) -> Result<()> {
+        self.adjust(by, account, Adjustment::TopUp(amount), note)
+            .await
+    }
+
+    /// Lets an account admit nothing: calls and steps that need it wait, what is out goes on.
+    ///
+    /// # Errors
+    /// As [`Self::top_up`].
+    pub async fn freeze(&self, by: &str, account: AccountId, note: Note) -> Result<()> {
+        self.adjust(by, account, Adjustment::Freeze, note).await
+    }
+
+    /// Lets a frozen account admit again.
+    ///
+    /// # Errors
+    /// As [`Self::top_up`]; `InvalidTransition` where it is not frozen.
+    pub async fn unfreeze(&self, by: &str, account: AccountId, note: Note) -> Result<()> {
+        self.adjust(by, account, Adjustment::Unfreeze, note).await
+    }
+
+    async fn adjust(
+        &self,
+        by: &str,
+        account: AccountId,
+        how: Adjustment,
+        note: Note,
+    ) -> Result<()> {
+        let adjust = Adjust { account, how, note };
+        self.order(by, Request::Adjust(adjust)).await
+    }
+
+    async fn order(&self, by: &str, request: Request) -> Result<()> {
         let by = Actor::Operator(operator(by)?);
         self.inner.submit(by, request).await.map(drop)
     }

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
 use crate::ports::{Clock, Entropy, EventLog, Page, RunQuery, RunSummary};
 use crate::sequencer::{
-    Activate, Activation, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
+    Activate, Activation, Note, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
 };
 use crate::workflow::Workflow;
 
@@ -104,6 +104,7 @@ impl Engine {
             warned: Mutex::new(BTreeSet::new()),
             counters: Counters::default(),
             driving: until_gone,
+            handling: watch::channel(()).0,
         });
         let scribe = idle_scribe(&inner);
         let mut driver = Driver {
@@ -125,7 +126,8 @@ impl MissionControl {
     /// Registers an agent, or another in its place; steps that waited for it go on.
     ///
     /// # Errors
-    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the store refuses.
+    /// `InvalidInput` for what is not a name, or a version that is not one; `Unavailable` while the
+    /// store refuses: it may be registered all the same, and may be registered again.
     pub async fn register_agent(&self, name: &str, agent: impl AgentExecutor) -> Result<()> {
         self.inner.register(name, Arc::new(agent)).await
     }
@@ -292,6 +294,7 @@ impl MissionControl {
             limit,
             on_exceed,
             window: None,
+            note: Note::default(),
         });
         self.inner
             .submit(Actor::Operator(operator(by)?), request)
@@ -368,12 +371,18 @@ impl MissionControl {
         // When this returns, only handles keep the store open: dropping them frees it.
         let mut driving = self.inner.driving.clone();
         let patience = self.inner.clock.monotonic().saturating_add(grace);
+        self.at_most(patience, driving.changed()).await;
+        self.at_most(deadline, self.inner.handling.closed()).await;
+        flushed.map(drop)
+    }
+
+    /// Waits for something until a monotonic time.
+    async fn at_most<T>(&self, deadline: Duration, what: impl Future<Output = T>) {
         tokio::select! {
             biased;
-            _ = driving.changed() => {}
-            () = self.inner.clock.sleep_until(patience) => {}
+            _ = what => {}
+            () = self.inner.clock.sleep_until(deadline) => {}
         }
-        flushed.map(drop)
     }
 }
 

@@ -19,16 +19,24 @@ use crate::id::Actor;
 use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 
 impl Inner {
+    /// The agent that an attempt goes to.
+    pub(super) fn agent_of(&self, order: &AttemptOrder) -> Option<Arc<dyn AgentExecutor>> {
+        self.agents.find(&order.agent, order.agent_version.as_ref())
+    }
+
     /// Starts an attempt whose dispatch is durable.
-    pub(super) fn start_attempt(self: &Arc<Self>, order: AttemptOrder) {
+    pub(super) fn start_attempt(
+        self: &Arc<Self>,
+        order: AttemptOrder,
+        agent: Option<Arc<dyn AgentExecutor>>,
+    ) {
         let begun = self.clock.monotonic();
         let deadline = order.timeout.map(|timeout| begun.saturating_add(timeout));
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         Counters::add(&self.counters.attempts, 1);
-        let version = order.agent_version.as_ref();
-        let agent = self.agents.find(&order.agent, version);
         let inner = Arc::clone(self);
+        let handling = self.handling.subscribe();
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = match agent {
                 Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
@@ -39,8 +47,10 @@ impl Inner {
             };
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
-            // A shutdown waits for the last one.
             inner.turned.notify_waiters();
+            // A shutdown waits for the last one, so that the store is free behind it.
+            drop(inner);
+            drop(handling);
         }));
     }
 
@@ -121,8 +131,14 @@ impl Inner {
     /// Asks an attempt to stop whose token was revoked.
     pub(super) fn cancel_attempt(&self, token: &Token) {
         let key = (token.run_id, token.step.clone(), token.attempt);
-        if let Some(cell) = lock(&self.attempts).get(&key) {
+        let mut attempts = lock(&self.attempts);
+        if let Some(cell) = attempts.get(&key) {
             cell.cancel();
+            if cell.is_let_go() {
+                attempts.remove(&key);
+                drop(attempts);
+                self.turned.notify_waiters();
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::sequencer::{
 };
 use crate::time::Timestamp;
 
-/// Runs that are paged in at a time because they are due.
+/// Runs that are paged in at a time because they are due, unless as many wait for their turn.
 const DUE_PAGE: usize = 256;
 
 pub(super) struct Driver {
@@ -125,13 +125,19 @@ impl Driver {
 
     /// The batch is durable: replies and effects leave.
     fn hand_out(&self, promised: Promised) {
+        // The agents are found first: who waits for the commit may let an older version go.
+        let find = |effect: Effect| match &effect {
+            Effect::Start(order) => (self.inner.agent_of(order), effect),
+            Effect::Cancel(_) | Effect::Probe(_) => (None, effect),
+        };
+        let effects: Vec<_> = promised.effects.into_iter().map(find).collect();
         if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
             sequencer.committed(promised.next_seq);
         }
-        for effect in promised.effects {
+        for (agent, effect) in effects {
             match effect {
                 Effect::Start(order) if self.is_live(&order.token) => {
-                    self.inner.start_attempt(*order);
+                    self.inner.start_attempt(*order, agent);
                 }
                 // Its run ended before the dispatch was on disk: nobody begins any more.
                 Effect::Start(order) => {
@@ -180,7 +186,8 @@ impl Driver {
                 .as_ref()
                 .map_or((None, None), Sequencer::next_due)
         };
-        let walls: Vec<Timestamp> = wall.into_iter().chain(self.parked_due).collect();
+        let parked = self.parked_due.filter(|_| self.has_room());
+        let walls: Vec<Timestamp> = wall.into_iter().chain(parked).collect();
         let monotonic = self.inner.clock.monotonic();
         let settles = lock(&self.inner.steady).settles_at();
         // A wall clock that was put back stays in doubt; it is not waited for again and again.
@@ -197,6 +204,7 @@ impl Driver {
         self.watch_clock();
         let (now, monotonic) = self.inner.time();
         if self.parked_due.is_some_and(|at| at <= now)
+            && self.has_room()
             && let Err(error) = self.page_in_due(now).await
         {
             tracing::warn!(%error, "runs that are due could not be read");
@@ -213,6 +221,14 @@ impl Driver {
         if due {
             self.inner.tell(Actor::System, Request::Tick);
         }
+    }
+
+    /// Whether runs that are due may come into memory: not while many there wait for their turn. When
+    /// one of those goes on, it does so by a commit, and the driver looks again.
+    fn has_room(&self) -> bool {
+        let live = lock(&self.inner.live);
+        let sequencer = live.sequencer.as_ref();
+        sequencer.is_none_or(|sequencer| sequencer.waiting_for_their_turn() < DUE_PAGE)
     }
 
     async fn page_in_due(&mut self, now: Timestamp) -> Result<()> {

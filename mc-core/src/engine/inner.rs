@@ -70,6 +70,8 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     /// Closed when the driver has gone.
     pub(super) driving: watch::Receiver<()>,
+    /// Has a receiver for every handler that may still hold the engine.
+    pub(super) handling: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for Inner {

@@ -22,8 +22,11 @@ impl Inner {
                 return Ok(());
             };
             // Another may have brought it in, changed it and let it go since the row was read.
-            let now = (sequencer.workspace().epoch, sequencer.evictions());
-            if before == Some(now) || sequencer.workspace().runs.contains_key(&run_id) {
+            let fresh = before.is_some_and(|(epoch, departures)| {
+                epoch == sequencer.workspace().epoch
+                    && !sequencer.has_left_since(run_id, departures)
+            });
+            if fresh || sequencer.workspace().runs.contains_key(&run_id) {
                 sequencer.page_in(resident);
                 return Ok(());
             }
@@ -33,7 +36,7 @@ impl Inner {
     fn age(&self) -> Option<(u64, u64)> {
         let live = lock(&self.live);
         let sequencer = live.sequencer.as_ref()?;
-        Some((sequencer.workspace().epoch, sequencer.evictions()))
+        Some((sequencer.workspace().epoch, sequencer.departures()))
     }
 
     /// A run as its row and the log's content have it.

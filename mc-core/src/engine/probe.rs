@@ -1,12 +1,12 @@
 //! Probes: an agent is asked what became of a step in doubt, before a person is.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::FutureExt;
 use serde_json::Value;
 
-use super::agent::AgentExecutor;
+use super::content;
 use super::inner::Inner;
 use crate::id::{Actor, Digest, RunId, StepKey};
 use crate::sequencer::{ProbeOrder, Request, Resolution, Resolve};
@@ -36,35 +36,40 @@ pub enum ProbeAnswer {
 }
 
 impl Inner {
-    /// Asks an agent, as a task of its own: it may hang or panic.
+    /// Asks an agent, as a task of its own: it may hang or panic, and holds no engine meanwhile.
     pub(super) fn ask_probe(self: &Arc<Self>, order: ProbeOrder) {
         let version = self.agents.all().remove(&order.agent).flatten();
         let Some(agent) = self.agents.find(&order.agent, version.as_ref()) else {
             return;
         };
-        let inner = Arc::clone(self);
+        let engine = Arc::downgrade(self);
         self.spawner.spawn_handler(Box::pin(async move {
-            inner.probe(agent, order).await;
+            let Some(input) = input(&engine, &order).await else {
+                return;
+            };
+            let effect = EffectProbe {
+                run_id: order.run_id,
+                step: order.step.clone(),
+                attempt: order.attempt,
+                effect_key: order.effect_key,
+                input,
+            };
+            let asked = AssertUnwindSafe(async move { agent.probe(effect).await });
+            // Where it does not know, a person is asked.
+            let Ok(Some(answer)) = asked.catch_unwind().await else {
+                return;
+            };
+            if let Some(inner) = engine.upgrade() {
+                inner.take_probe(order, answer).await;
+            }
         }));
     }
 
-    async fn probe(&self, agent: Arc<dyn AgentExecutor>, order: ProbeOrder) {
-        let Ok(input) = self.read_value(order.input).await else {
-            return;
-        };
-        let effect = EffectProbe {
-            run_id: order.run_id,
-            step: order.step.clone(),
-            attempt: order.attempt,
-            effect_key: order.effect_key,
-            input,
-        };
-        let asked = AssertUnwindSafe(async move { agent.probe(effect).await });
-        let resolution = match asked.catch_unwind().await {
-            Ok(Some(ProbeAnswer::Happened(output))) => Resolution::Happened(Arc::new(output)),
-            Ok(Some(ProbeAnswer::DidNotHappen)) => Resolution::DidNotHappen,
-            // It does not know: a person is asked.
-            Ok(None) | Err(_) => return,
+    async fn take_probe(&self, order: ProbeOrder, answer: ProbeAnswer) {
+        let resolution = match answer {
+            ProbeAnswer::Happened(output) if content::check("output", &output).is_err() => return,
+            ProbeAnswer::Happened(output) => Resolution::Happened(Arc::new(output)),
+            ProbeAnswer::DidNotHappen => Resolution::DidNotHappen,
         };
         let request = Request::Resolve(Resolve {
             run_id: order.run_id,
@@ -76,4 +81,9 @@ impl Inner {
             tracing::debug!(%error, "what a probe said was not taken");
         }
     }
+}
+
+async fn input(engine: &Weak<Inner>, order: &ProbeOrder) -> Option<Value> {
+    let inner = engine.upgrade()?;
+    inner.read_value(order.input).await.ok()
 }

@@ -264,6 +264,26 @@ impl Inner {
             let command = self.readdress(self.command(actor, request));
             self.tell_command(&command);
         }
+        for run in self.sessions_let_go() {
+            self.tell(Actor::System, Request::CloseSession(run));
+        }
+    }
+
+    /// The sessions whose handles are gone and that have not ended; those that have are forgotten.
+    fn sessions_let_go(&self) -> Vec<RunId> {
+        let attempts = lock(&self.attempts);
+        let let_go = attempts.iter().filter(|(_, cell)| cell.is_let_go());
+        let mut open: Vec<RunId> = let_go.map(|((run, ..), _)| *run).collect();
+        drop(attempts);
+        let live = lock(&self.live);
+        let runs = live.sequencer.as_ref().map(|s| &s.workspace().runs);
+        open.retain(|run| {
+            let found = runs.and_then(|runs| runs.get(run));
+            found.is_some_and(|resident| !resident.run.status.is_terminal())
+        });
+        drop(live);
+        lock(&self.attempts).retain(|(run, ..), cell| !cell.is_let_go() || open.contains(run));
+        open
     }
 
     /// Takes a run up: what is still alive here is adopted, the rest is in doubt.

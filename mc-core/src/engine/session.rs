@@ -129,11 +129,16 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        lock(&self.caller.inner.attempts).remove(&self.caller.cell.key());
-        self.caller.inner.turned.notify_waiters();
-        self.caller.inner.tell(
-            self.caller.actor.clone(),
-            Request::CloseSession(self.run_id),
-        );
+        let Caller { inner, cell, actor } = &self.caller;
+        // Until its end is durable a restart takes the session over, so that it still ends as it did
+        // here and not as one whose host was lost.
+        let mut attempts = lock(&inner.attempts);
+        cell.let_go();
+        if cell.is_cancelled() {
+            attempts.remove(&cell.key());
+        }
+        drop(attempts);
+        inner.turned.notify_waiters();
+        inner.tell(actor.clone(), Request::CloseSession(self.run_id));
     }
 }

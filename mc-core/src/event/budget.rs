@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::{AccountId, Amount, Limit, OnExceed, Period, Window};
+use crate::budget::{AccountId, Amount, Lapsing, Limit, OnExceed, Period, Window};
 use crate::id::StepKey;
+use crate::time::Timestamp;
 
 /// Facts of `budget.reconciled`. Part 0: the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct BudgetReconciled {
     pub assumed: bool,
 }
 
-/// Facts of `budget.limit_set`.
+/// Facts of `budget.limit_set`. Part 0, where one was given: the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetLimitSet {
@@ -40,6 +41,68 @@ pub struct BudgetLimitSet {
     /// end of its current period. None leaves it as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// What the limit is again after a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses: Option<Lapsing>,
+}
+
+/// Facts of `budget.topped_up`. Part 0, where one was given: the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetToppedUp {
+    /// The account.
+    pub account: AccountId,
+    /// What comes on top of its limit.
+    pub by: Limit,
+    /// Until when; none for as long as the limit stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Facts of `budget.frozen`. Part 0, where one was given: the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetFrozen {
+    /// The account.
+    pub account: AccountId,
+    /// Until when; none until somebody lets it admit again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Facts of `budget.unfrozen`. Part 0, where one was given: the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetUnfrozen {
+    /// The account.
+    pub account: AccountId,
+}
+
+/// Facts of `budget.lapsed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetLapsed {
+    /// The account.
+    pub account: AccountId,
+    /// The change that is undone.
+    pub lapsing: Lapsing,
+}
+
+/// Facts of `budget.threshold_reached`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetThresholdReached {
+    /// The account.
+    pub account: AccountId,
+    /// The threshold, in hundredths of the limit; it stands for those below it.
+    pub percent: u8,
+    /// The limit.
+    pub limit: Limit,
+    /// Spent, reserved and in doubt.
+    pub used: Amount,
+    /// The period that it counts in; none where it counts for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
 }
 
 /// Facts of `budget.window_opened`.

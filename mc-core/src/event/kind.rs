@@ -188,6 +188,16 @@ kinds! {
     BudgetReconciled(budget::BudgetReconciled) = "budget.reconciled",
     /// An account's limit was changed.
     BudgetLimitSet(budget::BudgetLimitSet) = "budget.limit_set",
+    /// An account's limit was raised by an amount, perhaps for a time.
+    BudgetToppedUp(budget::BudgetToppedUp) = "budget.topped_up",
+    /// An account admits nothing more.
+    BudgetFrozen(budget::BudgetFrozen) = "budget.frozen",
+    /// An account admits again.
+    BudgetUnfrozen(budget::BudgetUnfrozen) = "budget.unfrozen",
+    /// What was changed about an account for a time is as it was.
+    BudgetLapsed(budget::BudgetLapsed) = "budget.lapsed",
+    /// Spent, reserved and in doubt of an account reached a share of its limit.
+    BudgetThresholdReached(budget::BudgetThresholdReached) = "budget.threshold_reached",
     /// An account counts in a new period from now on.
     BudgetWindowOpened(budget::BudgetWindowOpened) = "budget.window_opened",
     /// A period of an account is over, and nothing that was reserved in it is open any more.
@@ -258,6 +268,11 @@ impl EventKind {
             | Self::RunSealed(_)
             | Self::SignalReceived(_)
             | Self::BudgetLimitSet(_)
+            | Self::BudgetToppedUp(_)
+            | Self::BudgetFrozen(_)
+            | Self::BudgetUnfrozen(_)
+            | Self::BudgetLapsed(_)
+            | Self::BudgetThresholdReached(_)
             | Self::BudgetWindowOpened(_)
             | Self::BudgetWindowClosed(_)
             | Self::BudgetBreached(_) => None,

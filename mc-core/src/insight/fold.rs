@@ -100,15 +100,9 @@ fn agent_of(account: &AccountId) -> Option<AgentName> {
 fn spent_by(movement: &Movement) -> Option<Amount> {
     match movement {
         Movement::Settle { actual, .. } | Movement::SettleDoubt { actual, .. } => Some(*actual),
-        Movement::Reserve(_)
-        | Movement::Release(_)
-        | Movement::Doubt(_)
-        | Movement::SetLimit { .. }
-        | Movement::Freeze
-        | Movement::Unfreeze
-        | Movement::SetWindow(_)
-        | Movement::OpenWindow { .. }
-        | Movement::CloseWindow(_) => None,
+        Movement::Reserve(_) | Movement::Release(_) | Movement::Doubt(_) | Movement::Change(_) => {
+            None
+        }
     }
 }
 

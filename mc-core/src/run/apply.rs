@@ -156,7 +156,11 @@ impl Run {
             | EventKind::RunSealed(_)
             | EventKind::SignalReceived(_) => self.apply_own(event),
             EventKind::BudgetReconciled(facts) => apply_call::reconciled(self, facts, event),
-            EventKind::BudgetLimitSet(_) | EventKind::BudgetBreached(_) => Ok(()),
+            EventKind::BudgetLimitSet(_)
+            | EventKind::BudgetToppedUp(_)
+            | EventKind::BudgetFrozen(_)
+            | EventKind::BudgetUnfrozen(_)
+            | EventKind::BudgetBreached(_) => Ok(()),
             EventKind::StepDispatched(_)
             | EventKind::StepExpanded(_)
             | EventKind::StepCompleted(_)
@@ -205,6 +209,8 @@ impl Run {
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
             | EventKind::CircuitClosed(_)
+            | EventKind::BudgetLapsed(_)
+            | EventKind::BudgetThresholdReached(_)
             | EventKind::BudgetWindowOpened(_)
             | EventKind::BudgetWindowClosed(_) => Err(event.refuse("not_a_run_event")),
         }

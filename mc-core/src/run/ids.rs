@@ -3,15 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::id::wire::as_text;
 use crate::id::{NameFault, StepKey};
 
 /// Names a hold: a step's attempt, or one model call of it that has a hold of its own.
 ///
 /// As text `draft#1`, or `draft#1/3` for the call with ordinal 3.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldKey {
     /// The step.
     pub step: StepKey,
@@ -51,11 +49,7 @@ impl fmt::Display for HoldKey {
     }
 }
 
-impl From<HoldKey> for String {
-    fn from(key: HoldKey) -> Self {
-        key.to_string()
-    }
-}
+as_text!(HoldKey, |key, serializer| serializer.collect_str(key));
 
 impl FromStr for HoldKey {
     type Err = NameFault;
@@ -78,14 +72,6 @@ impl FromStr for HoldKey {
         } else {
             Err(NameFault::NotAStepName)
         }
-    }
-}
-
-impl TryFrom<String> for HoldKey {
-    type Error = NameFault;
-
-    fn try_from(text: String) -> Result<Self, NameFault> {
-        text.parse()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::HoldKey;
 use super::state::Run;
-use crate::budget::{AccountId, Amount, Movement, Path, Shares};
+use crate::budget::{AccountId, Amount, Change, Lapsing, Movement, Path, Shares, Undo};
 use crate::event::EventKind;
 use crate::id::{AgentName, StepKey};
 use crate::time::Timestamp;
@@ -31,15 +31,16 @@ impl Posting {
     pub fn shared(&self) -> Path {
         self.path.iter().filter(|id| !is_own(id)).cloned().collect()
     }
+}
 
-    /// A movement of what an operator decides, or time, about one account.
-    fn on(account: &AccountId, movement: Movement) -> Self {
-        Self {
-            path: [account.clone()].into_iter().collect(),
-            at: Timestamp::EPOCH,
-            movement,
-        }
-    }
+/// What an operator decides, or time, about one account.
+fn changes<const N: usize>(account: &AccountId, changes: [Option<Change>; N]) -> Vec<Posting> {
+    let posting = |change| Posting {
+        path: [account.clone()].into_iter().collect(),
+        at: Timestamp::EPOCH,
+        movement: Movement::Change(change),
+    };
+    changes.into_iter().flatten().map(posting).collect()
 }
 
 const fn is_own(id: &AccountId) -> bool {
@@ -57,23 +58,38 @@ const fn is_own(id: &AccountId) -> bool {
 pub fn of_account(kind: &EventKind) -> Vec<Posting> {
     match kind {
         EventKind::BudgetLimitSet(f) => {
-            let limit = Movement::SetLimit {
+            let limit = Change::SetLimit {
                 limit: f.limit,
                 on_exceed: f.on_exceed,
             };
-            let window = f.window.map(Movement::SetWindow);
-            let moves = [Some(limit), window].into_iter().flatten();
-            moves.map(|one| Posting::on(&f.account, one)).collect()
+            let window = f.window.map(Change::SetWindow);
+            let lapses = f.lapses.map(Change::Lapses);
+            changes(&f.account, [Some(limit), window, lapses])
+        }
+        EventKind::BudgetToppedUp(f) => {
+            let undo = Undo::TopUp(f.by);
+            let lapses = f.until.map(|at| Change::Lapses(Lapsing { at, undo }));
+            changes(&f.account, [Some(Change::TopUp(f.by)), lapses])
+        }
+        EventKind::BudgetFrozen(f) => {
+            let undo = Undo::Freeze;
+            let lapses = f.until.map(|at| Change::Lapses(Lapsing { at, undo }));
+            changes(&f.account, [Some(Change::Freeze), lapses])
+        }
+        EventKind::BudgetUnfrozen(f) => changes(&f.account, [Some(Change::Unfreeze)]),
+        EventKind::BudgetLapsed(f) => changes(&f.account, [Some(Change::Lapse(f.lapsing))]),
+        EventKind::BudgetThresholdReached(f) => {
+            changes(&f.account, [Some(Change::Reach(f.percent))])
         }
         EventKind::BudgetWindowOpened(f) => {
-            let movement = Movement::OpenWindow {
+            let change = Change::OpenWindow {
                 window: f.window,
                 period: f.period,
             };
-            vec![Posting::on(&f.account, movement)]
+            changes(&f.account, [Some(change)])
         }
         EventKind::BudgetWindowClosed(f) => {
-            vec![Posting::on(&f.account, Movement::CloseWindow(f.period))]
+            changes(&f.account, [Some(Change::CloseWindow(f.period))])
         }
         _ => Vec::new(),
     }
@@ -104,6 +120,11 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::ResultLate(_)
         | EventKind::BudgetReconciled(_) => of_call(run, kind, at),
         EventKind::BudgetLimitSet(_)
+        | EventKind::BudgetToppedUp(_)
+        | EventKind::BudgetFrozen(_)
+        | EventKind::BudgetUnfrozen(_)
+        | EventKind::BudgetLapsed(_)
+        | EventKind::BudgetThresholdReached(_)
         | EventKind::BudgetWindowOpened(_)
         | EventKind::BudgetWindowClosed(_) => of_account(kind),
         EventKind::WorkspaceCreated(_)
@@ -244,12 +265,7 @@ fn moves_nothing(movement: &Movement) -> bool {
         Movement::Settle { held, actual } | Movement::SettleDoubt { held, actual } => {
             held.is_zero() && actual.is_zero()
         }
-        Movement::SetLimit { .. }
-        | Movement::Freeze
-        | Movement::Unfreeze
-        | Movement::SetWindow(_)
-        | Movement::OpenWindow { .. }
-        | Movement::CloseWindow(_) => false,
+        Movement::Change(_) => false,
     }
 }
 

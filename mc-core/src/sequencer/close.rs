@@ -186,9 +186,14 @@ impl Sequencer {
         }
     }
 
-    /// How often runs have left memory: a row that was read before the last time may be old.
-    pub const fn evictions(&self) -> u64 {
-        self.evictions
+    /// How often runs have left memory.
+    pub const fn departures(&self) -> u64 {
+        self.departures.total()
+    }
+
+    /// Whether a run has left memory since so many had: a row of it that was read before may be old.
+    pub fn has_left_since(&self, run: RunId, departures: u64) -> bool {
+        self.departures.have(run, departures)
     }
 
     /// A run has ended: its content leaves memory now, its state when its turn comes.
@@ -245,7 +250,7 @@ impl Sequencer {
         self.workspace.wakes.remove(&run);
         self.ended.remove(run);
         self.evicted.push(run);
-        self.evictions += 1;
+        self.departures.add(run);
         gone?.run.next_wake()
     }
 

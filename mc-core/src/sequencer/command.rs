@@ -22,6 +22,7 @@ use crate::ports::KeyRow;
 use crate::pricing::{CallTerms, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
+use crate::time::Timestamp;
 use crate::usage::Usage;
 use crate::workflow::Workflow;
 
@@ -71,6 +72,8 @@ pub enum Request {
     Resolve(Resolve),
     /// Change an account's limit.
     SetLimit(SetLimit),
+    /// Raise an account's limit, or let it admit nothing or again.
+    Adjust(Adjust),
     /// Settle money in doubt with evidence.
     Reconcile(Reconcile),
     /// Something from an attempt.
@@ -88,14 +91,14 @@ pub enum Request {
     /// Write down that the wall clock jumped.
     ClockJumped {
         /// What it shows.
-        wall: crate::time::Timestamp,
+        wall: Timestamp,
         /// What the monotonic clock led to expect.
-        expected: crate::time::Timestamp,
+        expected: Timestamp,
     },
     /// Write down that an operator says that the wall clock is right.
     ClockConfirmed {
         /// What it shows.
-        wall: crate::time::Timestamp,
+        wall: Timestamp,
     },
 }
 
@@ -189,6 +192,39 @@ pub struct SetLimit {
     pub on_exceed: OnExceed,
     /// The window that it is to count in; none leaves it as it is.
     pub window: Option<Window>,
+    /// Why, and for how long.
+    pub note: Note,
+}
+
+/// Why an account is changed, and until when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// The reason, in words.
+    pub reason: Option<Arc<str>>,
+    /// When it is as it was before; none for never.
+    pub until: Option<Timestamp>,
+}
+
+/// Changes an account, but for its limit's place.
+#[derive(Clone, Debug)]
+pub struct Adjust {
+    /// The account.
+    pub account: AccountId,
+    /// How.
+    pub how: Adjustment,
+    /// Why, and for how long.
+    pub note: Note,
+}
+
+/// How an account is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// So much comes on top of its limit, in the dimensions that are named.
+    TopUp(Limit),
+    /// It admits nothing.
+    Freeze,
+    /// It admits again.
+    Unfreeze,
 }
 
 /// Settles money in doubt with evidence.
@@ -462,10 +498,8 @@ impl Request {
             Self::RevokeApproval(word) => Some(word.approval.run_id),
             Self::Resolve(resolve) => Some(resolve.run_id),
             Self::Attempt(token, _) => Some(token.run_id),
-            Self::SetLimit(set) => match &set.account {
-                AccountId::Run(run) | AccountId::Step(run, _) => Some(*run),
-                AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => None,
-            },
+            Self::SetLimit(set) => set.account.run(),
+            Self::Adjust(adjust) => adjust.account.run(),
             Self::Publish(_)
             | Self::Activate(_)
             | Self::PublishPolicy(_)

@@ -12,6 +12,7 @@ use super::batch::{OpenBatch, Pending, Slot};
 use super::command::{AttemptRequest, Command, Request};
 use super::decide::{self, View};
 use super::decision::{Answer, Decision, NewEvent, Reply};
+use super::departures::Departures;
 use super::ended::Ended;
 use super::pace::Pace;
 use super::token::Token;
@@ -65,7 +66,7 @@ pub struct Sequencer {
     /// When dispatch began, if it has.
     pub(super) dispatched_since: Option<Timestamp>,
     /// How often runs left memory.
-    pub(super) evictions: u64,
+    pub(super) departures: Departures,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
     pub(super) freed: Path,
     pub(super) wake_all: bool,
@@ -95,6 +96,9 @@ impl Sequencer {
         last_ts: Timestamp,
     ) -> Self {
         let windows = Windows::of(&workspace);
+        let all: Vec<_> = workspace.accounts.keys().cloned().collect();
+        let mut workspace = workspace;
+        workspace.note_frozen(&all);
         Self {
             workspace,
             batch: OpenBatch::default(),
@@ -109,7 +113,7 @@ impl Sequencer {
             ended: Ended::default(),
             pace: Pace::default(),
             dispatched_since: None,
-            evictions: 0,
+            departures: Departures::default(),
             deadlines: BTreeSet::new(),
             freed: Path::default(),
             wake_all: false,
@@ -318,6 +322,7 @@ impl Sequencer {
                 decide::signal::signal(&view, *run, name, payload)
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
+            Request::Adjust(adjust) => decide::limits::adjust(&view, adjust),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
             Request::RevokeApproval(word) => decide::approve::revoke(&view, word),

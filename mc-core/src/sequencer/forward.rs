@@ -48,6 +48,7 @@ impl Sequencer {
             | Request::Unblock(..)
             | Request::Signal(..)
             | Request::SetLimit(_)
+            | Request::Adjust(_)
             | Request::Reconcile(_)
             | Request::DecideApproval(_)
             | Request::RevokeApproval(_)

@@ -12,6 +12,7 @@ mod command;
 mod core;
 pub mod decide;
 mod decision;
+mod departures;
 mod ended;
 mod forward;
 mod pace;
@@ -27,10 +28,10 @@ mod workspace;
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, AttemptFailure, AttemptRequest, BeginTool, Command, DecideApproval,
-    EndTool, FailCall, JournalPlace, Observed, OpenSession, OperatorWord, Patience, Publish,
-    Reconcile, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start,
-    StartKey, TokenBound,
+    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
+    DecideApproval, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, OperatorWord,
+    Patience, Publish, Reconcile, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit,
+    SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

@@ -37,6 +37,11 @@ impl Pace {
         self.backlog.contains(&run)
     }
 
+    /// How many runs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// When the wave has room although nothing has ended; none where nobody waits.
     pub(super) fn due(&self) -> Option<Duration> {
         let untils = self.wave.values().map(|begun| begun.until);
@@ -75,6 +80,11 @@ impl Pace {
 }
 
 impl Sequencer {
+    /// How many runs in memory wait until the wave has room.
+    pub fn waiting_for_their_turn(&self) -> usize {
+        self.pace.waiting()
+    }
+
     /// Dispatch begins: every run in memory goes on when its turn comes.
     pub(super) fn begin_dispatch(&mut self) {
         self.workspace.dispatch = Dispatch::On;

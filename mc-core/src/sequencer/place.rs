@@ -9,7 +9,7 @@ use super::decision::{Effect, NewEvent, ProbeOrder};
 use super::resident::Resident;
 use super::token::Token;
 use super::workspace::{PolicyHead, Versions};
-use crate::budget::{Movement, post_at};
+use crate::budget::{self, Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
     CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, WorkflowActivated,
@@ -57,8 +57,8 @@ impl Sequencer {
         if let Some((model, change)) = change {
             self.place(circuit_event(model, &change))?;
         }
-        match self.final_period() {
-            Some(closed) => self.place(closed),
+        match self.follows() {
+            Some(next) => self.place(next),
             None => Ok(()),
         }
     }
@@ -90,7 +90,12 @@ impl Sequencer {
             EventKind::WorkflowActivated(facts) => self.activated(facts)?,
             EventKind::BudgetLimitSet(_)
             | EventKind::BudgetWindowOpened(_)
-            | EventKind::BudgetWindowClosed(_) => {
+            | EventKind::BudgetWindowClosed(_)
+            | EventKind::BudgetToppedUp(_)
+            | EventKind::BudgetFrozen(_)
+            | EventKind::BudgetUnfrozen(_)
+            | EventKind::BudgetLapsed(_)
+            | EventKind::BudgetThresholdReached(_) => {
                 self.post_shared(&postings::of_account(&event.kind), seq)?;
             }
             EventKind::PricesLoaded(facts) => {
@@ -370,27 +375,35 @@ impl Sequencer {
             post_at(&mut self.workspace, &shared, posting.at, &posting.movement)
                 .map_err(|fault| Error::corrupt("ledger", Some(seq)).with_source(fault))?;
             self.batch.accounts.extend(shared.iter().cloned());
-            self.note_windows(&shared, &posting.movement);
+            self.note_movement(&shared, &posting.movement);
             if self.workspace.queue.is_empty() && self.workspace.budget_blocked.is_empty() {
                 continue;
             }
             self.freed = self.freed.union(&posting.path);
             // These can stop a waiter from barring accounts that they do not touch.
             self.wake_all |= match posting.movement {
-                Movement::Doubt(_)
-                | Movement::SettleDoubt { .. }
-                | Movement::SetLimit { .. }
-                | Movement::Freeze
-                | Movement::Unfreeze
-                | Movement::OpenWindow { .. } => true,
-                Movement::Reserve(_)
-                | Movement::Release(_)
-                | Movement::Settle { .. }
-                | Movement::SetWindow(_)
-                | Movement::CloseWindow(_) => false,
+                Movement::Doubt(_) | Movement::SettleDoubt { .. } => true,
+                Movement::Change(change) => makes_room(&change),
+                Movement::Reserve(_) | Movement::Release(_) | Movement::Settle { .. } => false,
             };
         }
         Ok(())
+    }
+}
+
+/// Whether a change of an account's rules can let a waiter through, or bar it.
+const fn makes_room(change: &budget::Change) -> bool {
+    match change {
+        budget::Change::SetLimit { .. }
+        | budget::Change::TopUp(_)
+        | budget::Change::Freeze
+        | budget::Change::Unfreeze
+        | budget::Change::Lapse(_)
+        | budget::Change::OpenWindow { .. } => true,
+        budget::Change::Lapses(_)
+        | budget::Change::Reach(_)
+        | budget::Change::SetWindow(_)
+        | budget::Change::CloseWindow(_) => false,
     }
 }
 

@@ -115,6 +115,7 @@ fn workspace(
         epoch: found.lease.epoch,
         shared,
         accounts,
+        frozen: std::collections::BTreeSet::new(),
         workflows,
         compiled,
         policy: Policy::default(),

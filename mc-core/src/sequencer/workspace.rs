@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
-    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, Owner, Queue, Ticket,
+    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, Owner, Queue, Threshold,
+    Ticket,
 };
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, RunPolicy};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub retry_budget: RetryBudgetSettings,
     /// How new runs are treated.
     pub run_policy: RunPolicy,
+    /// The shares of a shared account's limit that are told of when they are reached, once a period.
+    pub thresholds: Vec<Threshold>,
     /// The most attempts of one run that are out at a time.
     pub max_live_per_run: usize,
     /// How long a retry of tier `write` or above waits for an abandoned attempt to end.
@@ -80,6 +83,7 @@ impl Default for Settings {
                 model_retry_max_elapsed_ms: 600_000,
                 doubt_settle_after_ms: A_WEEK_MS,
             },
+            thresholds: Threshold::DEFAULT.to_vec(),
             max_live_per_run: 256,
             zombie_grace: Duration::from_secs(30),
             max_abandoned_per_agent: 8,
@@ -168,6 +172,8 @@ pub struct Workspace {
     pub shared: Shared,
     /// The shared accounts.
     pub accounts: BTreeMap<AccountId, Account>,
+    /// Those of them that are frozen.
+    pub frozen: BTreeSet<AccountId>,
     /// Published workflows.
     pub workflows: BTreeMap<WorkflowName, Versions>,
     /// Compiled definitions by hash.
@@ -298,6 +304,17 @@ impl Workspace {
     pub fn unknown_models(&self) -> &UnknownModels {
         let own = &self.settings.unknown_models;
         self.policy.unknown_models().unwrap_or(own)
+    }
+
+    /// Takes over which of these accounts are frozen.
+    pub(super) fn note_frozen<'a>(&mut self, accounts: impl IntoIterator<Item = &'a AccountId>) {
+        for id in accounts {
+            if self.accounts.get(id).is_some_and(Account::is_frozen) {
+                self.frozen.insert(id.clone());
+            } else {
+                self.frozen.remove(id);
+            }
+        }
     }
 
     /// The version of an agent that is registered here, where its host names one.

@@ -61,8 +61,13 @@ const SCALARS: &[(&str, &str)] = &[
     ("bool", "`true`; false is left out"),
     ("i64", "integer"),
     ("u16", "integer, not negative"),
+    ("u8", "integer, not negative"),
     ("u32", "integer, not negative"),
     ("u64", "integer, not negative"),
+    (
+        "Lapsing",
+        "object: `at`, a time, and `undo`: `\"freeze\"`, or an object with `top_up`, a limit, or `limit` (`limit` and `on_exceed`)",
+    ),
     (
         "Period",
         "object: `start` and `end`, times; the end is the first moment behind it",

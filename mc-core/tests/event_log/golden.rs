@@ -8,7 +8,7 @@ use mc_core::audit::{
     parse_line, part_commitment, run_genesis,
 };
 use mc_core::event::{MediaType, Part, PartContent, Record};
-use mc_core::id::{Actor, CommandId, Digest, RunId, WorkspaceId};
+use mc_core::id::{CommandId, Digest, RunId, WorkspaceId};
 use mc_core::time::Timestamp;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn record(seq: usize, value: &Value, blobs: &mut Blobs) -> Record {
         epoch: value["epoch"].as_u64().unwrap(),
         ts: Timestamp::from_unix_us(value["ts"].as_i64().unwrap()),
         kind: Arc::from(text(&value["type"])),
-        actor: Actor::try_from(text(&value["actor"]).to_owned()).unwrap(),
+        actor: text(&value["actor"]).parse().unwrap(),
         auth_method: text(&value["auth_method"]).parse().unwrap(),
         schema_ver: u16::try_from(value["schema_ver"].as_u64().unwrap()).unwrap(),
         cmd_id: CommandId::from_bytes(id(&value["cmd"])),

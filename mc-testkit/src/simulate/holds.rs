@@ -74,15 +74,16 @@ impl Held {
 /// The periods of an account with a window.
 #[derive(Clone, Debug, Default)]
 struct Begun {
-    starts: BTreeSet<Timestamp>,
-    /// Those that began before no longer count.
-    counts_from: Timestamp,
+    /// The end of each, by its start.
+    ends: BTreeMap<Timestamp, Timestamp>,
+    /// Those that ended until then count no more.
+    counts_after: Timestamp,
 }
 
 impl Begun {
     fn counts(&self, at: Timestamp) -> bool {
-        let start = self.starts.range(..=at).next_back();
-        start.is_some_and(|start| *start >= self.counts_from)
+        let end = self.ends.range(..=at).next_back();
+        end.is_some_and(|(_, end)| *end > self.counts_after)
     }
 }
 
@@ -120,9 +121,15 @@ impl Holds {
 
     /// A period of an account begins.
     pub(super) fn window(&mut self, opened: &BudgetWindowOpened) {
+        let start = opened.period.start;
         let begun = self.windows.entry(opened.account.clone()).or_default();
-        begun.starts.insert(opened.period.start);
-        begun.counts_from = opened.window.counts_from(opened.period.start);
+        let counts_after = if begun.ends.is_empty() {
+            start
+        } else {
+            opened.window.counts_after(start)
+        };
+        begun.ends.insert(start, opened.period.end);
+        begun.counts_after = begun.counts_after.max(counts_after);
         if let Some(spent) = self.spent.get_mut(&opened.account) {
             spent.retain(|at, _| begun.counts(*at));
         }
@@ -441,6 +448,7 @@ mod tests {
             risk: RiskTier::Read,
             effect_key: Digest::ZERO,
             hold: calls(10),
+            approval: None,
         };
         holds
             .event(RUN, &EventKind::StepDispatched(facts), Timestamp::EPOCH)

@@ -115,7 +115,7 @@ impl Decoder {
         let kinds = texts(&mut reader)?;
         let actors = texts(&mut reader)?
             .into_iter()
-            .map(|text| Actor::try_from(text.to_owned()).ok())
+            .map(|text| text.parse().ok())
             .collect::<Option<Vec<_>>>()?;
         let sound = count > 0 && reader.is_empty() && distinct(&runs) && distinct(&kinds);
         (sound && distinct(&actors)).then(|| Self {

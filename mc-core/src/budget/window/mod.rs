@@ -100,9 +100,9 @@ impl Window {
         }
     }
 
-    /// The start of the oldest period that still counts while the period from `start` is the
-    /// current one: its own, but for a sliding window, where as many buckets before it count.
-    pub fn counts_from(&self, start: Timestamp) -> Timestamp {
+    /// Periods that ended later than this still count while the period from `start` is the current
+    /// one: none before its own, but for a sliding window, where as many buckets before it count.
+    pub fn counts_after(&self, start: Timestamp) -> Timestamp {
         match self {
             Self::Lifetime | Self::Calendar { .. } | Self::Fixed { .. } => start,
             Self::Sliding { buckets, .. } => {

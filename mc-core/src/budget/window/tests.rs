@@ -177,8 +177,8 @@ fn every_stretch_of_a_sliding_window_lies_in_the_buckets_that_count() {
     for us in (0..400_000).step_by(777) {
         let now = Timestamp::from_unix_us(us);
         let bucket = window.period_at(now);
-        let from = window.counts_from(bucket.start);
-        assert!(from.as_unix_us() <= us - 100_000, "{us}");
+        let after = window.counts_after(bucket.start);
+        assert!(after.as_unix_us() <= us - 100_000, "{us}");
         assert!(bucket.contains(now));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
 use super::{View, advance, approve, is_waiting};
-use crate::budget::{Amount, Verdict, Waiter};
+use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
 use crate::event::step::{StepBlocked, StepDispatched};
@@ -227,7 +227,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
 
 /// Whether the hold fits; one of nothing always does.
 fn judge(view: &View<'_>, candidate: &Candidate<'_>, hold: Amount) -> Verdict {
-    if hold.is_zero() {
+    if hold.is_zero() && !may_be_frozen(view, candidate.run()) {
         return Verdict::Fits;
     }
     let path = candidate.run().path(candidate.key, &candidate.step.agent);
@@ -294,6 +294,13 @@ fn denied(candidate: &Candidate<'_>, denial: Denial) -> Dispatched {
     let why = (denial.code, message);
     events.extend(approve::failed(candidate.resident, candidate.key, why));
     Dispatched::Decided(Decision::events(events))
+}
+
+/// Whether any account that the run's steps count in may be frozen: such a one admits not even a step
+/// that holds nothing.
+fn may_be_frozen(view: &View<'_>, run: &Run) -> bool {
+    let own = || run.accounts.values().any(Account::is_frozen);
+    !view.workspace.frozen.is_empty() || own()
 }
 
 /// The step's worst case; or the code of the rule that forbids to price it.

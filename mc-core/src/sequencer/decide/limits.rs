@@ -1,54 +1,142 @@
-//! Limits: an operator changes what an account may spend.
+//! Limits: an operator changes what an account may spend, whether it admits at all, and for how long.
 
 use super::View;
 use super::control;
-use crate::budget::{AccountId, Amount, Dimension, Staying, Verdict, check};
+use crate::budget::{
+    Account, AccountId, Amount, Dimension, Lapsing, Limit, Staying, Undo, Verdict, check,
+};
 use crate::error::{Error, ErrorKind, FailingAccount, Result};
-use crate::event::BlockReason;
-use crate::event::budget::BudgetLimitSet;
+use crate::event::budget::{BudgetFrozen, BudgetLimitSet, BudgetToppedUp, BudgetUnfrozen};
 use crate::event::run::{PauseReason, RunResumed};
+use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
 use crate::money::NanoUsd;
 use crate::run::{Block, Step};
-use crate::sequencer::command::SetLimit;
-use crate::sequencer::decision::{Decision, NewEvent};
+use crate::sequencer::command::{Adjust, Adjustment, Note, SetLimit};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 
 /// Changes a limit; it may fall below what is spent, and then nothing more is admitted.
 ///
 /// # Errors
-/// `InvalidInput` for a negative limit, and for a window of a run's account; `NotFound` for the account of a run that does not exist;
-/// `InvalidTransition` for that of a run that has ended.
+/// `InvalidInput` for a negative limit, for a window or an expiry of a run's account, and for a time
+/// that has passed; `NotFound` for the account of a run that does not exist; `InvalidTransition` for
+/// that of a run that has ended.
 pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
-    if request
-        .limit
-        .money
-        .is_some_and(|money| money < NanoUsd::ZERO)
-    {
+    let account = &request.account;
+    let money = request.limit.money;
+    if money.is_some_and(|money| money < NanoUsd::ZERO) {
         return Err(Error::invalid("limit", "a limit may not be negative"));
     }
-    let run_id = request.account.run().unwrap_or(RunId::ZERO);
-    if run_id != RunId::ZERO && request.window.is_some() {
+    if account.run().is_some() && request.window.is_some() {
         let message = "a run and its steps count for as long as the run lasts";
         return Err(Error::invalid("window", message));
     }
-    if run_id != RunId::ZERO {
-        let status = view.resident(run_id)?.run.status;
-        // Its evidence ends with its seal, and it admits nothing that a limit could stop.
-        if status.is_terminal() {
-            let message = format!("the run is {status}; its limits stay as they are");
-            return Err(
-                Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id)
-            );
-        }
-    }
+    check_account(view, account, &request.note)?;
+    let lapses = request.note.until.map(|at| {
+        let now = view.workspace.accounts.get(account);
+        let (limit, on_exceed) = now.map_or_else(Default::default, |account| {
+            (account.base_limit(), account.on_exceed())
+        });
+        let undo = Undo::Limit { limit, on_exceed };
+        Lapsing { at, undo }
+    });
     let facts = BudgetLimitSet {
-        account: request.account.clone(),
+        account: account.clone(),
         limit: request.limit,
         on_exceed: request.on_exceed,
         window: request.window,
+        lapses,
     };
-    Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
+    Ok(one(account, facts, &request.note))
+}
+
+/// Raises a limit, or lets an account admit nothing, or again.
+///
+/// # Errors
+/// As [`set`]; `InvalidInput` for a top-up of what has no limit, and `InvalidTransition` for an
+/// account that is to admit again and always did.
+pub fn adjust(view: &View<'_>, request: &Adjust) -> Result<Decision> {
+    let (id, until) = (&request.account, request.note.until);
+    check_account(view, id, &request.note)?;
+    let account = match id.run() {
+        Some(run) => view.resident(run)?.run.accounts.get(id),
+        None => view.workspace.accounts.get(id),
+    };
+    let kind: EventKind = match request.how {
+        Adjustment::TopUp(by) => {
+            check_top_up(account.map(Account::limit), &by)?;
+            let account = id.clone();
+            BudgetToppedUp { account, by, until }.into()
+        }
+        Adjustment::Freeze => {
+            let account = id.clone();
+            BudgetFrozen { account, until }.into()
+        }
+        Adjustment::Unfreeze if account.is_some_and(Account::is_frozen) => {
+            let account = id.clone();
+            BudgetUnfrozen { account }.into()
+        }
+        Adjustment::Unfreeze => {
+            let message = format!("`{id}` is not frozen");
+            return Err(Error::new(ErrorKind::InvalidTransition, message));
+        }
+    };
+    Ok(one(id, kind, &request.note))
+}
+
+fn one(account: &AccountId, kind: impl Into<EventKind>, note: &Note) -> Decision {
+    let mut event = NewEvent::new(account.run().unwrap_or(RunId::ZERO), kind);
+    event
+        .parts
+        .extend(note.reason.as_deref().map(NewPart::text));
+    Decision::events(vec![event])
+}
+
+/// Whether the rules of an account may be changed now, and for this long.
+fn check_account(view: &View<'_>, account: &AccountId, note: &Note) -> Result<()> {
+    if let Some(until) = note.until {
+        if account.run().is_some() {
+            let message = "what is changed about a run lasts as long as the run";
+            return Err(Error::invalid("until", message));
+        }
+        if until <= view.now {
+            return Err(Error::invalid("until", "the time has passed already"));
+        }
+    }
+    let Some(run_id) = account.run() else {
+        return Ok(());
+    };
+    let status = view.resident(run_id)?.run.status;
+    // Its evidence ends with its seal, and it admits nothing that a limit could stop.
+    if status.is_terminal() {
+        let message = format!("the run is {status}; its limits stay as they are");
+        let error = Error::new(ErrorKind::InvalidTransition, message);
+        return Err(error.with_context("run", run_id));
+    }
+    Ok(())
+}
+
+/// What has no limit cannot be raised; and a top-up of nothing is a mistake.
+fn check_top_up(limit: Option<&Limit>, by: &Limit) -> Result<()> {
+    let limit = limit.copied().unwrap_or_default();
+    let named = Dimension::ALL.into_iter().filter(|d| by.of(*d).is_some());
+    let mut any = false;
+    for dimension in named {
+        any |= by.of(dimension) > Some(0);
+        if by.of(dimension) < Some(0) {
+            return Err(Error::invalid("by", "a top-up may not be negative"));
+        }
+        if limit.of(dimension).is_none() {
+            let message = format!("the account has no limit of {}", dimension.name());
+            return Err(Error::invalid("by", message));
+        }
+    }
+    if any {
+        Ok(limit.plus(by).map(drop)?)
+    } else {
+        Err(Error::invalid("by", "a top-up is of more than nothing"))
+    }
 }
 
 /// Lets a run go on that waits for room in an account, once there is some.

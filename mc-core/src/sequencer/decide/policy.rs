@@ -52,6 +52,7 @@ fn limits(view: &View<'_>, policy: &Policy) -> Vec<NewEvent> {
                 limit: rule.limit,
                 on_exceed: rule.on_exceed,
                 window: rule.window,
+                lapses: None,
             };
             NewEvent::new(RunId::ZERO, facts)
         })
@@ -77,5 +78,5 @@ fn holds(view: &View<'_>, account: &AccountId, rule: &BudgetRule) -> bool {
     let next = account.periods().and_then(|periods| periods.next());
     let window = next.copied().unwrap_or_else(|| account.window());
     let wanted = rule.window.unwrap_or(window);
-    *account.limit() == rule.limit && account.on_exceed() == rule.on_exceed && window == wanted
+    account.base_limit() == rule.limit && account.on_exceed() == rule.on_exceed && window == wanted
 }

@@ -15,7 +15,8 @@ use crate::id::{Digest, RunId, StepKey, StepName};
 use crate::policy::RiskTier;
 use crate::run::Run;
 use crate::sequencer::command::OpenSession;
-use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::sequencer::decision::{Decision, Effect, NewEvent, NewPart, Reply};
+use crate::sequencer::token::Token;
 
 /// The one step of every session.
 pub const SESSION_STEP: &str = "session";
@@ -121,5 +122,11 @@ pub fn close(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     };
     events.push(NewEvent::new(run_id, facts).with(NewPart::json(&Value::Null)));
     events.push(NewEvent::new(run_id, RunCompleted {}));
-    Ok(Decision::events(events))
+    let token = Token {
+        epoch: view.workspace.epoch,
+        run_id,
+        step: session_step()?,
+        attempt: 1,
+    };
+    Ok(Decision::events(events).and(Effect::Cancel(token)))
 }

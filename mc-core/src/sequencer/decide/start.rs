@@ -168,6 +168,7 @@ fn step_budgets<'a>(
             limit: budget.limit,
             on_exceed: budget.on_exceed,
             window: None,
+            lapses: None,
         };
         Some(NewEvent::new(request.run_id, facts))
     })
