@@ -63,18 +63,8 @@ pub(crate) enum Command {
     Costs(CostsArgs),
     /// End a run now
     Abort(RunArg),
-    /// List what is asked of people, with what it would do to each budget
-    Approvals(ApprovalsArgs),
-    /// Let what is asked be done, once
-    Approve(WordArgs),
-    /// Refuse what is asked: its step fails, or its agent is told
-    Reject(WordArgs),
-    /// Take an approval back that was not used yet; it is asked for anew
-    Revoke(WordArgs),
-    /// Say what became of a step in doubt
-    Resolve(ResolveArgs),
-    /// Settle money in doubt, of one run or of one account
-    Reconcile(ReconcileArgs),
+    #[command(flatten)]
+    People(PeopleCommand),
     /// Prices of models
     #[command(subcommand)]
     Prices(PricesCommand),
@@ -88,6 +78,23 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)
     Export(ExportArgs),
+}
+
+/// What is asked of people, and what they say.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleCommand {
+    /// List what is asked of people, with what it would do to each budget
+    Approvals(ApprovalsArgs),
+    /// Let what is asked be done, once
+    Approve(WordArgs),
+    /// Refuse what is asked: its step fails, or its agent is told
+    Reject(WordArgs),
+    /// Take an approval back that was not used yet; it is asked for anew
+    Revoke(WordArgs),
+    /// Say what became of a step in doubt
+    Resolve(ResolveArgs),
+    /// Settle money in doubt, of one run or of one account
+    Reconcile(ReconcileArgs),
 }
 
 /// A run.

@@ -26,7 +26,9 @@ use mc_core::id::OperatorName;
 
 use approvals::Word;
 
-use crate::args::{Cli, Command, Common, PolicyCommand, PricesCommand, WorkflowsCommand};
+use crate::args::{
+    Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand, WorkflowsCommand,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -50,12 +52,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
-        Command::Approvals(args) => approvals::list(common, args, console).await,
-        Command::Approve(args) => approvals::say(common, (Word::Approve, args), console).await,
-        Command::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
-        Command::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
-        Command::Resolve(args) => resolve::execute(common, args, console).await,
-        Command::Reconcile(args) => reconcile::execute(common, args, console).await,
+        Command::People(command) => people(common, command, console).await,
         Command::Prices(PricesCommand::List { model }) => {
             prices::execute(common, model.as_deref(), console).await
         }
@@ -66,6 +63,19 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
     }
 }
 
+async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        PeopleCommand::Approvals(args) => approvals::list(common, args, console).await,
+        PeopleCommand::Approve(args) => {
+            approvals::say(common, (Word::Approve, args), console).await
+        }
+        PeopleCommand::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
+        PeopleCommand::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
+        PeopleCommand::Resolve(args) => resolve::execute(common, args, console).await,
+        PeopleCommand::Reconcile(args) => reconcile::execute(common, args, console).await,
+    }
+}
+
 /// What a command does when nobody reads its results any more.
 pub(crate) const fn on_close(command: &Command) -> OnClose {
     match command {
@@ -73,17 +83,19 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
-        | Command::Approve(_)
-        | Command::Reject(_)
-        | Command::Revoke(_)
-        | Command::Resolve(_)
-        | Command::Reconcile(_)
+        | Command::People(
+            PeopleCommand::Approve(_)
+            | PeopleCommand::Reject(_)
+            | PeopleCommand::Revoke(_)
+            | PeopleCommand::Resolve(_)
+            | PeopleCommand::Reconcile(_),
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         )
         | Command::Policy(PolicyCommand::Publish { .. }) => OnClose::GoOn,
         Command::Runs(_)
-        | Command::Approvals(_)
+        | Command::People(PeopleCommand::Approvals(_))
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
