@@ -32,6 +32,7 @@ mod outcomes;
 mod pace;
 mod panics;
 mod policies;
+mod prices;
 mod refusals;
 mod resolves;
 mod restart;

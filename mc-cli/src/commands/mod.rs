@@ -3,12 +3,14 @@
 mod abort;
 mod approvals;
 mod ask;
+mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
 mod export;
 mod plan;
 mod policy;
+mod price_changes;
 mod prices;
 mod reconcile;
 mod rehearse;
@@ -27,7 +29,8 @@ use mc_core::id::OperatorName;
 use approvals::Word;
 
 use crate::args::{
-    Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand, WorkflowsCommand,
+    BudgetsCommand, Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand,
+    WorkflowsCommand,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -53,11 +56,9 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
         Command::People(command) => people(common, command, console).await,
-        Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console).await
-        }
+        Command::Budgets(command) => budgets::execute(common, command, console).await,
+        Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
-        Command::Policy(command) => policy::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
     }
@@ -65,6 +66,7 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
 
 async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<'_>) -> Done {
     match command {
+        PeopleCommand::Policy(command) => policy::execute(common, command, console).await,
         PeopleCommand::Approvals(args) => approvals::list(common, args, console).await,
         PeopleCommand::Approve(args) => {
             approvals::say(common, (Word::Approve, args), console).await
@@ -88,26 +90,40 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | PeopleCommand::Reject(_)
             | PeopleCommand::Revoke(_)
             | PeopleCommand::Resolve(_)
-            | PeopleCommand::Reconcile(_),
+            | PeopleCommand::Reconcile(_)
+            | PeopleCommand::Policy(PolicyCommand::Publish { .. }),
+        )
+        | Command::Budgets(
+            BudgetsCommand::Set { .. }
+            | BudgetsCommand::TopUp { .. }
+            | BudgetsCommand::Freeze { .. }
+            | BudgetsCommand::Unfreeze { .. },
+        )
+        | Command::Prices(
+            PricesCommand::Import(_) | PricesCommand::Override { .. } | PricesCommand::Drop { .. },
         )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
-        )
-        | Command::Policy(PolicyCommand::Publish { .. }) => OnClose::GoOn,
+        ) => OnClose::GoOn,
         Command::Runs(_)
-        | Command::People(PeopleCommand::Approvals(_))
+        | Command::People(
+            PeopleCommand::Approvals(_)
+            | PeopleCommand::Policy(
+                PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
+            ),
+        )
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
-        | Command::Prices(_)
+        | Command::Budgets(BudgetsCommand::List)
+        | Command::Prices(
+            PricesCommand::List { .. } | PricesCommand::Versions | PricesCommand::Diff { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::List
             | WorkflowsCommand::Show { .. }
             | WorkflowsCommand::Diff { .. }
             | WorkflowsCommand::Graph { .. },
-        )
-        | Command::Policy(
-            PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
         )
         | Command::Verify(_)
         | Command::Export(_) => OnClose::Stop,

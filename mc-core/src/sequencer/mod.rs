@@ -17,6 +17,7 @@ mod ended;
 mod forward;
 mod pace;
 mod place;
+mod prices;
 mod recovery;
 mod resident;
 mod scribe;
@@ -38,7 +39,8 @@ pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,
 };
-pub use recovery::recover;
+pub use prices::Prices;
+pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;
