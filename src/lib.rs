@@ -44,28 +44,30 @@ pub use system::{OsEntropy, SystemClock, Threads};
 
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
-    Admission, AgentError, AgentExecutor, BlockedStep, Budget, CallError, Health, Metrics,
-    MissionControl, ModelAnswer, ModelRequest, Outcome, Permit, Position, Progress, ProviderError,
-    Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, StartOptions, StepContext,
-    StepOutcome,
+    Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
+    Budget, BudgetEffect, CallError, EffectProbe, Health, Metrics, MissionControl, ModelAnswer,
+    ModelRequest, Outcome, Permit, PolicyRecord, PolicyVersion, Position, ProbeAnswer, Progress,
+    ProviderError, Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, Settled,
+    StartOptions, StepContext, StepOutcome,
 };
-pub use mc_core::error::{Detail, Error, ErrorKind, Result};
+pub use mc_core::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};
 pub use mc_core::event::step::WaitingFor;
 pub use mc_core::event::{BlockReason, Record, RunStatus, StepStatus};
 pub use mc_core::id::{
-    AgentName, AgentVersion, Digest, ModelId, Opaque, Region, RunId, StepKey, WorkflowName,
+    AgentName, AgentVersion, ApprovalId, Digest, ModelId, Opaque, Region, RunId, StepKey,
+    WorkflowName,
 };
 pub use mc_core::money::NanoUsd;
-pub use mc_core::policy::{CutStreams, Mode, PriceAge, RiskTier};
+pub use mc_core::policy::{CutStreams, Mode, Policy, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{
     CallTerms, Overrides, PriceChange, PriceSource, PriceTable, ServiceTier, TierChoice, Unit,
     UnknownModels,
 };
 pub use mc_core::resilience::{CallFailure, OutputBegun};
-pub use mc_core::run::{HoldKey, Run};
-pub use mc_core::sequencer::{Activation, CallEnd, Note, Settings, TokenBound};
+pub use mc_core::run::{Approval, ApprovalState, HoldKey, Run};
+pub use mc_core::sequencer::{Activation, CallEnd, Note, Resolution, Settings, TokenBound};
 pub use mc_core::time::Timestamp;
 pub use mc_core::usage::Usage;
 pub use mc_core::workflow::Workflow;

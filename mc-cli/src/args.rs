@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Costs(CostsArgs),
     /// End a run now
     Abort(RunArg),
+    #[command(flatten)]
+    People(PeopleCommand),
     /// What accounts may spend and have spent: list, set, top up, freeze
     #[command(subcommand)]
     Budgets(BudgetsCommand),
@@ -76,6 +78,26 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)
     Export(ExportArgs),
+}
+
+/// What is asked of people, and what they say.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleCommand {
+    /// List what is asked of people, with what it would do to each budget
+    Approvals(ApprovalsArgs),
+    /// Let what is asked be done, once
+    Approve(WordArgs),
+    /// Refuse what is asked: its step fails, or its agent is told
+    Reject(WordArgs),
+    /// Take an approval back that was not used yet; it is asked for anew
+    Revoke(WordArgs),
+    /// Say what became of a step in doubt
+    Resolve(ResolveArgs),
+    /// Settle money in doubt, of one run or of one account
+    Reconcile(ReconcileArgs),
+    /// The policy: put one into force, look at it, compare versions
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// A run.
@@ -384,6 +406,97 @@ pub(crate) enum WorkflowsCommand {
         /// NAME@VERSION
         workflow: String,
     },
+}
+
+/// `approvals`.
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsArgs {
+    /// Also those that are decided, used or over
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `approve`, `reject`, `revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct WordArgs {
+    /// The request, RUN/N; of the run's id as much as is unique
+    pub(crate) approval: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// `resolve`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("became").required(true))]
+pub(crate) struct ResolveArgs {
+    /// The run's id, or as much of its beginning as is unique
+    pub(crate) run: String,
+    /// The step
+    pub(crate) step: String,
+    /// It happened, with this output: JSON, or @FILE
+    #[arg(long, value_name = "JSON|@FILE", group = "became")]
+    pub(crate) happened: Option<String>,
+    /// It did not happen: it goes back to dispatch and is asked for anew
+    #[arg(long, group = "became")]
+    pub(crate) did_not_happen: bool,
+    /// It is given up, and the run with it
+    #[arg(long, group = "became")]
+    pub(crate) abort: bool,
+    /// How that is known
+    #[arg(long, value_name = "TEXT", default_value = "told on the command line")]
+    pub(crate) reason: String,
+}
+
+/// What was billed of money in doubt.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BilledArg {
+    /// All that was held
+    Full,
+    /// Nothing
+    Nothing,
+}
+
+/// `reconcile`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true))]
+pub(crate) struct ReconcileArgs {
+    /// Of this run
+    #[arg(long, value_name = "RUN", group = "whose")]
+    pub(crate) run: Option<String>,
+    /// Of this account, in whichever run: workspace, workflow:NAME, agent:NAME
+    #[arg(long, value_name = "ACCOUNT", group = "whose")]
+    pub(crate) account: Option<String>,
+    /// What was billed
+    #[arg(long, value_enum)]
+    pub(crate) billed: BilledArg,
+    /// The evidence, in words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) evidence: String,
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Put a policy into force, with the limits that it names
+    Publish {
+        /// The policy, in YAML
+        file: PathBuf,
+    },
+    /// Show a version; the one in force unless given
+    Show {
+        /// The version, from 1
+        version: Option<u32>,
+    },
+    /// Compare two versions, or a version and a file in YAML
+    Diff {
+        /// A version, or a file in YAML
+        before: String,
+        /// A version, or a file in YAML
+        after: String,
+    },
+    /// List every version, when it came into force and by whom
+    History,
 }
 
 /// `verify`.

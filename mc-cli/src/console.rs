@@ -1,7 +1,7 @@
 //! Where a command writes: results, errors, and whether a person watches.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use serde_json::Value;
 
@@ -24,6 +24,9 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// What is behind them.
     pub screen: Screen,
+    /// Whoever answers questions: the standard input, where that is a terminal; none where nobody is
+    /// there.
+    pub input: Option<&'a mut dyn BufRead>,
 }
 
 impl fmt::Debug for Console<'_> {
@@ -38,6 +41,18 @@ impl Console<'_> {
     /// Writes lines of results.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{}", clean_lines(&text.to_string()))
+    }
+
+    /// Asks for a line; none where nobody is there, or nothing more comes.
+    pub(crate) fn question(&mut self, text: &str) -> io::Result<Option<String>> {
+        let Some(input) = self.input.as_mut() else {
+            return Ok(None);
+        };
+        write!(self.out, "{text}")?;
+        self.out.flush()?;
+        let mut line = String::new();
+        let read = input.read_line(&mut line)?;
+        Ok((read > 0).then_some(line))
     }
 
     /// Writes a value on one line.

@@ -6,6 +6,7 @@
 
 mod agents_file;
 mod args;
+mod asked;
 mod commands;
 mod console;
 mod draft;
@@ -46,6 +47,7 @@ where
         out,
         err,
         screen: Screen::Plain,
+        input: None,
     };
     run_on(args, &mut console)
 }
@@ -66,6 +68,7 @@ where
         out: &mut pipe,
         err: &mut *console.err,
         screen: console.screen,
+        input: console.input.as_deref_mut().map(|input| input as _),
     };
     let done = act(&cli, &mut heard);
     let done = done.and_then(|exit| Ok(heard.out.flush().map(|()| exit)?));

@@ -1,6 +1,6 @@
 //! The binary `mission-control`: arguments in, exit code out; everything else is in the library.
 
-use std::io::{IsTerminal as _, stderr, stdout};
+use std::io::{IsTerminal as _, stderr, stdin, stdout};
 use std::process::ExitCode;
 
 use mc_cli::{Console, Screen};
@@ -12,10 +12,12 @@ fn main() -> ExitCode {
     } else {
         Screen::Plain
     };
+    let (asks, mut input) = (stdin().is_terminal(), stdin().lock());
     let mut console = Console {
         out: &mut out,
         err: &mut err,
         screen,
+        input: asks.then_some(&mut input as _),
     };
     mc_cli::run_on(std::env::args_os(), &mut console).into()
 }

@@ -42,6 +42,31 @@ fn escaped(text: &str, kept: impl Fn(char) -> bool) -> String {
     safe
 }
 
+/// Bytes that are to be judged by whoever reads them: complete, and whatever cannot be seen, or
+/// changes how the rest is seen, as its escape; what is not text as `\\xNN`.
+pub(crate) fn exposed(bytes: &[u8]) -> String {
+    let mut safe = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let plain = matches!(c, ' '..='~');
+            let seen = plain || (!steers(c) && c.escape_debug().len() == 1);
+            if seen {
+                safe.push(c);
+            } else {
+                safe.extend(c.escape_unicode());
+            }
+        }
+        safe.extend(
+            chunk
+                .invalid()
+                .iter()
+                .flat_map(|byte| format!("\\x{byte:02x}").into_bytes())
+                .map(char::from),
+        );
+    }
+    safe
+}
+
 /// JSON text: what JSON itself leaves as it is is escaped too. Strings keep their meaning.
 pub(crate) fn clean_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
@@ -75,6 +100,17 @@ mod tests {
         assert_eq!(clean("\u{202e}x\u{9b}"), "\\u{202e}x\\u{9b}");
         assert_eq!(clean("tea \u{e9} \u{4e2d}"), "tea \u{e9} \u{4e2d}");
         assert_eq!(clean_lines("a\nb\r"), "a\nb\\r");
+    }
+
+    #[test]
+    fn what_is_judged_is_shown_whole_and_hides_nothing() {
+        let sly = "{\"to\":\"a\\\\b\u{202e}\u{200b}\u{2060}\u{ad}\u{e0041}\u{1b}\u{301}\u{e9}\"}";
+        let shown = exposed(sly.as_bytes());
+        let expected =
+            "{\"to\":\"a\\\\b\\u{202e}\\u{200b}\\u{2060}\\u{ad}\\u{e0041}\\u{1b}\\u{301}\u{e9}\"}";
+        assert_eq!(shown, expected);
+        assert_eq!(exposed(b"a\xff\xfeb"), "a\\xff\\xfeb");
+        assert_eq!(exposed("x".repeat(500_000).as_bytes()).len(), 500_000);
     }
 
     #[test]

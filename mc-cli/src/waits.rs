@@ -64,7 +64,10 @@ impl View<'_> {
         let abort = self.abort();
         match block.reason {
             BlockReason::Approval => {
-                format!("this version cannot approve steps; end the run with {abort}")
+                let db = quoted(&self.db.display().to_string());
+                format!(
+                    "`mission-control approvals --db {db}` shows what is asked, `approve` or `reject` decides it; or end the run with {abort}"
+                )
             }
             BlockReason::Budget if block.code == "only_doubt" => format!(
                 "its host settles what is in doubt with `run.reconcile`, or end it with {abort}"
@@ -84,9 +87,13 @@ impl View<'_> {
             BlockReason::Circuit => {
                 "nothing to do: it goes on when the provider answers again".to_owned()
             }
-            BlockReason::InDoubt => format!(
-                "find out whether it happened; its host says so with `run.reconcile`, or end it with {abort}"
-            ),
+            BlockReason::InDoubt => {
+                let db = quoted(&self.db.display().to_string());
+                format!(
+                    "find out whether it happened, and say so with `mission-control resolve {} {key} --db {db}`; or end it with {abort}",
+                    self.run.run_id
+                )
+            }
             BlockReason::Signal => {
                 format!("its host sends the signal with `run.signal`, or end it with {abort}")
             }

@@ -267,6 +267,51 @@ impl fmt::Display for FailingAccount {
     }
 }
 
+/// Why an approval, or a word about it, does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalFault {
+    /// Somebody has decided it already.
+    #[error("it is decided already")]
+    Decided,
+    /// It was used already.
+    #[error("it was used already, and can be used once")]
+    Used,
+    /// Its time is over.
+    #[error("its time is over")]
+    Expired,
+    /// An operator took it back.
+    #[error("an operator took it back")]
+    Revoked,
+    /// A person rejected it.
+    #[error("a person rejected it")]
+    Rejected,
+    /// Other parameters are to be used than were shown.
+    #[error("other parameters are to be used than were shown")]
+    ParamsChanged,
+    /// The policy in force is tighter than the one that it was asked under.
+    #[error("the policy is tighter now; it is asked anew")]
+    PolicyChanged,
+    /// It would cost more than was shown.
+    #[error("it would cost more than was shown; it is asked anew")]
+    OverMaximumCost,
+    /// Its step or its run has ended.
+    #[error("its step has ended")]
+    StepEnded,
+    /// Whoever started the run may not approve this tier.
+    #[error("whoever started the run may not approve it: another operator has to")]
+    FourEyes,
+    /// Whoever asks may not approve.
+    #[error("whoever asks may not approve")]
+    Requester,
+    /// The policy names who may decide, and this operator is not among them.
+    #[error("the policy does not name this operator among those who decide")]
+    NotAnOperator,
+    /// It has not been given, so that it cannot be taken back.
+    #[error("it has not been given; reject it instead")]
+    Pending,
+}
+
 /// Typed data of an error, for machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -380,6 +425,16 @@ pub enum Detail {
     },
     /// The attempt has ended already.
     AlreadyCompleted,
+    /// What a person is asked, and has not decided.
+    ApprovalRequest {
+        /// The request's id, as `approve` takes it.
+        request_id: String,
+    },
+    /// Why an approval, or a word about it, does not count.
+    Approval {
+        /// The reason.
+        reason: ApprovalFault,
+    },
     /// A limit of the documentation is passed.
     Limit {
         /// The limit's name.

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+mod approval;
+
+pub use approval::{ApprovalId, ApprovalIdFault};
 use wire::as_text;
 
 /// The longest name, in bytes.

@@ -15,6 +15,7 @@ pub mod yaml;
 pub mod pricing;
 pub mod resilience;
 pub mod budget;
+pub mod form;
 pub mod policy;
 pub mod workflow;
 

@@ -7,7 +7,7 @@ use mission_control::core::ports::Clock;
 const HOUR: u64 = 3_600;
 
 /// Moves the wall clock alone.
-fn set_wall(world: &World, by_seconds: i64) {
+pub fn set_wall(world: &World, by_seconds: i64) {
     let clock = world.0.simulation().clock();
     let us = clock.now().as_unix_us() + by_seconds * 1_000_000;
     clock.set_wall(Timestamp::from_unix_us(us));

@@ -67,6 +67,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["pricing"],
     &["resilience"],
     &["budget"],
+    &["form"],
     &["policy"],
     &["workflow"],
     &["event"],

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mc_core::budget::{Account, AccountId, Dimension, Limit, OnExceed};
+use mc_core::engine::shared_accounts;
 use mc_core::error::{Error, Result as CoreResult};
 use mc_core::money::NanoUsd;
 use mission_control::{Budget, MissionControl, Note, Settings};
@@ -144,16 +145,7 @@ async fn list(common: &Common, console: &mut Console<'_>) -> Done {
 /// Every account that belongs to no run.
 async fn accounts(common: &Common) -> Result<Vec<(AccountId, Account)>, Failure> {
     let log = store::look(common).await?;
-    let mut all = Vec::new();
-    for row in log.accounts().await? {
-        let id = row.account.parse::<AccountId>();
-        let id = id.map_err(|fault| Error::corrupt("account", None).with_source(fault))?;
-        let account = serde_json::from_slice(&row.state);
-        let account = account.map_err(|e| Error::corrupt("account", None).with_source(e))?;
-        all.push((id, account));
-    }
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(all)
+    Ok(shared_accounts(&*log).await?.into_iter().collect())
 }
 
 fn show(common: &Common, all: &[(AccountId, Account)], console: &mut Console<'_>) -> Done {

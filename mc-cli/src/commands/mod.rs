@@ -1,16 +1,21 @@
 //! One file a command; each gets its arguments and a console and answers with an exit.
 
 mod abort;
+mod approvals;
+mod ask;
 mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
 mod export;
 mod plan;
+mod policy;
 mod price_changes;
 mod prices;
+mod reconcile;
 mod rehearse;
 mod replay;
+mod resolve;
 mod run;
 mod runs;
 mod show;
@@ -21,7 +26,12 @@ mod workflows;
 use mc_core::error::Error;
 use mc_core::id::OperatorName;
 
-use crate::args::{BudgetsCommand, Cli, Command, Common, PricesCommand, WorkflowsCommand};
+use approvals::Word;
+
+use crate::args::{
+    BudgetsCommand, Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand,
+    WorkflowsCommand,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,11 +55,26 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
+        Command::People(command) => people(common, command, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
+    }
+}
+
+async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        PeopleCommand::Policy(command) => policy::execute(common, command, console).await,
+        PeopleCommand::Approvals(args) => approvals::list(common, args, console).await,
+        PeopleCommand::Approve(args) => {
+            approvals::say(common, (Word::Approve, args), console).await
+        }
+        PeopleCommand::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
+        PeopleCommand::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
+        PeopleCommand::Resolve(args) => resolve::execute(common, args, console).await,
+        PeopleCommand::Reconcile(args) => reconcile::execute(common, args, console).await,
     }
 }
 
@@ -60,6 +85,14 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
+        | Command::People(
+            PeopleCommand::Approve(_)
+            | PeopleCommand::Reject(_)
+            | PeopleCommand::Revoke(_)
+            | PeopleCommand::Resolve(_)
+            | PeopleCommand::Reconcile(_)
+            | PeopleCommand::Policy(PolicyCommand::Publish { .. }),
+        )
         | Command::Budgets(
             BudgetsCommand::Set { .. }
             | BudgetsCommand::TopUp { .. }
@@ -73,6 +106,12 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
         Command::Runs(_)
+        | Command::People(
+            PeopleCommand::Approvals(_)
+            | PeopleCommand::Policy(
+                PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
+            ),
+        )
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)

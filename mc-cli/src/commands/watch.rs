@@ -9,6 +9,7 @@ use mission_control::MissionControl;
 use serde_json::{Value, json};
 
 use super::Done;
+use super::ask::{Asked, ask};
 use crate::args::Common;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -26,11 +27,28 @@ pub(super) async fn watch(
     run: &RunHandle,
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
-    let mut live = Live::new(console.screen, common.json);
     let mut progress = Progress::new(run.id());
+    loop {
+        let position = look(control, (run, &mut progress), (console, common)).await?;
+        let blocked = matches!(position, Position::Blocked { .. });
+        if blocked && !common.json && ask(control, run, (console, common)).await? == Asked::Decided
+        {
+            continue;
+        }
+        return finish(&position, &progress, (console, common));
+    }
+}
+
+/// Shows progress until the run stands still.
+async fn look(
+    control: &MissionControl,
+    (run, progress): (&RunHandle, &mut Progress),
+    (console, common): (&mut Console<'_>, &Common),
+) -> Result<Position, Failure> {
+    let mut live = Live::new(console.screen, common.json);
     let log = control.log().as_ref();
     let show = &mut |line: &StepLine| live.show(console, line);
-    let position = follow((run, log), &mut progress, show).await?;
+    let position = follow((run, log), progress, show).await?;
     // What became durable behind the last notice.
     loop {
         let page = log
@@ -46,7 +64,7 @@ pub(super) async fn watch(
         }
     }
     live.finish();
-    finish(&position, &progress, (console, common))
+    Ok(position)
 }
 
 type Show<'a> = dyn FnMut(&StepLine) -> std::io::Result<()> + 'a;
@@ -56,7 +74,7 @@ async fn follow(
     progress: &mut Progress,
     show: &mut Show<'_>,
 ) -> Result<Position, Failure> {
-    let mut events = run.events();
+    let mut events = run.events_from(progress.next_run_seq());
     let mut ended = pin!(run.settled_or_blocked());
     loop {
         tokio::select! {

@@ -5,6 +5,7 @@
 )]
 
 mod advice;
+mod approvals;
 mod budgets;
 mod evidence;
 mod forms;
@@ -12,6 +13,7 @@ mod joining;
 mod limits;
 mod looking;
 mod pipes;
+mod policies;
 mod prices;
 mod programs;
 mod reasons;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::context::StepContext;
-use crate::error::{Error, ErrorKind};
+use super::probe::{EffectProbe, ProbeAnswer};
+use crate::error::{ApprovalFault, Detail, Error, ErrorKind};
 use crate::event::step::WaitingFor;
 use crate::sequencer::{AttemptFailure, Retry};
 
@@ -25,6 +26,13 @@ pub trait AgentExecutor: Send + Sync + 'static {
     /// # Errors
     /// An [`AgentError`]: the attempt failed, and the step's policy decides what follows.
     async fn execute(&self, ctx: StepContext, input: Value) -> Result<StepOutcome, AgentError>;
+
+    /// Finds out what became of an attempt that may have done what cannot be undone: after a crash,
+    /// or once an attempt that timed out has ended. None, the default, leaves it to a person.
+    async fn probe(&self, effect: EffectProbe) -> Option<ProbeAnswer> {
+        let _ = effect;
+        None
+    }
 }
 
 /// What an attempt answers.
@@ -114,10 +122,23 @@ impl std::error::Error for AgentError {}
 impl From<Error> for AgentError {
     /// A refusal by policy or budget keeps its code, so that the step is blocked and not retried.
     fn from(error: Error) -> Self {
-        let this = Self::with_code(error.code(), error.message());
+        let code = match error.detail() {
+            Some(Detail::Approval {
+                reason: ApprovalFault::Rejected,
+            }) => "approval_rejected",
+            Some(Detail::Approval {
+                reason: ApprovalFault::Expired,
+            }) => "approval_expired",
+            _ => error.code(),
+        };
+        let this = Self::with_code(code, error.message());
         let refused = matches!(
             error.kind(),
-            ErrorKind::PolicyDenied | ErrorKind::BudgetExceeded | ErrorKind::Cancelled
+            ErrorKind::PolicyDenied
+                | ErrorKind::BudgetExceeded
+                | ErrorKind::Cancelled
+                | ErrorKind::ApprovalInvalid
+                | ErrorKind::ApprovalRequired
         );
         if refused { this.fatal() } else { this }
     }

@@ -9,14 +9,11 @@ use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, unexpected};
 use super::content;
 use crate::budget::Amount;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
-use crate::json;
+use crate::error::{Error, Result};
+use crate::id::{AgentName, Digest, RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::HoldKey;
-use crate::sequencer::{
-    AttemptRequest, BeginTool, EndTool, JournalPlace, Reconcile, Reply, Request, ToolReply,
-};
+use crate::sequencer::{AttemptRequest, JournalPlace, Reconcile, Reply, Request};
 
 /// The surroundings of one attempt.
 #[derive(Clone, Debug)]
@@ -27,17 +24,6 @@ pub struct StepContext {
     pub(super) risk: RiskTier,
     pub(super) deadline: Option<std::time::Duration>,
     pub(super) resumed: Option<Arc<(Value, Option<Value>)>>,
-}
-
-/// What came of a tool call that wants to go out.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ToolAdmission {
-    /// It may go out.
-    Allowed,
-    /// An earlier attempt was answered: this is the result.
-    Answered(Value),
-    /// A person has to approve it first.
-    NeedsApproval,
 }
 
 impl StepContext {
@@ -141,82 +127,6 @@ impl StepContext {
     pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
         let ordinal = self.caller.cell.next_ordinal();
         self.caller.reserve_at(ordinal, request).await
-    }
-
-    /// Makes a tool call: written down before it acts where it can change anything; what an earlier
-    /// attempt was answered comes from the log.
-    ///
-    /// # Errors
-    /// `ApprovalRequired`, `Cancelled`, or what the tool said.
-    pub async fn tool_call<F, Fut>(
-        &self,
-        tool: &str,
-        risk: RiskTier,
-        params: &Value,
-        call: F,
-    ) -> Result<Value>
-    where
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = std::result::Result<Value, String>> + Send,
-    {
-        let ordinal = self.caller.cell.next_ordinal();
-        match self.begin_tool(ordinal, tool, risk, params).await? {
-            ToolAdmission::Answered(value) => return Ok(value),
-            ToolAdmission::NeedsApproval => {
-                let message = format!("tool `{tool}` is {risk}: a person has to approve it");
-                return Err(Error::new(ErrorKind::ApprovalRequired, message));
-            }
-            ToolAdmission::Allowed => {}
-        }
-        let outcome = call().await;
-        let kept = match &outcome {
-            Ok(value) => content::check("answer", value),
-            Err(_) => Ok(()),
-        };
-        let result = match (&outcome, &kept) {
-            (Ok(value), Ok(())) => Ok(Arc::new(value.clone())),
-            (Ok(_), Err(refused)) => Err(("invalid_output".into(), refused.to_string().into())),
-            (Err(message), _) => Err(("tool_failed".into(), message.as_str().into())),
-        };
-        let end = AttemptRequest::EndTool(EndTool { ordinal, result });
-        self.caller.attempt(end).await?;
-        kept?;
-        outcome.map_err(|message| {
-            Error::new(ErrorKind::AgentFailed, message).with_context("tool", tool)
-        })
-    }
-
-    async fn begin_tool(
-        &self,
-        ordinal: u32,
-        tool: &str,
-        risk: RiskTier,
-        params: &Value,
-    ) -> Result<ToolAdmission> {
-        let tool = Opaque::new(tool).map_err(|fault| Error::invalid("tool", fault))?;
-        content::check("params", params)?;
-        let params: Arc<[u8]> = json::canonical(params).into();
-        let place = JournalPlace {
-            ordinal,
-            request: Digest::of(&[&params]),
-        };
-        let begin = AttemptRequest::BeginTool(BeginTool {
-            place,
-            tool,
-            risk,
-            params,
-        });
-        let reply = self.caller.attempt(begin).await?;
-        let Reply::Tool(reply) = reply else {
-            return Err(unexpected(&reply));
-        };
-        match reply {
-            ToolReply::Allowed => Ok(ToolAdmission::Allowed),
-            ToolReply::Answered(place) => Ok(ToolAdmission::Answered(
-                self.caller.inner.read_value(place).await?,
-            )),
-            ToolReply::NeedsApproval => Ok(ToolAdmission::NeedsApproval),
-        }
     }
 
     /// Computes a value once per intent: a later attempt gets the same from the log.

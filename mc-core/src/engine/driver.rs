@@ -128,7 +128,7 @@ impl Driver {
         // The agents are found first: who waits for the commit may let an older version go.
         let find = |effect: Effect| match &effect {
             Effect::Start(order) => (self.inner.agent_of(order), effect),
-            Effect::Cancel(_) => (None, effect),
+            Effect::Cancel(_) | Effect::Probe(_) => (None, effect),
         };
         let effects: Vec<_> = promised.effects.into_iter().map(find).collect();
         if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
@@ -145,6 +145,7 @@ impl Driver {
                     self.inner.tell(Actor::System, ended);
                 }
                 Effect::Cancel(token) => self.inner.cancel_attempt(&token),
+                Effect::Probe(order) => self.inner.ask_probe(*order),
             }
         }
         // Whoever aborted a run is answered once its attempts are told to stop.

@@ -5,6 +5,7 @@
 //! process to another. All waiting is in here; no decision is.
 
 mod agent;
+mod approvals;
 mod attempt;
 mod block;
 mod budget;
@@ -15,6 +16,7 @@ mod content;
 mod context;
 mod control;
 mod dispatch;
+mod doubts;
 mod driver;
 mod events;
 mod guest;
@@ -27,6 +29,8 @@ mod owner;
 mod paging;
 mod passage;
 mod port;
+mod policy;
+mod probe;
 mod prices;
 mod registry;
 mod restart;
@@ -36,23 +40,28 @@ mod spawner;
 mod status;
 mod steady_clock;
 mod sync;
+mod tools;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
+pub use approvals::{ApprovalFilter, ApprovalRequest, BudgetEffect, approvals, shared_accounts};
 pub use attempt::Progress;
 pub use budget::Budget;
 pub use call_error::{CallError, ProviderError};
 pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
-pub use context::{StepContext, ToolAdmission};
+pub use context::StepContext;
 pub use control::{Engine, MissionControl, Parts, Published};
+pub use doubts::{Billed, Settled};
 pub use events::{RunEvents, RunNews};
 pub use guest::Guest;
 pub use options::StartOptions;
 pub use outcome::{BlockedStep, Outcome, Position};
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
+pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{
     AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
 };
 pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};
+pub use probe::{EffectProbe, ProbeAnswer};
 pub use run_handle::RunHandle;
 pub use session::{Session, SessionOptions};
 pub use spawner::{Spawner, Task};

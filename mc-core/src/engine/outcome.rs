@@ -78,7 +78,7 @@ const MOST_WARNED: usize = 10_000;
 fn way_out(reason: BlockReason, code: &str) -> &'static str {
     match reason {
         BlockReason::Approval => {
-            "nobody can approve it in this version: `mission-control abort` ends the run"
+            "`control.approve` or `mission-control approve` lets it go on, `reject` does not"
         }
         BlockReason::Budget if code == "only_doubt" => {
             "`run.reconcile` settles the money in doubt that stands in its way"
@@ -87,7 +87,7 @@ fn way_out(reason: BlockReason, code: &str) -> &'static str {
             "`control.set_limit` makes room, `mission-control abort` ends the run"
         }
         BlockReason::Guardrail => "`run.unblock` lets it try again",
-        BlockReason::InDoubt => "somebody has to say what happened",
+        BlockReason::InDoubt => "`run.resolve` or `mission-control resolve` says what became of it",
         BlockReason::Signal => "`run.signal` lets it go on",
         BlockReason::AgentUnavailable => "`control.register_agent` brings its agent",
         BlockReason::Circuit => "it clears by itself",

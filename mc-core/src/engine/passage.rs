@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::id::RunId;
-use crate::sequencer::{AttemptRequest, Reply, Request};
+use crate::sequencer::{AttemptRequest, Reply, Request, Resolution};
 
 /// A request on its way from a joined process to its owner.
 pub(super) struct Passage<'a> {
@@ -68,8 +68,20 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             content: Content::Value("payload", payload),
             ..plain
         },
-        Request::Publish(_) | Request::Activate(_) | Request::ChangePrices(_) => Passage {
+        Request::Publish(_)
+        | Request::Activate(_)
+        | Request::ChangePrices(_)
+        | Request::PublishPolicy(_)
+        | Request::DecideApproval(_)
+        | Request::RevokeApproval(_) => Passage {
             if_done: None,
+            ..plain
+        },
+        Request::Resolve(resolve) => Passage {
+            content: match &resolve.resolution {
+                Resolution::Happened(output) => Content::Value("output", output),
+                Resolution::DidNotHappen | Resolution::Abort => Content::Nothing,
+            },
             ..plain
         },
         Request::Start(start) => Passage {

@@ -11,6 +11,7 @@ use super::driver::{Driver, contradiction, refuse_all};
 use super::inner::{Inner, Phase, broken, lock};
 use super::status::Counters;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::PartRef;
 use crate::id::{Actor, CommandId, Digest, RunId, StepKey};
 use crate::ports::Recovered;
 use crate::pricing::PriceTable;
@@ -179,6 +180,13 @@ impl Driver {
             inner.instant(),
             inner.auth_method,
         )?;
+        if let Some(head) = sequencer.policy_head() {
+            let place = PartRef {
+                seq: head.seq,
+                part: 0,
+            };
+            sequencer.adopt_policy(&inner.log.read_part(place).await?)?;
+        }
         for (agent, version) in inner.agents.all() {
             sequencer.register(agent, version);
         }

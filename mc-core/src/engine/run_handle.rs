@@ -94,7 +94,12 @@ impl RunHandle {
         RunEvents::new(Arc::clone(&self.inner), self.run_id, 0)
     }
 
-    async fn command(&self, by: &str, request: Request) -> Result<()> {
+    /// The run's events from a `run_seq` on, as they become durable.
+    pub fn events_from(&self, run_seq: u64) -> RunEvents {
+        RunEvents::new(Arc::clone(&self.inner), self.run_id, run_seq)
+    }
+
+    pub(super) async fn command(&self, by: &str, request: Request) -> Result<()> {
         let actor = Actor::Operator(operator(by)?);
         self.inner.submit(actor, request).await.map(drop)
     }

@@ -194,6 +194,27 @@ pub struct ToolCallDispatched {
     pub risk: RiskTier,
     /// The hash of the exact parameter bytes.
     pub params_digest: Digest,
+    /// The approval that it uses up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u32>,
+}
+
+/// Facts of `tool_call.denied`. Part 0: the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCallDenied {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The tool.
+    pub tool: Opaque,
+    /// The hash of the exact parameter bytes.
+    pub params_digest: Digest,
+    /// Why: `tool_not_allowed`, `tool_schema`, `approval_rejected`, `approval_expired`.
+    pub code: String,
 }
 
 /// Facts of `tool_call.completed`. Part 0: the result.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{budget, call, run, step, workspace};
+use super::{approval, budget, call, run, step, workspace};
 use crate::error::{Error, Result};
 
 /// The version of the facts' shapes that this code writes.
@@ -81,6 +81,8 @@ kinds! {
     WorkflowActivated(workspace::WorkflowActivated) = "workflow.activated",
     /// A price table is in force.
     PricesLoaded(workspace::PricesLoaded) = "prices.loaded",
+    /// A version of the policy is in force; the limits that it names follow in the same commit.
+    PolicyPublished(workspace::PolicyPublished) = "policy.published",
     /// A model's breaker opened: its calls are blocked.
     CircuitOpened(workspace::CircuitOpened) = "circuit.opened",
     /// A model's breaker lets one call through.
@@ -133,6 +135,8 @@ kinds! {
     StepBlocked(step::StepBlocked) = "step.blocked",
     /// What blocked the step is cleared.
     StepUnblocked(step::StepUnblocked) = "step.unblocked",
+    /// Somebody found out what became of a step in doubt; `blocked -> running | waiting`, or as it was.
+    StepResolved(step::StepResolved) = "step.resolved",
     /// The step failed for good; `waiting | running | blocked -> failed`.
     StepFailed(step::StepFailed) = "step.failed",
     /// The step is not needed: its condition was false; `waiting -> skipped`.
@@ -160,6 +164,8 @@ kinds! {
     ModelCallDenied(call::ModelCallDenied) = "model_call.denied",
     /// A tool call goes out.
     ToolCallDispatched(call::ToolCallDispatched) = "tool_call.dispatched",
+    /// A tool call was refused by a rule or a person before it went out.
+    ToolCallDenied(call::ToolCallDenied) = "tool_call.denied",
     /// A tool call was answered.
     ToolCallCompleted(call::ToolCallCompleted) = "tool_call.completed",
     /// A tool call failed.
@@ -170,6 +176,17 @@ kinds! {
     JournalDiverged(call::JournalDiverged) = "journal.diverged",
     /// A rule judged; in mode `observe` it only says what it would have done.
     GuardrailJudged(call::GuardrailJudged) = "guardrail.judged",
+
+    /// A person is asked, with the exact parameters; enters `pending`.
+    ApprovalRequested(approval::ApprovalRequested) = "approval.requested",
+    /// A person has decided; `pending -> approved | rejected`.
+    ApprovalDecided(approval::ApprovalDecided) = "approval.decided",
+    /// The approval is used up by the dispatch in the same commit; `approved -> consumed`.
+    ApprovalConsumed(approval::ApprovalConsumed) = "approval.consumed",
+    /// The request or the approval ended unused; `pending | approved -> voided`.
+    ApprovalVoided(approval::ApprovalVoided) = "approval.voided",
+    /// An operator's word about an approval does not count; the state stays.
+    ApprovalRefused(approval::ApprovalRefused) = "approval.refused",
 
     /// Money in doubt was settled with evidence.
     BudgetReconciled(budget::BudgetReconciled) = "budget.reconciled",
@@ -221,7 +238,14 @@ impl EventKind {
             Self::ModelCallDoubted(f) => Some(&f.step),
             Self::ModelCallDenied(f) => Some(&f.step),
             Self::ToolCallDispatched(f) => Some(&f.step),
+            Self::ToolCallDenied(f) => Some(&f.step),
             Self::ToolCallCompleted(f) => Some(&f.step),
+            Self::StepResolved(f) => Some(&f.step),
+            Self::ApprovalRequested(f) => Some(&f.step),
+            Self::ApprovalDecided(f) => Some(&f.step),
+            Self::ApprovalConsumed(f) => Some(&f.step),
+            Self::ApprovalVoided(f) => Some(&f.step),
+            Self::ApprovalRefused(f) => Some(&f.step),
             Self::ToolCallFailed(f) => Some(&f.step),
             Self::OnceRecorded(f) => Some(&f.step),
             Self::JournalDiverged(f) => Some(&f.step),
@@ -234,6 +258,7 @@ impl EventKind {
             | Self::WorkflowPublished(_)
             | Self::WorkflowActivated(_)
             | Self::PricesLoaded(_)
+            | Self::PolicyPublished(_)
             | Self::CircuitOpened(_)
             | Self::CircuitHalfOpened(_)
             | Self::CircuitClosed(_)

@@ -2,6 +2,7 @@
 //!
 //! `docs/events.md` lists them all; a test renders it from here.
 
+pub mod approval;
 pub mod budget;
 pub mod call;
 mod kind;

@@ -34,6 +34,9 @@ pub struct StepDispatched {
     /// The worst case that the hold takes from every account of its path.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub hold: Amount,
+    /// The approval that covers it, used up by the first attempt of its intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u32>,
 }
 
 /// Facts of `step.expanded`.
@@ -157,6 +160,11 @@ pub enum WaitingFor {
         /// When it goes on.
         until: Timestamp,
     },
+    /// The decision of a request for approval of this step.
+    Approval {
+        /// The number of the request in its run.
+        number: u32,
+    },
 }
 
 /// Facts of `step.suspended`. Part 0: the checkpoint.
@@ -198,6 +206,36 @@ pub struct StepUnblocked {
     pub step: StepKey,
     /// What was cleared.
     pub reason: BlockReason,
+}
+
+/// What became of a step that was in doubt, as somebody found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubtEnd {
+    /// It happened: its output follows.
+    Happened,
+    /// It did not happen: the step goes back to dispatch, and asks anew where it has to.
+    DidNotHappen,
+    /// Nobody will find out, or it is not wanted any more.
+    Abort,
+}
+
+/// Facts of `step.resolved`. Part 0: the reason. Part 1: the output, if it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepResolved {
+    /// The step.
+    pub step: StepKey,
+    /// The attempt that was in doubt.
+    pub attempt: u32,
+    /// What became of it.
+    pub resolution: DoubtEnd,
+    /// When the next attempt starts at the earliest, while handlers of earlier ones may be out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// When the next attempt may start once they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_from: Option<Timestamp>,
 }
 
 /// Facts of `step.failed`.

@@ -89,6 +89,16 @@ pub struct PricesLoaded {
     pub layers: Vec<LayerVersion>,
 }
 
+/// Facts of `policy.published`. Part 0: the policy's canonical bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyPublished {
+    /// The version, from 1.
+    pub version: u32,
+    /// The hash of the policy.
+    pub policy_hash: Digest,
+}
+
 /// Facts of `circuit.opened`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@
 use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
-use super::{apply_call, apply_step};
+use super::{apply_approval, apply_call, apply_step};
 use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post_at};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
@@ -106,6 +106,7 @@ impl Run {
             accounts: BTreeMap::new(),
             holds: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            approvals: BTreeMap::new(),
             signals: Vec::new(),
         };
         run.open_account(created);
@@ -172,6 +173,7 @@ impl Run {
             | EventKind::StepSuspended(_)
             | EventKind::StepBlocked(_)
             | EventKind::StepUnblocked(_)
+            | EventKind::StepResolved(_)
             | EventKind::StepFailed(_)
             | EventKind::StepSkipped(_)
             | EventKind::StepCancelled(_)
@@ -185,11 +187,17 @@ impl Run {
             | EventKind::ModelCallDoubted(_)
             | EventKind::ModelCallDenied(_)
             | EventKind::ToolCallDispatched(_)
+            | EventKind::ToolCallDenied(_)
             | EventKind::ToolCallCompleted(_)
             | EventKind::ToolCallFailed(_)
             | EventKind::OnceRecorded(_)
             | EventKind::JournalDiverged(_)
             | EventKind::GuardrailJudged(_) => apply_call::apply(self, event),
+            EventKind::ApprovalRequested(_)
+            | EventKind::ApprovalDecided(_)
+            | EventKind::ApprovalConsumed(_)
+            | EventKind::ApprovalVoided(_)
+            | EventKind::ApprovalRefused(_) => apply_approval::apply(self, event),
             EventKind::RunCreated(_)
             | EventKind::WorkspaceCreated(_)
             | EventKind::EpochStarted(_)
@@ -198,6 +206,7 @@ impl Run {
             | EventKind::WorkflowPublished(_)
             | EventKind::WorkflowActivated(_)
             | EventKind::PricesLoaded(_)
+            | EventKind::PolicyPublished(_)
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
             | EventKind::CircuitClosed(_)

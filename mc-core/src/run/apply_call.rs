@@ -60,7 +60,9 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
             Ok(())
         }
         EventKind::ResultLate(facts) => late(run, facts, event),
-        EventKind::ModelCallDenied(_) | EventKind::GuardrailJudged(_) => Ok(()),
+        EventKind::ModelCallDenied(_)
+        | EventKind::ToolCallDenied(_)
+        | EventKind::GuardrailJudged(_) => Ok(()),
         _ => Err(event.refuse("not_a_call_event")),
     }
 }

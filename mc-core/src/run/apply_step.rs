@@ -2,14 +2,14 @@
 
 use super::apply::RunEvent;
 use super::ids::HoldKey;
-use super::state::{Block, Expansion, Run, Step, Suspension};
+use super::state::{Block, CallState, Expansion, Run, Step, Suspension};
 use super::transitions::StepTrigger;
 use crate::budget::{Amount, Hold};
 use crate::error::Result;
 use crate::event::step::{
     AbandonReason, AttemptAbandoned, AttemptAdopted, AttemptEnded, AttemptFailed,
-    AttemptInterrupted, StepBlocked, StepCancelled, StepCompleted, StepDispatched, StepExpanded,
-    StepFailed, StepSkipped, StepSuspended, StepUnblocked, WaitingFor,
+    AttemptInterrupted, DoubtEnd, StepBlocked, StepCancelled, StepCompleted, StepDispatched,
+    StepExpanded, StepFailed, StepResolved, StepSkipped, StepSuspended, StepUnblocked, WaitingFor,
 };
 use crate::event::{BlockReason, EventKind};
 use crate::id::{StepKey, StepName};
@@ -31,6 +31,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
         EventKind::StepSuspended(facts) => suspended(run, facts, event),
         EventKind::StepBlocked(facts) => blocked(run, facts, event),
         EventKind::StepUnblocked(facts) => unblocked(run, facts, event),
+        EventKind::StepResolved(facts) => resolved(run, facts, event),
         EventKind::StepFailed(facts) => failed(run, facts, event),
         EventKind::StepSkipped(facts) => skipped(run, facts, event),
         EventKind::StepCancelled(facts) => cancelled(run, facts, event),
@@ -195,15 +196,20 @@ pub(super) fn handler_ended(step: &mut Step) {
 fn suspended(run: &mut Run, facts: &StepSuspended, event: &RunEvent<'_>) -> Result<()> {
     close_escrow(run, &facts.step, facts.attempt, facts.released, event)?;
     let (trigger, wake_at) = match &facts.waiting_for {
-        WaitingFor::Signal { .. } => (StepTrigger::Block, None),
+        WaitingFor::Signal { .. } | WaitingFor::Approval { .. } => (StepTrigger::Block, None),
         WaitingFor::Time { until } => (StepTrigger::Sleep, Some(*until)),
     };
     continue_if_blocked(run, &facts.step, event)?;
     let step = run.turn_step(&facts.step, trigger, event)?;
     step.live = None;
     step.wake_at = wake_at;
-    if trigger == StepTrigger::Block {
-        step.block = Some(Block::new(BlockReason::Signal, String::new()));
+    let reason = match &facts.waiting_for {
+        WaitingFor::Signal { .. } => Some(BlockReason::Signal),
+        WaitingFor::Approval { .. } => Some(BlockReason::Approval),
+        WaitingFor::Time { .. } => None,
+    };
+    if let Some(reason) = reason {
+        step.block = Some(Block::new(reason, String::new()));
     }
     // An attempt that waits of its own will has not failed: it does not count against the retries.
     step.forgiven = step.attempt;
@@ -275,12 +281,48 @@ fn take_signal(run: &mut Run, key: &StepKey, event: &RunEvent<'_>) -> Result<()>
     Ok(())
 }
 
+/// What was in doubt is known. What follows for the step is in the next event, but for a step that
+/// goes back to dispatch.
+fn resolved(run: &mut Run, facts: &StepResolved, event: &RunEvent<'_>) -> Result<()> {
+    let ended = run.status.is_terminal();
+    let step = run.steps.get(&facts.step);
+    let in_doubt = step.is_some_and(|step| step.attempt == facts.attempt);
+    if !in_doubt || !run.is_in_doubt(&facts.step) {
+        return Err(event.refuse("not_in_doubt"));
+    }
+    match facts.resolution {
+        DoubtEnd::Happened if !ended => {
+            run.turn_step(&facts.step, StepTrigger::Continue, event)?;
+        }
+        DoubtEnd::DidNotHappen if !ended => {
+            let step = run.turn_step(&facts.step, StepTrigger::Unblock, event)?;
+            step.forgiven = step.attempt;
+            step.wake_at = facts.retry_at;
+            step.retry_from = facts.retry_from;
+            // The next attempt is asked for again, and so is each of its calls that was out.
+            step.approval = None;
+            step.asked.clear();
+            step.code.clear();
+            for call in step.calls.values_mut() {
+                if matches!(call.state, CallState::Open { .. }) {
+                    call.state = CallState::Failed;
+                }
+            }
+        }
+        DoubtEnd::Happened | DoubtEnd::DidNotHappen | DoubtEnd::Abort => {}
+    }
+    Ok(())
+}
+
 fn failed(run: &mut Run, facts: &StepFailed, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Fail, event)?;
+    // It keeps no other item from going out.
+    let begun = u32::from(step.attempt == 0);
     step.code.clone_from(&facts.code);
     step.tolerated = facts.tolerated;
     end_step(step);
     count_item(run, &facts.step, |expansion| {
+        expansion.begun += begun;
         expansion.ended += 1;
         expansion.failed += u32::from(!facts.tolerated);
     });
@@ -315,6 +357,8 @@ fn end_step(step: &mut Step) {
     step.wake_at = None;
     step.retry_from = None;
     step.suspension = None;
+    step.approval = None;
+    step.asked.clear();
     step.calls.clear();
 }
 

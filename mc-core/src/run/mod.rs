@@ -4,8 +4,10 @@
 //! [`replay`], and that is what every other reader of the log does too.
 
 mod apply;
+mod apply_approval;
 mod apply_call;
 mod apply_step;
+pub mod approval;
 mod ids;
 pub mod postings;
 mod replay;
@@ -14,6 +16,7 @@ mod transitions;
 
 pub use crate::event::{BlockReason, RunStatus, StepStatus};
 pub use apply::RunEvent;
+pub use approval::{Approval, ApprovalState, ApprovalTrigger, approval_after};
 pub use ids::HoldKey;
 pub use replay::{read_event, replay};
 pub use state::{

@@ -18,7 +18,7 @@ use crate::id::{
     Actor, AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
 };
 use crate::policy::RiskTier;
-use crate::run::HoldKey;
+use crate::run::{Approval, HoldKey};
 use crate::time::Timestamp;
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -214,9 +214,33 @@ pub struct Step {
     /// The journal, by ordinal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calls: BTreeMap<u32, Call>,
+    /// The last request for approval of the step itself, by its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u32>,
+    /// The last request for approval of each tool call, by its ordinal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<u32, u32>,
     /// Its items, if it is a `for_each`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expansion: Option<Expansion>,
+}
+
+impl Step {
+    /// Whether its attempt may have done what cannot be undone: its tier says so, or a tool call of
+    /// such a tier is out.
+    pub fn may_have_acted(&self) -> bool {
+        self.risk.is_some_and(|risk| !risk.is_repeatable()) || self.has_lasting_call_out()
+    }
+
+    /// Whether its attempt has a tool call out that cannot be undone.
+    pub fn has_lasting_call_out(&self) -> bool {
+        let lasting = |risk: Option<RiskTier>| risk.is_some_and(|risk| !risk.is_repeatable());
+        let out = |call: &Call| match call.state {
+            CallState::Open { attempt } => attempt == self.attempt && lasting(call.risk),
+            CallState::Throttled { .. } | CallState::Answered { .. } | CallState::Failed => false,
+        };
+        self.calls.values().any(out)
+    }
 }
 
 /// A step's status with `waiting` as the default.
@@ -292,6 +316,9 @@ pub struct Run {
     /// Since when each of them is in doubt that is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub doubts: BTreeMap<HoldKey, Timestamp>,
+    /// Everything that was ever asked of a person, by number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvals: BTreeMap<u32, Approval>,
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
@@ -387,7 +414,14 @@ impl Run {
         let wakes = steps.filter_map(|step| step.wake_at);
         wakes
             .chain(self.doubts_until().map(|(_, until)| until))
+            .chain(self.approvals_until())
             .min()
+    }
+
+    /// When requests end that nobody has decided, and approvals that nobody has used.
+    pub fn approvals_until(&self) -> impl Iterator<Item = Timestamp> {
+        let open = self.approvals.values().filter(|one| one.is_open());
+        open.map(|one| one.expires_at)
     }
 
     /// Until when somebody can say what the money in doubt was billed.

@@ -24,7 +24,8 @@ impl Sequencer {
     /// # Errors
     /// `Internal`, which cannot happen for these shapes.
     pub fn close_batch(&mut self) -> Result<Option<(ClosedBatch, Promised)>> {
-        if self.batch.placed.is_empty() && self.batch.pending.is_empty() {
+        let batch = &self.batch;
+        if batch.placed.is_empty() && batch.pending.is_empty() && batch.effects.is_empty() {
             return Ok(None);
         }
         let batch = std::mem::take(&mut self.batch);
@@ -110,16 +111,19 @@ impl Sequencer {
             .values()
             .any(|s| s.live.is_some() || !s.abandoned.is_empty());
         let ready = open && run.paused.is_none() && self.can_move(resident);
-        let agents = if open && waits_for(BlockReason::AgentUnavailable) {
+        let mut agents = if open && waits_for(BlockReason::AgentUnavailable) {
             resident
                 .workflow
                 .iter()
                 .flat_map(|w| w.definition().steps().values())
                 .map(|s| s.agent.clone())
-                .collect()
+                .collect::<Vec<_>>()
         } else {
             Vec::new()
         };
+        // Who can be asked what became of a step, also of a run that has ended.
+        let doubts = run.steps.iter().filter(|(key, _)| run.is_in_doubt(key));
+        agents.extend(doubts.filter_map(|(_, step)| step.agent.clone()));
         RunNeeds {
             attention: out || queued || ready || capped || (open && waits_for(BlockReason::Budget)),
             due: run.next_wake(),

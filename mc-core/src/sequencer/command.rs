@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::token::Token;
 use crate::budget::{AccountId, Amount, Limit, OnExceed, Window};
+use crate::event::approval::ApprovalVerdict;
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
-    Actor, AgentName, AgentVersion, AuthMethod, CommandId, Digest, LabelKey, ModelId, Opaque,
-    RunId, StepKey, WorkflowName,
+    Actor, AgentName, AgentVersion, ApprovalId, AuthMethod, CommandId, Digest, LabelKey, ModelId,
+    Opaque, OperatorName, RunId, StepKey, WorkflowName,
 };
-use crate::policy::RiskTier;
+use crate::policy::{Policy, RiskTier};
 use crate::ports::KeyRow;
 use crate::pricing::{CallTerms, PriceChange, ServiceTier};
 use crate::resilience::CallFailure;
@@ -47,6 +48,8 @@ pub enum Request {
     Publish(Publish),
     /// Let new runs take a version.
     Activate(Activate),
+    /// Put a policy into force.
+    PublishPolicy(#[serde(with = "crate::policy::as_canonical")] Policy),
     /// Start a run.
     Start(Box<Start>),
     /// Open a session.
@@ -63,6 +66,12 @@ pub enum Request {
     Unblock(RunId, StepKey),
     /// Bring a signal to a run.
     Signal(RunId, Opaque, Arc<Value>),
+    /// Approve or reject what is asked of a person.
+    DecideApproval(DecideApproval),
+    /// Take an approval back.
+    RevokeApproval(OperatorWord),
+    /// Say what became of a step in doubt.
+    Resolve(Resolve),
     /// Change an account's limit.
     SetLimit(SetLimit),
     /// Raise an account's limit, or let it admit nothing or again.
@@ -242,6 +251,62 @@ pub struct Reconcile {
     pub evidence: Arc<str>,
 }
 
+/// An operator's word about an approval.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OperatorWord {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// Who says it.
+    pub operator: OperatorName,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+/// Approves or rejects what is asked of a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecideApproval {
+    /// Whose word about which request.
+    pub word: OperatorWord,
+    /// What was decided.
+    pub verdict: ApprovalVerdict,
+}
+
+/// Says what became of a step in doubt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resolve {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepKey,
+    /// What became of it.
+    pub resolution: Resolution,
+    /// How that is known, in words.
+    pub reason: Arc<str>,
+}
+
+/// What became of a step that was in doubt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It happened, with this output.
+    Happened(Arc<Value>),
+    /// It did not happen: the step goes back to dispatch, and asks anew where it has to.
+    DidNotHappen,
+    /// It is given up, and with it the run, if that has not ended.
+    Abort,
+}
+
+/// Whether a tool call that has to ask waits for the decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Patience {
+    /// It waits, and its step says so.
+    #[default]
+    Waits,
+    /// It is told at once, and does something else meanwhile.
+    TellsOnly,
+}
+
 /// What an attempt asks for or reports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -402,11 +467,13 @@ pub struct BeginTool {
     pub place: JournalPlace,
     /// The tool.
     pub tool: Opaque,
-    /// Its tier.
+    /// Its tier, as the agent says; the policy may know of a higher one.
     pub risk: RiskTier,
     /// The exact parameter bytes.
     #[serde(with = "crate::json::as_base64")]
     pub params: Arc<[u8]>,
+    /// Whether it waits where a person has to be asked.
+    pub patience: Patience,
 }
 
 /// A tool call that ended.
@@ -467,11 +534,15 @@ impl Request {
             | Self::Recover(run, _)
             | Self::HostLost(run, _) => Some(*run),
             Self::Reconcile(reconcile) => Some(reconcile.run_id),
+            Self::DecideApproval(decide) => Some(decide.word.approval.run_id),
+            Self::RevokeApproval(word) => Some(word.approval.run_id),
+            Self::Resolve(resolve) => Some(resolve.run_id),
             Self::Attempt(token, _) => Some(token.run_id),
             Self::SetLimit(set) => set.account.run(),
             Self::Adjust(adjust) => adjust.account.run(),
             Self::Publish(_)
             | Self::Activate(_)
+            | Self::PublishPolicy(_)
             | Self::ChangePrices(_)
             | Self::Start(_)
             | Self::OpenSession(_)

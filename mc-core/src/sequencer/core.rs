@@ -17,10 +17,11 @@ use super::ended::Ended;
 use super::pace::Pace;
 use super::token::Token;
 use super::windows::Windows;
-use super::workspace::Workspace;
+use super::workspace::{PolicyHead, Workspace};
 use crate::budget::{Path, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, CommandId, ModelId, RunId};
+use crate::policy::Policy;
 use crate::time::Timestamp;
 
 /// The time of a command.
@@ -164,6 +165,25 @@ impl Sequencer {
         self.workspace.agents.insert(agent, version);
     }
 
+    /// The policy in force, whose content is to be read from the log before anything is decided.
+    pub const fn policy_head(&self) -> Option<PolicyHead> {
+        self.workspace.shared.policy
+    }
+
+    /// Takes the content of the policy in force.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is not the policy that is in force.
+    pub fn adopt_policy(&mut self, bytes: &[u8]) -> Result<()> {
+        let policy = Policy::from_canonical(bytes)?;
+        let head = self.policy_head();
+        if head.is_none_or(|head| head.hash != policy.hash()) {
+            return Err(Error::corrupt("policy", head.map(|head| head.seq)));
+        }
+        self.workspace.policy = policy;
+        Ok(())
+    }
+
     /// The number behind the last event that was decided.
     pub const fn next_seq(&self) -> u64 {
         self.next_seq
@@ -290,6 +310,7 @@ impl Sequencer {
         match request {
             Request::Publish(publish) => Ok(decide::publish::publish(&view, publish)),
             Request::Activate(activate) => decide::publish::activate(&view, activate),
+            Request::PublishPolicy(policy) => Ok(decide::policy::publish(&view, policy)),
             Request::Start(start) => decide::start::start(&view, start),
             Request::OpenSession(open) => decide::session::open(&view, open),
             Request::CloseSession(run) => decide::session::close(&view, *run),
@@ -304,6 +325,9 @@ impl Sequencer {
             Request::Adjust(adjust) => decide::limits::adjust(&view, adjust),
             Request::ChangePrices(change) => decide::prices::change(&view, change),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
+            Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
+            Request::RevokeApproval(word) => decide::approve::revoke(&view, word),
+            Request::Resolve(resolve) => decide::resolve::resolve(&view, resolve),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),

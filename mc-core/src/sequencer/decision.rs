@@ -9,7 +9,7 @@ use super::token::Token;
 use crate::error::Error;
 use crate::event::step::WaitingFor;
 use crate::event::{EventKind, MediaType, PartRef};
-use crate::id::{AgentName, AgentVersion, Digest, RunId, WorkflowName};
+use crate::id::{AgentName, AgentVersion, ApprovalId, Digest, RunId, StepKey, WorkflowName};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
@@ -123,6 +123,23 @@ pub struct AttemptOrder {
     pub suspended: Option<(WaitingFor, PartRef, Option<PartRef>)>,
 }
 
+/// A step in doubt about which its agent is asked.
+#[derive(Clone, Debug)]
+pub struct ProbeOrder {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepKey,
+    /// The attempt that is in doubt.
+    pub attempt: u32,
+    /// The agent.
+    pub agent: AgentName,
+    /// The intent.
+    pub effect_key: Digest,
+    /// Where the bound input stands.
+    pub input: PartRef,
+}
+
 /// What the world is to be told once the events are durable.
 #[derive(Clone, Debug)]
 pub enum Effect {
@@ -130,6 +147,8 @@ pub enum Effect {
     Start(Box<AttemptOrder>),
     /// Revoke a token and ask its attempt to stop.
     Cancel(Token),
+    /// Ask an agent what became of a step in doubt.
+    Probe(Box<ProbeOrder>),
 }
 
 /// What the asker is told.
@@ -147,12 +166,17 @@ pub enum Reply {
         /// The hash of the definition.
         hash: Digest,
     },
+    /// The policy that is in force.
+    Policy {
+        /// Its version.
+        version: u32,
+        /// Its hash.
+        hash: Digest,
+    },
     /// The version of the prices in force.
     Prices(Digest),
     /// The run that was started, or that the key had started before.
     Run(RunId),
-    /// No run was started.
-    Refused(Arc<Error>),
     /// What came of a reservation.
     Call(CallReply),
     /// What came of a tool call that wanted to go out.
@@ -161,6 +185,8 @@ pub enum Reply {
     Once(Option<PartRef>),
     /// What became of a call that failed.
     CallEnded(CallEnd),
+    /// It is refused, and that is written down.
+    Refused(Arc<Error>),
 }
 
 /// What came of a model call that wants to go out: the admission value.
@@ -207,8 +233,10 @@ pub enum ToolReply {
     Allowed,
     /// It was answered before: the result stands there.
     Answered(PartRef),
-    /// A person has to approve first.
-    NeedsApproval,
+    /// A person has to approve first: the request.
+    NeedsApproval(ApprovalId),
+    /// It may not go out.
+    Denied(Arc<Error>),
 }
 
 /// What became of a model call that failed.

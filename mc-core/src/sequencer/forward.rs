@@ -43,6 +43,7 @@ impl Sequencer {
             }
             Request::Publish(_)
             | Request::Activate(_)
+            | Request::PublishPolicy(_)
             | Request::OpenSession(_)
             | Request::CloseSession(_)
             | Request::Abort(_)
@@ -54,6 +55,9 @@ impl Sequencer {
             | Request::Adjust(_)
             | Request::ChangePrices(_)
             | Request::Reconcile(_)
+            | Request::DecideApproval(_)
+            | Request::RevokeApproval(_)
+            | Request::Resolve(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }
             | Request::ClockConfirmed { .. } => {}
@@ -85,10 +89,14 @@ impl Sequencer {
             let Some(resident) = self.workspace.runs.get(&run) else {
                 continue;
             };
+            let doubts = decide::agents::in_doubt(resident);
             let events = decide::agents::available(resident, &agents);
             if !events.is_empty() {
                 self.commit(events)?;
                 self.hold_back(run);
+            }
+            for key in doubts {
+                self.probe(run, &key);
             }
         }
         Ok(())
@@ -127,8 +135,22 @@ impl Sequencer {
                 let assumed = decide::reconcile::assumed(&self.view(), &resident.run);
                 self.commit(assumed)?;
             }
+            self.expire_approvals(run)?;
         }
         Ok(touched)
+    }
+
+    /// Requests and approvals of a run whose time is over end, one after the other: the end of one
+    /// may change what another holds up.
+    fn expire_approvals(&mut self, run: RunId) -> Result<()> {
+        while let Some(resident) = self.workspace.runs.get(&run) {
+            let expired = decide::approve::expired(&self.view(), resident);
+            if expired.is_empty() {
+                break;
+            }
+            self.commit(expired)?;
+        }
+        Ok(())
     }
 
     /// Decides what follows in these runs, and in all that wait for what they let go.
@@ -275,6 +297,9 @@ impl Sequencer {
             self.leave_queues(run);
             self.note_end(run);
         }
+        let resident = self.workspace.resident(run)?;
+        let leftovers = decide::approve::leftovers(&resident.run);
+        self.commit(leftovers)?;
         let resident = self.workspace.resident(run)?;
         let seal = decide::advance::seal(&resident.run);
         self.commit(seal.into_iter().collect())

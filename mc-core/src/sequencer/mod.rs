@@ -31,17 +31,18 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
-    Drawn, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, Publish, Reconcile,
-    Request, ReserveCall, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
+    DecideApproval, Drawn, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession,
+    OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution, Resolve, Retry,
+    SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
-    Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, Reply,
-    ToolReply, Wait,
+    Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
+    Reply, ToolReply, Wait,
 };
 pub use prices::Prices;
 pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;
-pub use workspace::{Dispatch, Settings, Shared, Versions, Waiting, Workspace};
+pub use workspace::{Dispatch, PolicyHead, Settings, Shared, Versions, Waiting, Workspace};

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
-use super::decision::{Effect, NewEvent};
+use super::decision::{Effect, NewEvent, ProbeOrder};
 use super::resident::Resident;
 use super::token::Token;
-use super::workspace::Versions;
+use super::workspace::{PolicyHead, Versions};
 use crate::budget::{self, Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
-    CircuitClosed, CircuitHalfOpened, CircuitOpened, PricesLoaded, WorkflowActivated,
-    WorkflowPublished,
+    CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, PricesLoaded,
+    WorkflowActivated, WorkflowPublished,
 };
 use crate::event::{EventKind, StepStatus};
-use crate::id::{ModelId, RunId};
+use crate::id::{ModelId, RunId, StepKey};
+use crate::policy::Policy;
 use crate::ports::WorkflowRow;
 use crate::resilience::Change;
 use crate::run::postings::{self, Posting};
@@ -98,6 +99,7 @@ impl Sequencer {
                 self.post_shared(&postings::of_account(&event.kind), seq)?;
             }
             EventKind::PricesLoaded(facts) => self.prices_loaded(facts, event, seq)?,
+            EventKind::PolicyPublished(facts) => self.policy_published(facts, event, seq)?,
             EventKind::CircuitOpened(CircuitOpened { model, .. })
             | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
             | EventKind::CircuitClosed(CircuitClosed { model }) => {
@@ -142,6 +144,23 @@ impl Sequencer {
             .or_default();
         versions.rows.insert(facts.version, row.clone());
         self.batch.workflows.push(row);
+        Ok(())
+    }
+
+    fn policy_published(
+        &mut self,
+        facts: &PolicyPublished,
+        event: &NewEvent,
+        seq: u64,
+    ) -> Result<()> {
+        let part = event.parts.first();
+        let part = part.ok_or_else(|| Error::internal("no policy"))?;
+        self.workspace.policy = Policy::from_canonical(&part.bytes)?;
+        self.workspace.shared.policy = Some(PolicyHead {
+            version: facts.version,
+            hash: facts.policy_hash,
+            seq,
+        });
         Ok(())
     }
 
@@ -211,6 +230,7 @@ impl Sequencer {
             );
         }
         self.note_step(run_id, &event.kind);
+        self.probe_after(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
         self.note_call(run_id, &event.kind);
         Ok(run_seq)
@@ -292,6 +312,43 @@ impl Sequencer {
         }
         if let EventKind::StepUnblocked(_) = kind {
             self.ask_queue_again(run_id);
+        }
+    }
+
+    /// A step that has come into doubt, or whose last handler has ended: its agent may know.
+    fn probe_after(&mut self, run_id: RunId, kind: &EventKind) {
+        let doubted = matches!(kind, EventKind::StepBlocked(f) if f.reason == BlockReason::InDoubt);
+        let late = matches!(kind, EventKind::ResultLate(f) if f.ordinal.is_none());
+        let may_know = doubted || late || matches!(kind, EventKind::AttemptEnded(_));
+        if let Some(key) = kind.step().filter(|_| may_know) {
+            self.probe(run_id, key);
+        }
+    }
+
+    /// Asks the agent of a step in doubt, where it is here and no handler of the step is out.
+    pub(super) fn probe(&mut self, run_id: RunId, key: &StepKey) {
+        let Some(resident) = self.workspace.runs.get(&run_id) else {
+            return;
+        };
+        let in_doubt = resident.run.is_in_doubt(key);
+        let step = resident.run.step(key).filter(|_| in_doubt);
+        let Some(step) = step.filter(|step| step.abandoned.is_empty()) else {
+            return;
+        };
+        let known = step.agent.as_ref().zip(step.effect_key).zip(step.input);
+        let Some(((agent, effect_key), input)) = known else {
+            return;
+        };
+        if self.workspace.agents.contains_key(agent) {
+            let order = ProbeOrder {
+                run_id,
+                step: key.clone(),
+                attempt: step.attempt,
+                agent: agent.clone(),
+                effect_key,
+                input,
+            };
+            self.batch.effects.push(Effect::Probe(Box::new(order)));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::budget::{Account, AccountId, Queue};
 use crate::error::{Error, Result};
 use crate::event::workspace::{EpochStarted, WorkspaceCreated};
 use crate::id::{AuthMethod, CommandId, RunId, WorkspaceId};
+use crate::policy::Policy;
 use crate::ports::{Entropy, Recovered, uuid_v7};
 use crate::workflow::Workflow;
 
@@ -125,6 +126,7 @@ fn workspace(
         frozen: BTreeSet::new(),
         workflows,
         compiled,
+        policy: Policy::default(),
         runs: BTreeMap::new(),
         queue: Queue::default(),
         waiting: BTreeMap::new(),

@@ -297,7 +297,8 @@ impl Resident {
         let moves = !self.run.status.is_terminal() && self.run.paused.is_none();
         let wakes = self.wakes.values().filter(|_| moves).copied();
         let doubts = self.run.doubts_until().map(|(_, until)| until);
-        wakes.chain(doubts).min()
+        let approvals = self.run.approvals_until();
+        wakes.chain(doubts).chain(approvals).min()
     }
 
     /// Follows an event that the run has just applied.
@@ -333,6 +334,8 @@ impl Resident {
             EventKind::AttemptEnded(f) => self.look_at(&f.step),
             EventKind::ResultLate(f) if f.ordinal.is_none() => self.look_at(&f.step),
             EventKind::StepUnblocked(f) => self.look_at(&f.step),
+            EventKind::StepResolved(f) => self.look_at(&f.step),
+            EventKind::ApprovalVoided(f) => self.look_at(&f.step),
             EventKind::StepSuspended(f) => self.look_at(&f.step),
             EventKind::RunResumed(_) => self.look_at_all(),
             EventKind::StepDispatched(f) => {

@@ -18,7 +18,7 @@ use crate::budget::{
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, PlanCheck, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
-use crate::policy::{CutStreams, Mode, PriceAge};
+use crate::policy::{CutStreams, Mode, Policy, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
 use crate::resilience::{BreakerSettings, RetryBudgetSettings};
@@ -137,9 +137,24 @@ pub struct Shared {
     /// The price table that was last in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_version: Option<Digest>,
+    /// The policy in force; its content stands in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyHead>,
     /// The event `prices.loaded` of that table, where it is made of layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_layers_at: Option<u64>,
+}
+
+/// The policy in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyHead {
+    /// Its version, from 1.
+    pub version: u32,
+    /// Its hash.
+    pub hash: Digest,
+    /// The event that published it; its content is part 0.
+    pub seq: u64,
 }
 
 /// Published versions of one workflow.
@@ -168,6 +183,8 @@ pub struct Workspace {
     pub workflows: BTreeMap<WorkflowName, Versions>,
     /// Compiled definitions by hash.
     pub compiled: BTreeMap<Digest, Arc<Workflow>>,
+    /// The policy in force; the default one where none was published.
+    pub policy: Policy,
     /// Runs in memory.
     pub runs: BTreeMap<RunId, Resident>,
     /// Who waits for money.
@@ -290,6 +307,12 @@ impl Workspace {
         self.runs
             .get(&run)
             .ok_or_else(|| crate::error::Error::not_found("run", run))
+    }
+
+    /// What happens to models without a price: the policy's word, else the host's.
+    pub fn unknown_models(&self) -> &UnknownModels {
+        let own = &self.settings.unknown_models;
+        self.policy.unknown_models().unwrap_or(own)
     }
 
     /// Takes over which of these accounts are frozen.

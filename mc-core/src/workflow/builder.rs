@@ -10,7 +10,7 @@ use crate::budget::OnExceed;
 use crate::error::{Result, WorkflowProblem};
 use crate::json::escape_pointer;
 use crate::money::NanoUsd;
-use crate::policy::RiskTier;
+use crate::policy::{OwnApproval, RiskTier};
 use crate::resilience::Coefficient;
 use crate::time::as_ms;
 
@@ -18,6 +18,16 @@ use super::definition::{Estimate, Join, OnFailure};
 
 fn span(duration: Duration) -> Value {
     Value::String(format!("{}ms", as_ms(duration)))
+}
+
+fn approval(own: &OwnApproval) -> Value {
+    let from = own
+        .from
+        .map(|tier| ("from".to_owned(), Value::from(tier.as_str())));
+    let expires_in = own
+        .expires_in
+        .map(|time| ("expires_in".to_owned(), span(time)));
+    Value::Object(from.into_iter().chain(expires_in).collect())
 }
 
 macro_rules! setters {
@@ -122,6 +132,10 @@ impl StepSpec {
     setters! {
         /// Says how much harm it can do.
         risk(tier: RiskTier) => tier.as_str().into();
+        /// Names the tools that it may use, and no others.
+        tools(names: &[&str]) => names.into();
+        /// Asks a person earlier, or for a shorter time, than the policy says.
+        approval(own: OwnApproval) => approval(&own);
         /// Binds its input exactly; texts may hold `${{ expression }}`.
         input(binding: Value) => binding;
         /// Sets the schema of its output.

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::at::At;
 use super::definition::Join;
 use super::expression::{Reference, Scope};
 use super::graph::{Before, cycles, order};
 use super::limits::{MAX_CYCLES_NAMED, MAX_EDGES};
 use super::read::{Draft, Located, Stand};
 use crate::error::WorkflowProblem;
+use crate::form::At;
 use crate::id::StepName;
 
 /// Notes every problem of the graph and of the expressions.

@@ -12,9 +12,8 @@ use super::builder::WorkflowBuilder;
 use super::definition::Definition;
 use super::limits::MAX_DEFINITION_BYTES;
 use super::read::{self, Draft};
-use super::reader::Spelling;
-use super::schema::Schema;
 use crate::error::{Detail, Error, ErrorKind, Result, Violation, WorkflowProblem};
+use crate::form::{Schema, Spelling, malformed, more, place, problem, schema_problem};
 use crate::id::{Digest, StepName, WorkflowName};
 use crate::json::{self, Reading};
 use crate::yaml;
@@ -106,7 +105,7 @@ impl Workflow {
                 return Err(invalid(problems).with_source(fault));
             }
         };
-        problems.extend(faults.into_iter().map(form));
+        problems.extend(faults.into_iter().map(problem));
         let (draft, mut found) = read::draft(&value, Spelling::Document);
         let schemas = compile_draft(&draft, &mut found);
         // What stands for a wrong value is no second problem.
@@ -211,13 +210,6 @@ fn rejected(
     Err(Error::new(kind, message).with_detail(detail(found)))
 }
 
-fn more<T>(found: &[T]) -> String {
-    match found.len() {
-        0 | 1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
-    }
-}
-
 /// One error of all problems; the message has the first.
 pub(super) fn invalid(problems: Vec<WorkflowProblem>) -> Error {
     let first = problems
@@ -226,35 +218,6 @@ pub(super) fn invalid(problems: Vec<WorkflowProblem>) -> Error {
         .unwrap_or_default();
     let message = format!("{}{}", first.trim_start_matches(": "), more(&problems));
     Error::new(ErrorKind::InvalidWorkflow, message).with_detail(Detail::Workflow(problems))
-}
-
-/// What is wrong with a document that cannot be read, as problems of a workflow.
-fn malformed(fault: &Error) -> Vec<WorkflowProblem> {
-    let violations = match fault.detail() {
-        Some(Detail::Violations(violations)) => violations.clone(),
-        _ => vec![Violation::new("", fault.message())],
-    };
-    violations.into_iter().map(form).collect()
-}
-
-/// Where a problem stands in the document, if at one place.
-fn place(problem: &WorkflowProblem) -> Option<&str> {
-    match problem {
-        WorkflowProblem::UnknownStep { at, .. }
-        | WorkflowProblem::UnknownInput { at, .. }
-        | WorkflowProblem::Expression { at, .. }
-        | WorkflowProblem::Schema { at, .. }
-        | WorkflowProblem::Form { at, .. }
-        | WorkflowProblem::Limit { at, .. }
-        | WorkflowProblem::NotAvailable { at, .. } => Some(at),
-        WorkflowProblem::Cycle { .. }
-        | WorkflowProblem::UnknownAgent { .. }
-        | WorkflowProblem::Unreachable { .. } => None,
-    }
-}
-
-fn form(Violation { path, rule }: Violation) -> WorkflowProblem {
-    WorkflowProblem::Form { at: path, rule }
 }
 
 fn compile_draft(draft: &Draft, problems: &mut Vec<WorkflowProblem>) -> Schemas {
@@ -298,19 +261,4 @@ fn compile<'a>(
         }
     }
     schemas
-}
-
-fn schema_problem(fault: &super::SchemaFault, at: String) -> WorkflowProblem {
-    match fault {
-        super::SchemaFault::TooLarge => WorkflowProblem::Limit {
-            name: "bytes in a schema".to_owned(),
-            max: super::limits::MAX_SCHEMA_BYTES,
-            at,
-        },
-        super::SchemaFault::Outside { at: inner, .. }
-        | super::SchemaFault::Invalid { at: inner, .. } => WorkflowProblem::Schema {
-            at: format!("{at}{inner}"),
-            reason: fault.to_string(),
-        },
-    }
 }

@@ -13,8 +13,8 @@ use super::expression::{Expression, InputBinding, Reference};
 use super::{read, write};
 use crate::budget::{Limit, OnExceed};
 use crate::error::Result;
-use crate::id::{AgentName, Digest, ModelId, StepName, WorkflowName};
-use crate::policy::RiskTier;
+use crate::id::{AgentName, Digest, ModelId, Opaque, StepName, WorkflowName};
+use crate::policy::{OwnApproval, Policy, RiskTier};
 use crate::resilience::{ModelRetry, RetryPolicy};
 
 /// The version of the form of definitions; it is part of every hash.
@@ -85,6 +85,10 @@ pub struct Step {
     pub needs: BTreeSet<StepName>,
     /// How much harm it can do.
     pub risk: RiskTier,
+    /// The tools that it may use, and no others; any where it names none.
+    pub tools: Option<BTreeSet<Opaque>>,
+    /// When it asks a person of its own will; it can only tighten what the policy says.
+    pub approval: Option<OwnApproval>,
     /// Its input, if it is bound exactly; else see `chain`.
     pub input: Option<InputBinding>,
     /// The schema of its output.
@@ -112,11 +116,16 @@ pub struct Step {
 }
 
 impl Step {
-    /// The retry policy in force: its own, or the default of its tier.
-    pub fn retry_policy(&self) -> RetryPolicy {
-        self.retry
-            .clone()
-            .unwrap_or_else(|| self.risk.default_retry())
+    /// The tier under a policy: the highest of its own and of every tool that it names.
+    pub fn tier(&self, policy: &Policy) -> RiskTier {
+        let tools = self.tools.iter().flatten();
+        let tiers = tools.map(|tool| policy.tier_of(tool.as_str()));
+        tiers.fold(self.risk, RiskTier::max)
+    }
+
+    /// The retry policy in force: its own, or the default of the tier that it goes out with.
+    pub fn retry_policy(&self, tier: RiskTier) -> RetryPolicy {
+        self.retry.clone().unwrap_or_else(|| tier.default_retry())
     }
 
     /// The steps whose outputs its expressions look at; all of them are needs, direct or not.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::form::{MAX_SCHEMA_BYTES, MAX_VIOLATIONS};
+
 /// The most steps of a workflow.
 pub const MAX_STEPS: usize = 1_000;
 /// The most edges: all `needs` of all steps together.
@@ -13,18 +15,16 @@ pub const DEFAULT_MAX_PARALLEL: u32 = 256;
 /// The largest joined input of a step, in bytes of about its compact JSON: texts and keys count as
 /// they are, any other value 8.
 pub const MAX_JOINED_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
-/// The largest schema, in bytes of compact JSON.
-pub const MAX_SCHEMA_BYTES: u64 = 64 * 1_024;
 /// The largest definition as a document, in bytes.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1_024 * 1_024;
+/// The most tools that a step names.
+pub const MAX_TOOLS: usize = 256;
 /// The most labels of a run.
 pub const MAX_LABELS: usize = 32;
 /// The longest value of a label, in bytes.
 pub const MAX_LABEL_VALUE_BYTES: usize = 256;
 /// The most cycles that one error names.
 pub const MAX_CYCLES_NAMED: usize = 100;
-/// The most violations that one value's check names.
-pub const MAX_VIOLATIONS: usize = 100;
 /// The longest time-out.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 86_400);
 /// The largest count of tokens or calls in a definition: what a signed 64-bit integer holds.

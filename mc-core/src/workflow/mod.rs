@@ -6,7 +6,6 @@
 //! What is *not* here: storing and activating versions, and running (`run`, `sequencer`).
 
 pub(crate) mod as_canonical;
-mod at;
 mod builder;
 mod check;
 mod compiled;
@@ -18,15 +17,16 @@ pub mod expression;
 mod graph;
 mod labels;
 pub mod limits;
-mod reader;
+
 mod read;
 mod read_step;
-mod schema;
+
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::form::{Schema, SchemaFault};
 pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
 pub use compiled::Workflow;
 pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
@@ -35,4 +35,3 @@ pub use expression::{
     BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
 };
 pub use labels::Labels;
-pub use schema::{Schema, SchemaFault};

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::at::At;
 use super::check;
 use super::definition::{Budget, Definition, Parts, SCHEMA_VERSION, Step};
 use super::expression::Expression;
 use super::limits::{MAX_COUNT, MAX_STEPS};
 use super::read_step;
-use super::reader::{Fields, Reader, Spelling};
 use crate::budget::{Limit, OnExceed};
 use crate::error::{Error, Result, WorkflowProblem};
+use crate::form::{At, Fields, Reader, Spelling};
 use crate::id::{StepName, WorkflowName};
 use crate::json;
 use crate::resilience::{Backoff, ModelRetry, RetryFault};
@@ -29,7 +28,7 @@ const FIELDS: &[&str] = &[
     "model_retry",
     "steps",
 ];
-const LATER: &[&str] = &["guardrails", "approval", "approvals", "uses"];
+const LATER: &[&str] = &["guardrails", "uses"];
 
 /// What could be read of a document. It is a definition if there are no problems.
 #[derive(Debug)]

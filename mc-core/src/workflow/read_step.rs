@@ -1,24 +1,26 @@
 //! Reads one step of a definition.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::at::At;
 use super::definition::{Estimate, Join, OnFailure, Step};
-use super::expression::{Expression, InputBinding};
-use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT};
+use super::expression::{Expression, InputBinding, whole_expression};
+use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT, MAX_TOOLS};
 use super::read::{Located, Stand, StepDraft, backoff, budget, checked};
-use super::reader::{Fields, Reader};
 use crate::error::WorkflowProblem;
-use crate::id::AgentName;
-use crate::policy::RiskTier;
+use crate::form::{At, Fields, Reader};
+use crate::id::{AgentName, Opaque};
+use crate::policy::{OwnApproval, RiskTier, asking_tier, expires_in};
 use crate::resilience::{MAX_ATTEMPTS, RetryPolicy};
 
 const FIELDS: &[&str] = &[
     "agent",
     "needs",
     "risk",
+    "tools",
+    "approval",
     "input",
     "output_schema",
     "estimate",
@@ -33,7 +35,7 @@ const FIELDS: &[&str] = &[
     "on_failure",
 ];
 /// Fields that are known but belong to a later version.
-const LATER: &[&str] = &["uses", "approval", "guardrails"];
+const LATER: &[&str] = &["uses", "guardrails"];
 
 /// Reads a step; whatever is wrong is noted.
 pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft {
@@ -47,7 +49,7 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
     let agent = fields.parsed::<AgentName>(reader, "agent");
     let mut expressions = Vec::new();
     let mut located = |reader: &mut Reader, field, stand| {
-        let expression: Expression = fields.expression(reader, field)?;
+        let expression = expression(reader, fields, field)?;
         let at = fields.at(field).pointer();
         expressions.push(Located {
             at,
@@ -63,6 +65,7 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
     let risk = fields
         .parsed::<RiskTier>(reader, "risk")
         .unwrap_or_default();
+    let (tools, approval) = (tools(reader, fields), approval(reader, fields));
     let (max_items, max_parallel) = fan_out(reader, fields);
     let output_schema = fields.get(reader, "output_schema").cloned();
     let (estimate, budget) = (estimate(reader, fields), budget(reader, fields));
@@ -77,6 +80,8 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
         agent,
         needs,
         risk,
+        tools,
+        approval,
         input,
         output_schema,
         estimate,
@@ -91,6 +96,44 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
         on_failure,
     });
     draft
+}
+
+/// The tools that it may use; none where it may use any.
+fn tools(reader: &mut Reader, fields: Fields<'_>) -> Option<BTreeSet<Opaque>> {
+    fields.get(reader, "tools")?;
+    let tools = fields.set(reader, "tools");
+    if tools.len() > MAX_TOOLS {
+        reader.limit(&fields.at("tools"), "tools of a step", MAX_TOOLS);
+        return None;
+    }
+    Some(tools)
+}
+
+/// What it asks of its own will, earlier or for a shorter time than the policy.
+fn approval(reader: &mut Reader, parent: Fields<'_>) -> Option<OwnApproval> {
+    let value = parent.get(reader, "approval")?;
+    let at = parent.at("approval");
+    let fields = Fields::open(reader, value, &at, &["from", "expires_in"])?;
+    let own = OwnApproval {
+        from: asking_tier(reader, fields),
+        expires_in: expires_in(reader, fields),
+    };
+    (own != OwnApproval::default()).then_some(own)
+}
+
+/// An expression, bare or in `${{ }}`.
+fn expression(reader: &mut Reader, fields: Fields<'_>, field: &'static str) -> Option<Expression> {
+    let text = fields.text(reader, field)?;
+    match Expression::parse(whole_expression(text).unwrap_or(text)) {
+        Ok(expression) => Some(expression),
+        Err(fault) => {
+            let (at, reason) = (fields.at(field).pointer(), fault.to_string());
+            reader
+                .problems
+                .push(WorkflowProblem::Expression { at, reason });
+            None
+        }
+    }
 }
 
 fn input(

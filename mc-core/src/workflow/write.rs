@@ -12,7 +12,7 @@ use super::definition::{Budget, Estimate, Join, OnFailure, Parts, SCHEMA_VERSION
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_ITEMS};
 use crate::budget::OnExceed;
 use crate::json;
-use crate::policy::RiskTier;
+use crate::policy::{OwnApproval, RiskTier};
 use crate::resilience::{Backoff, ModelRetry, RetryPolicy};
 use crate::time::as_ms;
 
@@ -55,6 +55,8 @@ pub(super) fn step(step: &Step) -> Value {
     out.put("agent", step.agent.as_str());
     out.unless(step.needs.is_empty(), "needs", texts(&step.needs));
     out.unless(step.risk == RiskTier::default(), "risk", step.risk.as_str());
+    out.some("tools", step.tools.as_ref().map(texts));
+    out.some("approval", step.approval.as_ref().map(approval));
     out.some(
         "input",
         step.input.as_ref().map(|input| input.source().clone()),
@@ -126,6 +128,16 @@ fn budget(budget: &Budget) -> Value {
         OnExceed::Abort => {}
         OnExceed::Pause => out.put("on_exceed", "pause"),
     }
+    Value::Object(out.0)
+}
+
+fn approval(own: &OwnApproval) -> Value {
+    let mut out = Out::default();
+    out.some("from", own.from.map(|tier| tier.as_str().into()));
+    out.some(
+        "expires_in_ms",
+        own.expires_in.map(|span| as_ms(span).into()),
+    );
     Value::Object(out.0)
 }
 

@@ -69,6 +69,17 @@ fn of_requests() -> Vec<(ErrorKind, Detail)> {
     ]
 }
 
+fn asked() -> Detail {
+    Detail::ApprovalRequest {
+        request_id: "01a1fd00-0000-7000-8000-000000000001/1".to_owned(),
+    }
+}
+
+fn used() -> Detail {
+    let reason = mc_core::error::ApprovalFault::Used;
+    Detail::Approval { reason }
+}
+
 fn stale_price() -> Detail {
     Detail::StalePrice {
         model: "openai/gpt-5.4".to_owned(),
@@ -101,6 +112,8 @@ fn of_refusals() -> Vec<(ErrorKind, Detail)> {
         (ErrorKind::Conflict, reused),
         (ErrorKind::PolicyDenied, rule),
         (ErrorKind::PolicyDenied, stale_price()),
+        (ErrorKind::ApprovalRequired, asked()),
+        (ErrorKind::ApprovalInvalid, used()),
         (ErrorKind::BudgetExceeded, Detail::Accounts(vec![account()])),
         (ErrorKind::AgentFailed, agent),
         (

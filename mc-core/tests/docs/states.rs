@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use mc_core::budget::{HoldState, HoldTrigger};
+use mc_core::event::approval::VoidReason;
 use mc_core::event::{RunStatus, StepStatus};
 use mc_core::resilience::{Breaker, BreakerSettings, Change, Trigger};
-use mc_core::run::{RunTrigger, StepTrigger, run_after, step_after};
+use mc_core::run::{
+    ApprovalState, ApprovalTrigger, RunTrigger, StepTrigger, approval_after, run_after, step_after,
+};
 use mc_core::time::Timestamp;
 
 use super::hold;
@@ -87,6 +90,34 @@ fn steps(out: &mut String) {
     meanings(out, "blocked by", &words(STATUS, "BlockReason"));
 }
 
+fn approvals(out: &mut String) {
+    out.push_str(
+        "\n## Approvals\n\nA request ends once; an approval is used once. `voided` has a reason, e.g. `expired`.\n",
+    );
+    let states = [
+        (ApprovalState::Pending, "pending"),
+        (ApprovalState::Approved, "approved"),
+        (ApprovalState::Rejected, "rejected"),
+        (ApprovalState::Consumed, "consumed"),
+        (ApprovalState::Voided(VoidReason::Expired), "voided"),
+    ]
+    .map(|(state, name)| (state, name.to_owned()));
+    let triggers = [
+        (ApprovalTrigger::Approve, "approve"),
+        (ApprovalTrigger::Reject, "reject"),
+        (ApprovalTrigger::Consume, "consume"),
+        (ApprovalTrigger::Void(VoidReason::Expired), "void"),
+    ]
+    .map(|(trigger, name)| (trigger, name.to_owned()));
+    matrix(out, &states, &triggers, |state, trigger| {
+        let after = approval_after(state, trigger);
+        let name = |after| states.iter().find(|(one, _)| *one == after);
+        after
+            .and_then(name)
+            .map_or(String::new(), |(_, name)| name.clone())
+    });
+}
+
 fn snake(name: &str) -> String {
     let mut word = String::new();
     for letter in name.chars() {
@@ -163,6 +194,7 @@ fn render() -> String {
     let mut out = HEAD.to_owned();
     runs(&mut out);
     steps(&mut out);
+    approvals(&mut out);
     holds(&mut out);
     circuits(&mut out);
     out

@@ -20,6 +20,9 @@ struct Args {
     /// Leave out sessions, sleeps, late answers and clocks that are set.
     #[arg(long)]
     tame: bool,
+    /// Also let people be asked before what cannot be undone.
+    #[arg(long, conflicts_with = "tame")]
+    asking: bool,
 }
 
 fn range(text: &str) -> Option<std::ops::Range<u64>> {
@@ -34,10 +37,10 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "--seeds takes FROM..TO, e.g. 0..100");
         return ExitCode::from(64);
     };
-    let habits = if args.tame {
-        Habits::Tame
-    } else {
-        Habits::Wild
+    let habits = match (args.tame, args.asking) {
+        (true, _) => Habits::Tame,
+        (false, true) => Habits::Asking,
+        (false, false) => Habits::Wild,
     };
     // Agents panic on purpose; their words are in the log.
     std::panic::set_hook(Box::new(|_| {}));

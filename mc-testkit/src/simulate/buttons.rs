@@ -56,7 +56,7 @@ pub(super) struct Opened {
 
 impl Desk<'_> {
     /// I8 of a reply.
-    fn acknowledged(&self, what: &str, is_in_the_log: impl FnOnce(&Checker) -> bool) {
+    pub(super) fn acknowledged(&self, what: &str, is_in_the_log: impl FnOnce(&Checker) -> bool) {
         let faults = self.agent.log.faults();
         faults.checker(|checker| checker.acknowledged(what, is_in_the_log));
     }
@@ -65,6 +65,15 @@ impl Desk<'_> {
     pub(super) async fn press(&mut self) {
         let run = self.draw.pick(self.runs).copied();
         let run = run.map(|run| self.control.run(run));
+        if self.habits.asks() && self.draw.one_in(2) {
+            self.answer(run).await;
+        } else {
+            self.turn(run).await;
+        }
+    }
+
+    /// One button of those that every world has.
+    async fn turn(&mut self, run: Option<RunHandle>) {
         let disk = |disk| self.agent.log.faults().set(disk);
         match (self.draw.below(self.habits.choices(12, 6)), run) {
             (0, Some(run)) => self.abort(&run).await,
@@ -126,7 +135,7 @@ impl Desk<'_> {
 
     async fn start(&mut self) {
         let name = format!("flow{}", self.draw.below(3));
-        let Ok(definition) = Workflow::from_yaml(workflow(&name, self.draw)) else {
+        let Ok(definition) = Workflow::from_yaml(workflow(&name, self.draw, self.habits)) else {
             return;
         };
         let hash = definition.hash();

@@ -5,7 +5,7 @@
 //! | I1 state == fold(log) | each row's bytes against the checker's own fold |
 //! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
 //! | I3 columns add up | every account against the holds and bills of the log (`holds`), rows against postings; no reservation passes a limit |
-//! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins |
+//! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins; what asks goes out with its approval, used up in the same commit, and is never done again without a word (`deeds`) |
 //! | I5 terminal is terminal | the transition tables refuse anything else |
 //! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
 //! | I8 durable before it acts | whoever gets a reply looks for its event in the log: agents for their dispatch and their holds, operators for what they did |
@@ -29,6 +29,7 @@ use mc_core::run::postings::{self, Posting};
 use mc_core::run::{HoldKey, Run, RunEvent, read_event};
 use mc_core::workflow::{Join, Workflow};
 
+use super::deeds::{Deeds, Seen};
 use super::holds::{self, Holds};
 
 /// Something that must not be.
@@ -53,6 +54,7 @@ pub struct Checker {
     runs: BTreeMap<RunId, Run>,
     shared: BTreeMap<AccountId, Account>,
     holds: Holds,
+    deeds: Deeds,
     workflows: BTreeMap<Digest, Arc<Workflow>>,
     records: Vec<Record>,
     blobs: BTreeMap<Digest, Arc<[u8]>>,
@@ -69,6 +71,7 @@ impl Default for Checker {
             runs: BTreeMap::new(),
             shared: BTreeMap::new(),
             holds: Holds::default(),
+            deeds: Deeds::default(),
             workflows: BTreeMap::new(),
             records: Vec::new(),
             blobs: BTreeMap::new(),
@@ -247,6 +250,9 @@ impl Checker {
     fn fold(&mut self, record: &Record) -> Result<(), String> {
         let kind = read_event(record).map_err(|e| format!("{e:?}"))?;
         if record.run_id == RunId::ZERO {
+            if let EventKind::PolicyPublished(_) = &kind {
+                self.deeds.policy(record)?;
+            }
             if let EventKind::BudgetWindowOpened(facts) = &kind {
                 self.holds.window(facts);
             }
@@ -259,6 +265,9 @@ impl Checker {
         let event = RunEvent::of(record, &kind);
         if let Err(what) = self.holds.event(record.run_id, &kind, record.ts) {
             self.find("I3", what);
+        }
+        if let Err(what) = self.asked(record, &kind) {
+            self.find("I4", what);
         }
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
@@ -336,6 +345,34 @@ impl Checker {
         } else {
             Err(format!("I4: `{}` went out before its join", facts.step))
         }
+    }
+
+    /// I4: what cannot be undone was asked of a person, and is not done twice.
+    fn asked(&mut self, record: &Record, kind: &EventKind) -> Result<(), String> {
+        let run = self.runs.get(&record.run_id);
+        let hash = run.and_then(|run| run.created.definition_hash);
+        let workflow = hash.and_then(|hash| self.workflows.get(&hash));
+        let name = kind.step().map(StepKey::name);
+        let step = workflow
+            .zip(name)
+            .and_then(|(w, name)| w.definition().step(name));
+        let seen = Seen {
+            record,
+            before: self.records.last(),
+            run,
+            step,
+        };
+        self.deeds.look(kind, &seen)
+    }
+
+    /// Whether a tool call of an attempt is in the log.
+    pub fn has_called(&self, run: RunId, step: &StepKey, attempt: u32, tool: &str) -> bool {
+        self.records.iter().rev().any(|record| {
+            let of_run = record.run_id == run && &*record.kind == "tool_call.dispatched";
+            of_run
+                && matches!(read_event(record), Ok(EventKind::ToolCallDispatched(facts))
+                    if facts.step == *step && facts.attempt == attempt && facts.tool.as_str() == tool)
+        })
     }
 
     /// I4: the hold that goes into the log with the dispatch covers the step's estimate.

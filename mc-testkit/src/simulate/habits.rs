@@ -7,6 +7,9 @@ pub enum Habits {
     Tame,
     /// Also handlers that answer twice, sessions, sleeps, and a wall clock that is set by hours.
     Wild,
+    /// Also what cannot be undone: steps and tools that ask, operators who answer late, twice or not
+    /// at all, and policies that change meanwhile.
+    Asking,
 }
 
 impl Habits {
@@ -14,7 +17,15 @@ impl Habits {
     pub(super) const fn choices(self, tame: u64, more: u64) -> u64 {
         match self {
             Self::Tame => tame,
-            Self::Wild => tame + more,
+            Self::Wild | Self::Asking => tame + more,
+        }
+    }
+
+    /// Whether anything is asked of people.
+    pub(super) const fn asks(self) -> bool {
+        match self {
+            Self::Tame | Self::Wild => false,
+            Self::Asking => true,
         }
     }
 }

@@ -448,6 +448,7 @@ mod tests {
             risk: RiskTier::Read,
             effect_key: Digest::ZERO,
             hold: calls(10),
+            approval: None,
         };
         holds
             .event(RUN, &EventKind::StepDispatched(facts), Timestamp::EPOCH)

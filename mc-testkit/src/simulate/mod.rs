@@ -3,12 +3,15 @@
 //!
 //! `world` lives a seed through, `buttons` is what people press, `script` what agents and workflows
 //! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
+//! `asking` is what operators say to what is asked of them, `deeds` holds the log to it,
 //! `groups` looks at the commands of the events, `checker` holds every event of every commit against
 //! the invariants, and `holds` adds up the money. The same seed gives the
 //! same log, byte for byte.
 
+mod asking;
 mod buttons;
 mod checker;
+mod deeds;
 mod disk;
 mod draw;
 mod ghost;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mc_core::engine::{
-    Admission, AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, Spawner,
-    StepContext, StepOutcome,
+    Admission, AgentError, AgentExecutor, EffectProbe, ModelAnswer, ModelRequest, ProbeAnswer,
+    ProviderError, Spawner, StepContext, StepOutcome,
 };
 use mc_core::event::step::WaitingFor;
 use mc_core::id::{ModelId, Opaque};
@@ -18,6 +18,7 @@ use mc_core::time::Timestamp;
 use mc_core::usage::Usage;
 use serde_json::{Value, json};
 
+use super::asking;
 use super::disk::WatchedLog;
 use super::draw::Draw;
 use super::ghost;
@@ -69,6 +70,15 @@ impl AgentExecutor for Scripted {
         }
         self.end(&ctx, &mut draw, input).await
     }
+
+    async fn probe(&self, effect: EffectProbe) -> Option<ProbeAnswer> {
+        let place = format!("probe {}#{}", effect.effect_key, effect.attempt);
+        match Draw::of(self.seed, &place).below(6) {
+            0 => Some(ProbeAnswer::Happened(json!({"list": [1]}))),
+            1 => Some(ProbeAnswer::DidNotHappen),
+            _ => None,
+        }
+    }
 }
 
 impl Scripted {
@@ -98,6 +108,9 @@ impl Scripted {
     }
 
     async fn act(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+        if self.habits.asks() && draw.one_in(4) {
+            return self.pay(ctx, draw).await;
+        }
         match draw.below(self.habits.choices(8, 2)) {
             8 => ghost::leave(self, ctx, &request(draw)?, draw).await?,
             9 => drop(self.reserve(ctx, &request(draw)?).await?),
@@ -114,6 +127,30 @@ impl Scripted {
             _ => call(ctx, draw).await?,
         }
         Ok(())
+    }
+}
+
+impl Scripted {
+    /// Calls a tool that moves money; whoever is refused goes on, or not.
+    async fn pay(&self, ctx: &StepContext, draw: &mut Draw) -> Result<(), AgentError> {
+        let params = json!({"to": draw.below(2)});
+        let (slow, goes_on) = (draw.one_in(3), draw.one_in(2));
+        let paid = ctx.tool_call("pay", RiskTier::Read, &params, || async {
+            let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
+            self.log.faults().checker(|checker| {
+                checker.acknowledged(&format!("a payment of {run}/{step}#{attempt}"), |log| {
+                    log.has_called(run, &step, attempt, "pay")
+                });
+            });
+            let span = if slow { 40_000 } else { 20 };
+            ctx.sleep(Duration::from_millis(span)).await;
+            Ok(json!({"paid": true}))
+        });
+        match paid.await {
+            Ok(_) => Ok(()),
+            Err(_) if goes_on => Ok(()),
+            Err(error) => Err(AgentError::from(error)),
+        }
     }
 }
 
@@ -241,7 +278,7 @@ fn signal() -> Result<WaitingFor, AgentError> {
 }
 
 /// A workflow of a seed, as YAML.
-pub(super) fn workflow(name: &str, draw: &mut Draw) -> String {
+pub(super) fn workflow(name: &str, draw: &mut Draw, habits: Habits) -> String {
     let count = 1 + draw.below(6);
     let mut text = format!("workflow: {name}\n");
     if draw.one_in(2) {
@@ -259,12 +296,12 @@ pub(super) fn workflow(name: &str, draw: &mut Draw) -> String {
     }
     text += "steps:\n";
     for index in 0..count {
-        text += &step(index, draw);
+        text += &step(index, draw, habits);
     }
     text
 }
 
-fn step(index: u64, draw: &mut Draw) -> String {
+fn step(index: u64, draw: &mut Draw, habits: Habits) -> String {
     let needs: Vec<String> = (0..index)
         .filter(|_| draw.one_in(2))
         .map(|need| format!("s{need}"))
@@ -277,10 +314,12 @@ fn step(index: u64, draw: &mut Draw) -> String {
     if draw.one_in(3) {
         text += ", timeout: 30s";
     }
-    if draw.one_in(3) {
+    if habits.asks() {
+        text += &asking::of_step(draw);
+    } else if draw.one_in(3) {
         text += ", risk: read";
     }
-    if draw.one_in(3) {
+    if !text.contains("retry") && draw.one_in(3) {
         text += ", retry: { maximum_attempts: 2, initial_interval: 1s }";
     }
     if draw.one_in(3) {

@@ -15,6 +15,7 @@ use mc_core::sim::Simulation;
 use mc_core::time::Timestamp;
 use serde_json::json;
 
+use super::asking;
 use super::buttons::Desk;
 use super::checker::Finding;
 use super::disk::{Disk, WatchedLog};
@@ -33,6 +34,8 @@ pub struct Lived {
     pub events: usize,
     /// Runs.
     pub runs: usize,
+    /// Approvals that were used up.
+    pub approvals: usize,
     /// Crashes.
     pub crashes: u32,
     /// Everything that must not be.
@@ -83,10 +86,17 @@ pub fn live_with(seed: u64, habits: Habits) -> Lived {
             root,
             events: checker.events(),
             runs: checker.runs().len(),
+            approvals: used_up(checker),
             crashes,
             findings: [checker.findings(), &broken_groups(checker.records())].concat(),
         }
     })
+}
+
+fn used_up(checker: &super::checker::Checker) -> usize {
+    let records = checker.records().iter();
+    let used = records.filter(|record| &*record.kind == "approval.consumed");
+    used.count()
 }
 
 impl World {
@@ -155,7 +165,7 @@ impl World {
             let control = open(parts, &agent).await?;
             raise_limits(&control).await?;
             for run in &*runs {
-                bring_to_an_end(&control.run(*run)).await?;
+                bring_to_an_end(&control, &control.run(*run)).await?;
             }
             Ok(())
         });
@@ -246,7 +256,7 @@ async fn raise_limits(control: &MissionControl) -> Result<()> {
 }
 
 /// Clears what a person can clear; after a while the run is aborted, as a person would.
-async fn bring_to_an_end(run: &RunHandle) -> Result<()> {
+async fn bring_to_an_end(control: &MissionControl, run: &RunHandle) -> Result<()> {
     for _ in 0..8 {
         match run.settled_or_blocked().await? {
             Position::Ended(_) => return Ok(()),
@@ -261,6 +271,7 @@ async fn bring_to_an_end(run: &RunHandle) -> Result<()> {
                     drop(run.unblock("ann", &step.step).await);
                     drop(run.signal("ann", "go", json!(null)).await);
                 }
+                asking::clear(control, run).await;
                 drop(run.resume("ann").await);
             }
         }

@@ -7,7 +7,6 @@ use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{StepBlocked, StepCancelled};
 use crate::id::{RunId, StepKey};
-use crate::policy::RiskTier;
 use crate::run::{Run, RunTrigger, Step, refuse_run, run_after};
 use crate::sequencer::decision::{Decision, NewEvent};
 use crate::sequencer::resident::Resident;
@@ -86,8 +85,7 @@ pub fn cancel_steps(
 
 /// Cancels one step that has not ended.
 pub fn cancel_one(run: &Run, key: &StepKey, step: &Step, events: &mut Vec<NewEvent>) {
-    let irreversible = step.risk.is_some_and(|risk| risk >= RiskTier::Irreversible);
-    if irreversible && step.live.is_some() {
+    if step.may_have_acted() && step.live.is_some() {
         let facts = StepBlocked {
             step: key.clone(),
             reason: BlockReason::InDoubt,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::control::unblocked;
 use crate::event::BlockReason;
-use crate::id::{AgentName, AgentVersion};
+use crate::id::{AgentName, AgentVersion, StepKey};
 use crate::sequencer::decision::NewEvent;
 use crate::sequencer::resident::Resident;
 
@@ -29,6 +29,13 @@ pub fn available(
     waits
         .map(|(key, _)| unblocked(run, key, BlockReason::AgentUnavailable))
         .collect()
+}
+
+/// The steps of a run that are in doubt.
+pub fn in_doubt(resident: &Resident) -> Vec<StepKey> {
+    let run = &resident.run;
+    let keys = run.steps.keys().filter(|key| run.is_in_doubt(key));
+    keys.cloned().collect()
 }
 
 /// The code of a step that waits because too many abandoned handlers of its agent are out.

@@ -224,7 +224,6 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
 
 /// What was seen costs so much; none where it has no price.
 fn cost_of(view: &View<'_>, (observed, version): (&Observed, Digest)) -> Option<Amount> {
-    let settings = &view.workspace.settings;
     let call = Answered {
         request: &observed.model,
         response: None,
@@ -234,7 +233,7 @@ fn cost_of(view: &View<'_>, (observed, version): (&Observed, Digest)) -> Option<
         at: view.now,
     };
     let prices = view.workspace.prices_of(version);
-    let cost = charge_on_terms(prices, &settings.unknown_models, &call).ok()?;
+    let cost = charge_on_terms(prices, view.workspace.unknown_models(), &call).ok()?;
     Some(Amount {
         money: cost.money,
         input_tokens: observed.usage.input_tokens(),

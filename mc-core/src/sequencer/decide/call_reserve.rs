@@ -91,10 +91,11 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
 impl Asking<'_> {
     fn price(mut self) -> Result<Decision> {
         let settings = &self.view.workspace.settings;
-        let quote =
-            settings
-                .prices
-                .quote(&self.call.model, self.view.now, &settings.unknown_models);
+        let quote = settings.prices.quote(
+            &self.call.model,
+            self.view.now,
+            self.view.workspace.unknown_models(),
+        );
         let Some(quote) = quote else {
             return Ok(self.deny_by_policy("unknown_model"));
         };

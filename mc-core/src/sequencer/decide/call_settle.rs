@@ -202,7 +202,6 @@ pub fn price_of(
             flags: vec!["usage_missing".to_owned()],
         });
     };
-    let settings = &view.workspace.settings;
     let prices = view.workspace.prices_of(answer.price_version);
     let call = Answered {
         request: model,
@@ -212,9 +211,10 @@ pub fn price_of(
         served: answer.service_tier,
         at: view.now,
     };
-    let cost = charge_on_terms(prices, &settings.unknown_models, &call).map_err(|fault| {
-        Error::invalid("usage", "this usage cannot be priced").with_source(fault)
-    })?;
+    let cost =
+        charge_on_terms(prices, view.workspace.unknown_models(), &call).map_err(|fault| {
+            Error::invalid("usage", "this usage cannot be priced").with_source(fault)
+        })?;
     let actual = Amount {
         money: cost.money,
         input_tokens: usage.input_tokens(),

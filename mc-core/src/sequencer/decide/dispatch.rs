@@ -1,14 +1,16 @@
 //! Dispatch: a step that is ready goes out, with its hold, in one commit.
 //!
-//! In this order: is it needed, is its condition true, may its tier act, is its agent here, what is
-//! its input, does its worst case fit. The first that stands in the way decides.
+//! In this order: is it needed, is its condition true, is its agent here, what is its input, can its
+//! worst case ever fit, has a person to be asked, does it fit now. The first that stands in the way
+//! decides.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
-use super::{View, advance, is_waiting};
+use super::{View, advance, approve, is_waiting};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
@@ -17,7 +19,7 @@ use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
-use crate::run::Run;
+use crate::run::{Run, Step as State};
 use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPart, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -40,6 +42,26 @@ pub struct Candidate<'a> {
 impl Candidate<'_> {
     const fn run(&self) -> &Arc<Run> {
         &self.resident.run
+    }
+
+    const fn asker(&self) -> Asker<'_> {
+        Asker {
+            resident: self.resident,
+            key: self.key,
+        }
+    }
+
+    fn wish<'b>(&'b self, going: &'b Going) -> Wish<'b> {
+        Wish {
+            run: &self.resident.run,
+            key: self.key,
+            call: None,
+            agent: &self.step.agent,
+            risk: going.risk,
+            own: self.step.approval.as_ref(),
+            params: &going.part,
+            maximum: going.hold,
+        }
     }
 
     fn item(&self) -> Option<(&Value, u32)> {
@@ -69,8 +91,8 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     if !may_go(view, candidate) {
         return Ok(Dispatched::NotNow);
     }
-    if candidate.step.risk >= RiskTier::Irreversible {
-        return Ok(blocked(view, candidate, BlockReason::Approval, ""));
+    if let Some(code) = cut_off(candidate.run().step(candidate.key)) {
+        return Ok(blocked(view, candidate, BlockReason::InDoubt, code));
     }
     let agent = &candidate.step.agent;
     if !view.workspace.agents.contains_key(agent) {
@@ -154,57 +176,124 @@ pub(super) fn started(run: &Run) -> Vec<NewEvent> {
     }
 }
 
+/// An attempt that may have done what cannot be undone lost its token to a budget or a rule: it is
+/// not simply done again.
+fn cut_off(step: Option<&State>) -> Option<&'static str> {
+    let step = step.filter(|step| step.may_have_acted())?;
+    ["budget_exceeded", "no_progress"]
+        .into_iter()
+        .find(|code| step.code == *code)
+}
+
+/// What a step goes out with.
+struct Going {
+    input: Value,
+    part: NewPart,
+    hold: Amount,
+    risk: RiskTier,
+    /// The approval that covers it, and whether it is used up by this.
+    grant: Option<(u32, bool)>,
+}
+
 fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
-    let run = candidate.run();
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
         Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),
     };
-    if hold.is_zero() && !may_be_frozen(view, run) {
-        return send(view, candidate, input, hold);
+    let verdict = judge(view, candidate, hold);
+    // What can never fit is asked of nobody.
+    if let Verdict::Exceeded { failing, on_exceed } = verdict {
+        let mut events = started(candidate.run());
+        let asker = candidate.asker();
+        events.extend(refusal::exceeded(view, &asker, failing, on_exceed));
+        return Dispatched::Decided(Decision::events(events));
     }
-    let path = run.path(candidate.key, &candidate.step.agent);
-    let wait = Wait::Budget {
-        path: path.clone(),
-        amount: hold,
-        whole: hold,
+    let mut going = Going {
+        part: NewPart::json(&input),
+        input,
+        hold,
+        risk: candidate.step.tier(&view.workspace.policy),
+        grant: None,
     };
-    let ticket = view.ticket();
-    let waiter = Waiter {
-        ticket,
+    match clearance::clear(view, &candidate.wish(&going)) {
+        Clearance::Free => {}
+        Clearance::Granted { number, fresh } => going.grant = Some((number, fresh)),
+        Clearance::Pending(_) => return blocked(view, candidate, BlockReason::Approval, ""),
+        Clearance::Asked(_, events) => return asked(view, candidate, events),
+        Clearance::Denied(denial) => return denied(candidate, denial),
+    }
+    fit(view, candidate, going, verdict)
+}
+
+/// Whether the hold fits; one of nothing always does.
+fn judge(view: &View<'_>, candidate: &Candidate<'_>, hold: Amount) -> Verdict {
+    if hold.is_zero() && !may_be_frozen(view, candidate.run()) {
+        return Verdict::Fits;
+    }
+    let path = candidate.run().path(candidate.key, &candidate.step.agent);
+    view.judge(&Waiter {
+        ticket: view.ticket(),
         path,
         amount: hold,
         owner: None,
-    };
-    let asker = Asker {
-        resident: candidate.resident,
-        key: candidate.key,
-    };
-    match view.judge(&waiter) {
-        Verdict::Fits => send(view, candidate, input, hold),
+    })
+}
+
+/// A step that may go, as far as its money lets it: until then its approval is not used up.
+fn fit(view: &View<'_>, candidate: &Candidate<'_>, going: Going, verdict: Verdict) -> Dispatched {
+    let run = candidate.run();
+    match verdict {
+        Verdict::Fits => send(view, candidate, going),
         Verdict::Contended {
             failing,
             only_doubt: true,
         } => {
             let mut events = started(run);
-            events.push(refusal::blocked(&asker, "only_doubt", failing));
+            events.push(refusal::blocked(&candidate.asker(), "only_doubt", failing));
             if run.created.policy.unattended {
+                let key = Some(candidate.key);
                 events.extend(super::abort::by_policy(
                     view,
                     candidate.resident,
                     "in_doubt",
-                    Some(candidate.key),
+                    key,
                 ));
             }
             Dispatched::Decided(Decision::events(events))
         }
-        Verdict::Contended { .. } | Verdict::Frozen { .. } => Dispatched::Queued(wait),
-        Verdict::Exceeded { failing, on_exceed } => {
-            let mut events = started(run);
-            events.extend(refusal::exceeded(view, &asker, failing, on_exceed));
-            Dispatched::Decided(Decision::events(events))
+        Verdict::Contended { .. } | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => {
+            Dispatched::Queued(Wait::Budget {
+                path: run.path(candidate.key, &candidate.step.agent),
+                amount: going.hold,
+                whole: going.hold,
+            })
         }
     }
+}
+
+/// A person is asked, and the step waits; where nobody answers, that is the end of its run.
+fn asked(view: &View<'_>, candidate: &Candidate<'_>, asked: Vec<NewEvent>) -> Dispatched {
+    if candidate.run().created.policy.unattended {
+        return blocked(view, candidate, BlockReason::Approval, "");
+    }
+    let mut events = started(candidate.run());
+    events.extend(asked);
+    let facts = StepBlocked {
+        step: candidate.key.clone(),
+        reason: BlockReason::Approval,
+        code: String::new(),
+        failing: Vec::new(),
+    };
+    events.push(NewEvent::new(candidate.run().run_id, facts));
+    Dispatched::Decided(Decision::events(events))
+}
+
+fn denied(candidate: &Candidate<'_>, denial: Denial) -> Dispatched {
+    let mut events = denial.events;
+    let message = "nobody used the approval in time";
+    let why = (denial.code, message);
+    events.extend(approve::failed(candidate.resident, candidate.key, why));
+    Dispatched::Decided(Decision::events(events))
 }
 
 /// Whether any account that the run's steps count in may be frozen: such a one admits not even a step
@@ -222,7 +311,7 @@ pub fn worst_case(view: &View<'_>, step: &Step) -> Result<Amount, &'static str> 
     let settings = &view.workspace.settings;
     let quote = settings
         .prices
-        .quote(&estimate.model, view.now, &settings.unknown_models);
+        .quote(&estimate.model, view.now, view.workspace.unknown_models());
     let quote = quote.ok_or("unknown_model")?;
     let age = settings.price_age;
     if age.is_some_and(|age| age.judge(&quote, view.now) == Mode::Enforce) {
@@ -257,22 +346,22 @@ pub(super) fn times(one: &Amount, count: u64) -> Option<Amount> {
     })
 }
 
-fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) -> Dispatched {
+fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched {
     let run = candidate.run();
     let before = run.step(candidate.key);
     let attempt = before.map_or(0, |step| step.attempt) + 1;
-    let part = NewPart::json(&input);
     let known = before.and_then(|step| step.effect_key);
-    let effect_key = known.unwrap_or_else(|| effect_key(run, candidate.key, &part));
+    let effect_key = known.unwrap_or_else(|| effect_key(run, candidate.key, &going.part));
     let agent_version = view.workspace.version_of(&candidate.step.agent).cloned();
     let facts = StepDispatched {
         step: candidate.key.clone(),
         attempt,
         agent: candidate.step.agent.clone(),
         agent_version: agent_version.clone(),
-        risk: candidate.step.risk,
+        risk: going.risk,
         effect_key,
-        hold,
+        hold: going.hold,
+        approval: going.grant.map(|(number, _)| number),
     };
     let token = Token {
         epoch: view.workspace.epoch,
@@ -287,14 +376,17 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, input: Value, hold: Amount) 
         token,
         agent: candidate.step.agent.clone(),
         agent_version,
-        input: Arc::new(input),
+        input: Arc::new(going.input),
         effect_key,
-        risk: candidate.step.risk,
+        risk: going.risk,
         timeout: candidate.step.timeout,
         suspended,
     };
     let mut events = started(run);
-    events.push(NewEvent::new(run.run_id, facts).with(part));
+    let fresh = going.grant.filter(|(_, fresh)| *fresh);
+    let used = |(number, _)| clearance::consumed(run, number, attempt, effect_key);
+    events.extend(fresh.and_then(used));
+    events.push(NewEvent::new(run.run_id, facts).with(going.part));
     Dispatched::Decided(Decision::events(events).and(Effect::Start(Box::new(order))))
 }
 

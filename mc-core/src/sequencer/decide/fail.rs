@@ -35,7 +35,8 @@ pub fn fail(
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let denied = &*failure.code == POLICY_DENIED;
-    let retry_at = if denied {
+    let acting = step.has_lasting_call_out();
+    let retry_at = if denied || acting {
         None
     } else {
         next_attempt(view, resident, &token.step, step, failure)
@@ -50,7 +51,10 @@ pub fn fail(
     let mut event = NewEvent::new(run.run_id, facts).with(message);
     event.parts.extend(raw);
     events.push(event);
-    if denied {
+    if acting {
+        // What it was at may have happened: it is not simply done again.
+        events.push(in_doubt(run, &token.step));
+    } else if denied {
         events.extend(blocked_by_policy(
             view,
             resident,
@@ -72,7 +76,7 @@ pub fn next_attempt(
     failure: &AttemptFailure,
 ) -> Option<Timestamp> {
     let definition = resident.workflow.as_ref()?.definition().step(key.name())?;
-    let policy = definition.retry_policy();
+    let policy = definition.retry_policy(step.risk.unwrap_or(definition.risk));
     if failure.retry == Retry::Never || !policy.is_retryable(&failure.code) {
         return None;
     }
@@ -102,6 +106,16 @@ pub fn exhausted(resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent
         Some(OnFailure::Continue) => vec![failed(true)],
         Some(OnFailure::Fail) | None => vec![failed(false)],
     }
+}
+
+fn in_doubt(run: &Run, key: &StepKey) -> NewEvent {
+    let facts = StepBlocked {
+        step: key.clone(),
+        reason: BlockReason::InDoubt,
+        code: "tool_call_out".to_owned(),
+        failing: Vec::new(),
+    };
+    NewEvent::new(run.run_id, facts)
 }
 
 fn blocked_by_policy(

@@ -116,8 +116,7 @@ fn most(view: &View<'_>, step: &Step) -> Option<Amount> {
         (Some(_), MAX_ITEMS) => return None,
         (Some(_), most) => u64::from(most),
     };
-    times(
-        &once,
-        items.checked_mul(u64::from(step.retry_policy().maximum_attempts()))?,
-    )
+    let tier = step.tier(&view.workspace.policy);
+    let attempts = u64::from(step.retry_policy(tier).maximum_attempts());
+    times(&once, items.checked_mul(attempts)?)
 }

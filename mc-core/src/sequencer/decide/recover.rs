@@ -10,7 +10,6 @@ use crate::event::step::{
 };
 use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
-use crate::policy::RiskTier;
 use crate::run::{HoldKey, Run};
 use crate::sequencer::decision::{Decision, NewEvent};
 
@@ -76,7 +75,7 @@ fn take_up(run: &Run, is_gone: impl Fn(&StepKey, u32) -> bool) -> Vec<NewEvent> 
             continue;
         }
         events.extend(interrupt(run, key, "crashed"));
-        if step.risk.is_some_and(|risk| risk >= RiskTier::Irreversible) {
+        if step.may_have_acted() {
             let facts = StepBlocked {
                 step: key.clone(),
                 reason: BlockReason::InDoubt,

@@ -80,6 +80,7 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         agent_version: stated.or(registered).cloned(),
         risk: RiskTier::Write,
         hold: Amount::ZERO,
+        approval: None,
     };
     let events = vec![
         NewEvent::new(run_id, created).with(input.clone()),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::attempt_end::end_calls;
-use super::{View, late, signal};
+use super::{View, control, fail, late, signal};
 use crate::error::Result;
+use crate::event::BlockReason;
 use crate::event::step::{StepSuspended, WaitingFor};
+use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::token::Token;
 
@@ -22,9 +24,17 @@ pub fn suspend(
     waiting_for: &WaitingFor,
 ) -> Result<Decision> {
     let part = NewPart::json(checkpoint);
-    let Some((resident, _)) = view.live(token) else {
+    let Some((resident, step)) = view.live(token) else {
         return late::result(view, token, "suspended", part);
     };
+    if step.has_lasting_call_out() {
+        let failure = AttemptFailure {
+            code: "tool_call_out".into(),
+            message: "it suspended while a tool call was out that cannot be undone".into(),
+            retry: Retry::Never,
+        };
+        return fail::fail(view, token, &failure, None);
+    }
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let facts = StepSuspended {
@@ -34,9 +44,19 @@ pub fn suspend(
         released,
     };
     events.push(NewEvent::new(run.run_id, facts).with(part));
-    if let WaitingFor::Signal { name } = waiting_for {
-        let there = run.signals.iter().any(|(signal, _)| signal == name);
-        events.extend(there.then(|| signal::unblocked(run, &token.step)));
+    match waiting_for {
+        WaitingFor::Signal { name } => {
+            let there = run.signals.iter().any(|(signal, _)| signal == name);
+            events.extend(there.then(|| signal::unblocked(run, &token.step)));
+        }
+        // What is decided already, or is no request of this step, keeps nobody waiting.
+        WaitingFor::Approval { number } => {
+            let asked = run.approvals.get(number);
+            let waits = asked.is_some_and(|one| one.is_pending() && one.step == token.step);
+            let reason = BlockReason::Approval;
+            events.extend((!waits).then(|| control::unblocked(run, &token.step, reason)));
+        }
+        WaitingFor::Time { .. } => {}
     }
     Ok(Decision::events(events))
 }

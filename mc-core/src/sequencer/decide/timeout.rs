@@ -19,7 +19,7 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
     };
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "timeout");
-    let irreversible = step.risk.is_some_and(|risk| risk >= RiskTier::Irreversible);
+    let irreversible = step.may_have_acted();
     let failure = AttemptFailure {
         code: "timeout".into(),
         message: "the attempt took longer than its step allows".into(),

@@ -2,27 +2,33 @@
 
 use super::View;
 use super::call_settle::{no_progress, times};
+use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
 use crate::budget::Amount;
-use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
+use crate::event::BlockReason;
 use crate::event::PartRef;
-use crate::event::call::{ToolCallCompleted, ToolCallDispatched, ToolCallFailed};
-use crate::event::step::ResultLate;
-use crate::id::Digest;
+use crate::event::call::{ToolCallCompleted, ToolCallDenied, ToolCallDispatched, ToolCallFailed};
+use crate::event::step::{ResultLate, StepBlocked};
+use crate::id::{ApprovalId, Digest, Opaque};
 use crate::policy::RiskTier;
 use crate::resilience::REPEATS;
-use crate::run::{Call, CallKind, CallState};
-use crate::sequencer::command::{BeginTool, EndTool};
+use crate::run::{Call, CallKind, CallState, Step};
+use crate::sequencer::command::{BeginTool, EndTool, Patience};
 use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply, ToolReply};
+use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
+use crate::workflow::Step as StepDefinition;
+use serde_json::Value;
 
-/// Lets a tool call go out, once its event is durable where it can change anything.
+/// Lets a tool call go out, once its event is durable where it can change anything; or says that a
+/// person has to be asked first, or why it may not go out at all.
 ///
 /// # Errors
 /// `Cancelled` where the token was revoked.
 pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Decision> {
-    let (_, step) = view.require_live(token)?;
+    let (resident, step) = view.require_live(token)?;
     let mut events = Vec::new();
     match journal::look_up(token, step, CallKind::Tool, request.place) {
         Found::Answered { seq } => {
@@ -32,31 +38,185 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
         Found::Diverged(event) => events.push(*event),
         Found::Throttled(_) | Found::Nothing => {}
     }
-    if request.risk >= RiskTier::Irreversible {
-        return Ok(Decision::durable(
-            events,
-            Reply::Tool(ToolReply::NeedsApproval),
-        ));
+    let workflow = resident.workflow.as_ref();
+    let calling = Calling {
+        resident,
+        step,
+        definition: workflow.and_then(|w| w.definition().step(token.step.name())),
+        token,
+        request,
+        risk: request
+            .risk
+            .max(view.workspace.policy.tier_of(request.tool.as_str())),
+        params: NewPart::octets(request.params.clone()),
+    };
+    if let Some(error) = calling.forbidden(view) {
+        return Ok(calling.deny(error, events));
     }
-    let facts = ToolCallDispatched {
-        step: token.step.clone(),
-        attempt: token.attempt,
-        ordinal: request.place.ordinal,
-        tool: request.tool.clone(),
-        risk: request.risk,
-        params_digest: request.place.request,
-    };
-    let params = NewPart::octets(request.params.clone());
-    events.push(NewEvent::new(token.run_id, facts).with(params));
-    let reply = Reply::Tool(ToolReply::Allowed);
-    let answer = match request.risk {
-        RiskTier::Read => Answer::Now(reply),
-        RiskTier::Write | RiskTier::Irreversible | RiskTier::Financial => Answer::Durable(reply),
-    };
-    Ok(Decision {
-        events,
-        effects: Vec::new(),
-        answer,
+    Ok(calling.clear(view, events))
+}
+
+/// A tool call under way through the checks.
+struct Calling<'a> {
+    resident: &'a Resident,
+    step: &'a Step,
+    definition: Option<&'a StepDefinition>,
+    token: &'a Token,
+    request: &'a BeginTool,
+    risk: RiskTier,
+    params: NewPart,
+}
+
+impl Calling<'_> {
+    /// What the definition or the policy says against it.
+    fn forbidden(&self, view: &View<'_>) -> Option<(&'static str, Error)> {
+        let tool = &self.request.tool;
+        let named = self.definition.and_then(|step| step.tools.as_ref());
+        if named.is_some_and(|tools| !tools.contains(tool)) {
+            let message = format!("step `{}` names no tool `{tool}`", self.token.step.name());
+            return Some(("tool_not_allowed", refused("tools", tool, message)));
+        }
+        let schema = view.workspace.policy.tool(tool.as_str())?.parameters()?;
+        let params = serde_json::from_slice(&self.request.params).unwrap_or(Value::Null);
+        let violations = schema.violations(&params);
+        let first = violations.first()?;
+        let message = format!(
+            "the parameters of tool `{tool}` are not as the policy says at {}: {}",
+            first.path, first.rule
+        );
+        Some(("tool_schema", refused("tool_schema", tool, message)))
+    }
+
+    fn clear(self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
+        let tool = &self.request.tool;
+        let agent = self.step.agent.clone();
+        let Some(agent) = agent.or_else(|| Some(self.definition?.agent.clone())) else {
+            let error = refused("tools", tool, "nobody calls it".to_owned());
+            return self.deny(("no_agent", error), events);
+        };
+        let price = view
+            .workspace
+            .policy
+            .tool(tool.as_str())
+            .map(|rule| rule.price);
+        let wish = Wish {
+            run: &self.resident.run,
+            key: &self.token.step,
+            call: Some((self.request.place.ordinal, tool)),
+            agent: &agent,
+            risk: self.risk,
+            own: self.definition.and_then(|step| step.approval.as_ref()),
+            params: &self.params,
+            maximum: Amount {
+                money: price.unwrap_or_default(),
+                ..Amount::ZERO
+            },
+        };
+        match clearance::clear(view, &wish) {
+            Clearance::Free => self.send(None, events),
+            Clearance::Granted { number, .. } => self.send(Some(number), events),
+            Clearance::Pending(number) => self.wait(number, events),
+            Clearance::Asked(number, asked) => {
+                if self.resident.run.created.policy.unattended {
+                    return self.nobody_there(view, events);
+                }
+                events.extend(asked);
+                self.wait(number, events)
+            }
+            Clearance::Denied(denial) => {
+                events.extend(denial.events);
+                let reason = match denial.code {
+                    clearance::REJECTED => ApprovalFault::Rejected,
+                    _ => ApprovalFault::Expired,
+                };
+                let message = format!("tool `{tool}` may not be called: {reason}");
+                let error = Error::new(ErrorKind::ApprovalInvalid, message)
+                    .with_detail(Detail::Approval { reason });
+                self.deny((denial.code, error), events)
+            }
+        }
+    }
+
+    fn send(self, approval: Option<u32>, mut events: Vec<NewEvent>) -> Decision {
+        let (run, token) = (&self.resident.run, self.token);
+        let effect_key = self.step.effect_key.unwrap_or(Digest::ZERO);
+        let used = |number| clearance::consumed(run, number, token.attempt, effect_key);
+        events.extend(approval.and_then(used));
+        let facts = ToolCallDispatched {
+            step: token.step.clone(),
+            attempt: token.attempt,
+            ordinal: self.request.place.ordinal,
+            tool: self.request.tool.clone(),
+            risk: self.risk,
+            params_digest: self.request.place.request,
+            approval,
+        };
+        events.push(NewEvent::new(token.run_id, facts).with(self.params));
+        let reply = Reply::Tool(ToolReply::Allowed);
+        let answer = match self.risk {
+            RiskTier::Read => Answer::Now(reply),
+            RiskTier::Write | RiskTier::Irreversible | RiskTier::Financial => {
+                Answer::Durable(reply)
+            }
+        };
+        Decision {
+            events,
+            effects: Vec::new(),
+            answer,
+        }
+    }
+
+    /// It waits for a person, and so does its step where it waits for nothing else.
+    fn wait(&self, number: u32, mut events: Vec<NewEvent>) -> Decision {
+        let waits = self.request.patience == Patience::Waits;
+        if waits && self.step.block.is_none() {
+            let facts = StepBlocked {
+                step: self.token.step.clone(),
+                reason: BlockReason::Approval,
+                code: "tool".to_owned(),
+                failing: Vec::new(),
+            };
+            events.push(NewEvent::new(self.token.run_id, facts));
+        }
+        let id = ApprovalId {
+            run_id: self.token.run_id,
+            number,
+        };
+        Decision::durable(events, Reply::Tool(ToolReply::NeedsApproval(id)))
+    }
+
+    /// Nobody answers: that is the end of the run.
+    fn nobody_there(&self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
+        let code = BlockReason::Approval.as_str();
+        events.extend(super::abort::by_policy(view, self.resident, code, None));
+        let tool = &self.request.tool;
+        let message = format!(
+            "tool `{tool}` is {}: nobody is there to approve it",
+            self.risk
+        );
+        let error = Error::new(ErrorKind::ApprovalRequired, message);
+        Decision::durable(events, Reply::Tool(ToolReply::Denied(error.into())))
+    }
+
+    fn deny(&self, (code, error): (&'static str, Error), mut events: Vec<NewEvent>) -> Decision {
+        let facts = ToolCallDenied {
+            step: self.token.step.clone(),
+            attempt: self.token.attempt,
+            ordinal: self.request.place.ordinal,
+            tool: self.request.tool.clone(),
+            params_digest: self.request.place.request,
+            code: code.to_owned(),
+        };
+        let part = NewPart::text(error.message());
+        events.push(NewEvent::new(self.token.run_id, facts).with(part));
+        Decision::durable(events, Reply::Tool(ToolReply::Denied(error.into())))
+    }
+}
+
+fn refused(rule: &str, tool: &Opaque, message: String) -> Error {
+    Error::new(ErrorKind::PolicyDenied, message).with_detail(Detail::Rule {
+        rule: rule.to_owned(),
+        subject: tool.to_string(),
     })
 }
 

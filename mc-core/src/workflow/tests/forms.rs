@@ -192,7 +192,7 @@ fn the_normal_form_is_readable() {
         definition
             .step("draft")
             .unwrap()
-            .retry_policy()
+            .retry_policy(RiskTier::Write)
             .maximum_attempts(),
         4
     );
@@ -200,7 +200,7 @@ fn the_normal_form_is_readable() {
         definition
             .step("publish")
             .unwrap()
-            .retry_policy()
+            .retry_policy(RiskTier::Irreversible)
             .maximum_attempts(),
         1
     );

@@ -12,7 +12,7 @@ fn every_problem_is_named_at_once() {
             a: { agent: x, needs: [c], neds: 1 }, b: { agent: x, needs: [a, gone] }, c: { agent: x, needs: [b] },
             d: { needs: [a], timeout: 5, when: "1 +" },
             e: { agent: x, input: { p: "${{ steps.zzz.output }}", q: "${{ steps.d.output }}" } },
-            f: { agent: x, risk: risky, approval: { expires_in: 24h } } } }"#,
+            f: { agent: x, risk: risky, guardrails: [] } } }"#,
     );
     for expected in [
         "/workflow: a name is",
@@ -28,7 +28,7 @@ fn every_problem_is_named_at_once() {
         "/steps/e/input/p: there is no step `zzz`",
         "/steps/e/input/q: `d` need not be done before `e`",
         "/steps/f/risk: a risk is one of",
-        "/steps/f/approval: `approval` is not available",
+        "/steps/f/guardrails: `guardrails` is not available",
     ] {
         assert!(
             found.iter().any(|problem| problem.starts_with(expected)),
@@ -90,7 +90,7 @@ fn the_message_has_the_first_problem_and_how_many_more() {
 fn fields_of_later_versions_are_not_available() {
     one_problem("uses: 'quality-gate@3'", "`uses` is not available");
     one_problem("agent: x, guardrails: []", "`guardrails` is not available");
-    one_problem("agent: x, approval: {}", "`approval` is not available");
+    one_problem("agent: x, guardrails: []", "`guardrails` is not available");
     let found = problems("{ workflow: w, guardrails: [], steps: { a: { agent: x } } }");
     assert_eq!(
         found,

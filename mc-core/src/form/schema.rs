@@ -9,10 +9,13 @@ use std::sync::{Arc, LazyLock};
 use jsonschema::{PatternOptions, ValidationOptions, Validator};
 use serde_json::Value;
 
-use super::limits::{MAX_SCHEMA_BYTES, MAX_VIOLATIONS};
 use crate::error::Violation;
 use crate::json::escape_pointer;
 
+/// The largest schema, in bytes of compact JSON.
+pub const MAX_SCHEMA_BYTES: u64 = 64 * 1_024;
+/// The most violations that one value's check names.
+pub const MAX_VIOLATIONS: usize = 100;
 /// The most memory of one compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1_024 * 1_024;
 /// The longest text of one violation, in characters.
@@ -74,7 +77,7 @@ impl Schema {
     }
 
     /// Compiles a schema whose compact JSON is known.
-    pub(super) fn compile_text(schema: &Value, text: &str) -> Result<Self, SchemaFault> {
+    pub(crate) fn compile_text(schema: &Value, text: &str) -> Result<Self, SchemaFault> {
         if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SCHEMA_BYTES {
             return Err(SchemaFault::TooLarge);
         }

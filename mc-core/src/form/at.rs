@@ -4,20 +4,20 @@ use crate::json::escape_pointer;
 
 /// A place: the parts from here up to the root.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<'a> {
+pub(crate) struct At<'a> {
     parent: Option<&'a Self>,
     part: &'a str,
 }
 
 impl<'a> At<'a> {
     /// The whole document.
-    pub(super) const ROOT: At<'static> = At {
+    pub(crate) const ROOT: At<'static> = At {
         parent: None,
         part: "",
     };
 
     /// The place of `part` inside this one.
-    pub(super) const fn child(&'a self, part: &'a str) -> Self {
+    pub(crate) const fn child(&'a self, part: &'a str) -> Self {
         At {
             parent: Some(self),
             part,
@@ -25,7 +25,7 @@ impl<'a> At<'a> {
     }
 
     /// The place as a JSON pointer.
-    pub(super) fn pointer(&self) -> String {
+    pub(crate) fn pointer(&self) -> String {
         match self.parent {
             None => String::new(),
             Some(parent) => format!("{}/{}", parent.pointer(), escape_pointer(self.part)),

@@ -1,4 +1,4 @@
-//! Reads the fields of a definition and notes every problem, with its place, instead of stopping.
+//! Reads the fields of a document and notes every problem, with its place, instead of stopping.
 //!
 //! The same fields have two spellings: in documents (`timeout: 5m`, `usd: "5.00"`) and in canonical
 //! bytes (`timeout_ms: 300000`, `nano_usd: 5000000000`). What is *not* here: which fields there are.
@@ -12,8 +12,6 @@ use std::time::Duration;
 use serde_json::{Map, Number, Value};
 
 use super::at::At;
-use super::expression::Expression;
-use super::expression::whole_expression;
 use crate::error::WorkflowProblem;
 use crate::money::NanoUsd;
 use crate::resilience::{Coefficient, RetryFault};
@@ -21,7 +19,7 @@ use crate::time::parse_duration;
 
 /// How scalars with a unit are spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(crate) enum Spelling {
     /// As people write them.
     Document,
     /// As integers, in canonical bytes.
@@ -32,7 +30,9 @@ impl Spelling {
     fn key(self, field: &'static str) -> &'static str {
         match (self, field) {
             (Self::Canonical, "usd") => "nano_usd",
+            (Self::Canonical, "price_usd") => "price_nano_usd",
             (Self::Canonical, "timeout") => "timeout_ms",
+            (Self::Canonical, "expires_in") => "expires_in_ms",
             (Self::Canonical, "initial_interval") => "initial_interval_ms",
             (Self::Canonical, "maximum_interval") => "maximum_interval_ms",
             (Self::Canonical, "max_elapsed") => "max_elapsed_ms",
@@ -44,14 +44,14 @@ impl Spelling {
 
 /// Notes the problems of one document.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) spelling: Spelling,
-    pub(super) problems: Vec<WorkflowProblem>,
+pub(crate) struct Reader {
+    pub(crate) spelling: Spelling,
+    pub(crate) problems: Vec<WorkflowProblem>,
 }
 
 impl Reader {
     /// Notes a wrong form.
-    pub(super) fn form(&mut self, at: &At<'_>, rule: impl Display) {
+    pub(crate) fn form(&mut self, at: &At<'_>, rule: impl Display) {
         let rule = rule.to_string();
         self.problems.push(WorkflowProblem::Form {
             at: at.pointer(),
@@ -60,7 +60,7 @@ impl Reader {
     }
 
     /// Notes a limit that is passed.
-    pub(super) fn limit(&mut self, at: &At<'_>, name: &str, max: usize) {
+    pub(crate) fn limit(&mut self, at: &At<'_>, name: &str, max: usize) {
         let max = u64::try_from(max).unwrap_or(u64::MAX);
         let problem = WorkflowProblem::Limit {
             name: name.to_owned(),
@@ -69,31 +69,18 @@ impl Reader {
         };
         self.problems.push(problem);
     }
-
-    /// Parses an expression, bare or in `${{ }}`.
-    pub(super) fn expression(&mut self, at: &At<'_>, text: &str) -> Option<Expression> {
-        match Expression::parse(whole_expression(text).unwrap_or(text)) {
-            Ok(expression) => Some(expression),
-            Err(fault) => {
-                let (at, reason) = (at.pointer(), fault.to_string());
-                self.problems
-                    .push(WorkflowProblem::Expression { at, reason });
-                None
-            }
-        }
-    }
 }
 
 /// An object of known fields, and its place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
     at: &'a At<'a>,
 }
 
 impl<'a> Fields<'a> {
     /// Opens an object; notes every field that is not in `known` or `later`.
-    pub(super) fn open(
+    pub(crate) fn open(
         reader: &mut Reader,
         value: &'a Value,
         at: &'a At<'a>,
@@ -103,7 +90,7 @@ impl<'a> Fields<'a> {
     }
 
     /// As [`open`](Self::open), with fields that are known but not available in this version.
-    pub(super) fn open_with_later(
+    pub(crate) fn open_with_later(
         reader: &mut Reader,
         value: &'a Value,
         at: &'a At<'a>,
@@ -134,22 +121,22 @@ impl<'a> Fields<'a> {
     }
 
     /// The place of the object.
-    pub(super) const fn place(&self) -> &'a At<'a> {
+    pub(crate) const fn place(&self) -> &'a At<'a> {
         self.at
     }
 
     /// The place of a field.
-    pub(super) fn at(&self, field: &'static str) -> At<'a> {
+    pub(crate) fn at(&self, field: &'static str) -> At<'a> {
         self.at.child(field)
     }
 
     /// Whether a field is written.
-    pub(super) fn has(&self, field: &'static str) -> bool {
+    pub(crate) fn has(&self, field: &'static str) -> bool {
         self.map.contains_key(field)
     }
 
     /// A field's value; null is noted, since a field is written with a value or left out.
-    pub(super) fn get(&self, reader: &mut Reader, field: &'static str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, reader: &mut Reader, field: &'static str) -> Option<&'a Value> {
         let value = self.map.get(reader.spelling.key(field))?;
         if value.is_null() {
             reader.form(
@@ -162,14 +149,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes a field that has to be there and is not.
-    pub(super) fn require(&self, reader: &mut Reader, field: &'static str) {
+    pub(crate) fn require(&self, reader: &mut Reader, field: &'static str) {
         if !self.map.contains_key(reader.spelling.key(field)) {
             reader.form(self.at, format!("the field `{field}` is missing"));
         }
     }
 
     /// A text.
-    pub(super) fn text(&self, reader: &mut Reader, field: &'static str) -> Option<&'a str> {
+    pub(crate) fn text(&self, reader: &mut Reader, field: &'static str) -> Option<&'a str> {
         let value = self.get(reader, field)?;
         let text = value.as_str();
         if text.is_none() {
@@ -182,7 +169,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that reads as `T`.
-    pub(super) fn parsed<T>(&self, reader: &mut Reader, field: &'static str) -> Option<T>
+    pub(crate) fn parsed<T>(&self, reader: &mut Reader, field: &'static str) -> Option<T>
     where
         T: FromStr<Err: Display>,
     {
@@ -193,7 +180,7 @@ impl<'a> Fields<'a> {
     }
 
     /// One of a few texts.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &self,
         reader: &mut Reader,
         field: &'static str,
@@ -215,7 +202,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of different texts that read as `T`.
-    pub(super) fn set<T>(&self, reader: &mut Reader, field: &'static str) -> BTreeSet<T>
+    pub(crate) fn set<T>(&self, reader: &mut Reader, field: &'static str) -> BTreeSet<T>
     where
         T: FromStr<Err: Display> + Ord,
     {
@@ -248,7 +235,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number within `range`.
-    pub(super) fn count(
+    pub(crate) fn count(
         &self,
         reader: &mut Reader,
         field: &'static str,
@@ -265,7 +252,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A duration: `5m` in documents, milliseconds in canonical bytes.
-    pub(super) fn duration(&self, reader: &mut Reader, field: &'static str) -> Option<Duration> {
+    pub(crate) fn duration(&self, reader: &mut Reader, field: &'static str) -> Option<Duration> {
         let value = self.get(reader, field)?;
         let span = match reader.spelling {
             Spelling::Document => value.as_str().and_then(|text| parse_duration(text).ok()),
@@ -279,7 +266,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Money: `"5.00"` in documents, nano-USD in canonical bytes.
-    pub(super) fn money(&self, reader: &mut Reader, field: &'static str) -> Option<NanoUsd> {
+    pub(crate) fn money(&self, reader: &mut Reader, field: &'static str) -> Option<NanoUsd> {
         let value = self.get(reader, field)?;
         let money = match (reader.spelling, value) {
             (Spelling::Document, Value::String(text)) => text.parse().map_err(|f| format!("{f}")),
@@ -300,7 +287,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A backoff coefficient: `2`, `1.5` or text in documents, thousandths in canonical bytes.
-    pub(super) fn coefficient(
+    pub(crate) fn coefficient(
         &self,
         reader: &mut Reader,
         field: &'static str,
@@ -319,16 +306,6 @@ impl<'a> Fields<'a> {
         found
             .map_err(|fault| reader.form(&self.at(field), fault))
             .ok()
-    }
-
-    /// An expression.
-    pub(super) fn expression(
-        &self,
-        reader: &mut Reader,
-        field: &'static str,
-    ) -> Option<Expression> {
-        let text = self.text(reader, field)?;
-        reader.expression(&self.at(field), text)
     }
 }
 

@@ -1,0 +1,92 @@
+//! Probes: an agent is asked what became of a step in doubt, before a person is.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Weak};
+
+use futures::FutureExt;
+use serde_json::Value;
+
+use super::content;
+use super::inner::Inner;
+use super::registry::Provider;
+use crate::id::{Actor, Digest, RunId, StepKey};
+use crate::sequencer::{ProbeOrder, Request, Resolution, Resolve};
+
+/// What an agent is asked about: one intent that may have been carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectProbe {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepKey,
+    /// The attempt that is in doubt.
+    pub attempt: u32,
+    /// What the attempt passed on as its idempotency key.
+    pub effect_key: Digest,
+    /// The input that it had.
+    pub input: Value,
+}
+
+/// What an agent knows of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeAnswer {
+    /// It happened, with this output.
+    Happened(Value),
+    /// It did not happen, and will not.
+    DidNotHappen,
+}
+
+impl Inner {
+    /// Asks an agent, as a task of its own: it may hang or panic, and holds no engine meanwhile.
+    pub(super) fn ask_probe(self: &Arc<Self>, order: ProbeOrder) {
+        let version = self.agents.all().remove(&order.agent).flatten();
+        // An agent of a process that has joined is not asked: a person is.
+        let found = self.agents.find(&order.agent, version.as_ref());
+        let Some(Provider::Here(agent)) = found else {
+            return;
+        };
+        let engine = Arc::downgrade(self);
+        self.spawner.spawn_handler(Box::pin(async move {
+            let Some(input) = input(&engine, &order).await else {
+                return;
+            };
+            let effect = EffectProbe {
+                run_id: order.run_id,
+                step: order.step.clone(),
+                attempt: order.attempt,
+                effect_key: order.effect_key,
+                input,
+            };
+            let asked = AssertUnwindSafe(async move { agent.probe(effect).await });
+            // Where it does not know, a person is asked.
+            let Ok(Some(answer)) = asked.catch_unwind().await else {
+                return;
+            };
+            if let Some(inner) = engine.upgrade() {
+                inner.take_probe(order, answer).await;
+            }
+        }));
+    }
+
+    async fn take_probe(&self, order: ProbeOrder, answer: ProbeAnswer) {
+        let resolution = match answer {
+            ProbeAnswer::Happened(output) if content::check("output", &output).is_err() => return,
+            ProbeAnswer::Happened(output) => Resolution::Happened(Arc::new(output)),
+            ProbeAnswer::DidNotHappen => Resolution::DidNotHappen,
+        };
+        let request = Request::Resolve(Resolve {
+            run_id: order.run_id,
+            step: order.step,
+            resolution,
+            reason: "the agent's probe".into(),
+        });
+        if let Err(error) = self.submit(Actor::Agent(order.agent), request).await {
+            tracing::debug!(%error, "what a probe said was not taken");
+        }
+    }
+}
+
+async fn input(engine: &Weak<Inner>, order: &ProbeOrder) -> Option<Value> {
+    let inner = engine.upgrade()?;
+    inner.read_value(order.input).await.ok()
+}

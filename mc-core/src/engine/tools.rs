@@ -1,0 +1,213 @@
+//! Tool calls of an attempt: asked for, waited for where a person has to approve, and journaled.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::calls::unexpected;
+use super::content;
+use super::context::StepContext;
+use super::inner::lock;
+use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::id::{ApprovalId, Digest, Opaque};
+use crate::json;
+use crate::policy::RiskTier;
+use crate::run::Approval;
+use crate::sequencer::{
+    AttemptRequest, BeginTool, EndTool, JournalPlace, Patience, Reply, ToolReply,
+};
+
+/// What came of a tool call that wants to go out.
+enum Admitted {
+    /// It may go out.
+    Allowed,
+    /// An earlier attempt was answered: this is the result.
+    Answered(Value),
+    /// A person has to approve it first.
+    NeedsApproval(ApprovalId),
+}
+
+/// A tool call of an attempt.
+struct ToolCall<'a> {
+    ctx: &'a StepContext,
+    place: JournalPlace,
+    tool: Opaque,
+    risk: RiskTier,
+    params: Arc<[u8]>,
+}
+
+impl StepContext {
+    /// Makes a tool call: written down before it acts where it can change anything; what an earlier
+    /// attempt was answered comes from the log. Where a person has to approve it, it waits for the
+    /// decision; the step's time-out goes on meanwhile.
+    ///
+    /// The tier is the policy's, or `risk` where that is higher.
+    ///
+    /// # Errors
+    /// `PolicyDenied` for a tool or parameters that are not allowed, `ApprovalInvalid` where a person
+    /// rejected it or nobody decided in time, `Cancelled`, or what the tool said.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits for a decision, it leaves the request open for a later attempt.
+    pub async fn tool_call<F, Fut>(
+        &self,
+        tool: &str,
+        risk: RiskTier,
+        params: &Value,
+        call: F,
+    ) -> Result<Value>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = std::result::Result<Value, String>> + Send,
+    {
+        let asked = ToolCall::new(self, tool, risk, params)?;
+        loop {
+            match asked.begin(Patience::Waits).await? {
+                Admitted::Answered(value) => return Ok(value),
+                Admitted::Allowed => return asked.make(call).await,
+                Admitted::NeedsApproval(id) => asked.decided(id).await?,
+            }
+        }
+    }
+
+    /// As [`tool_call`](Self::tool_call), without waiting for a person: the error `ApprovalRequired`
+    /// names the request. An attempt that answers `Suspend` with
+    /// [`WaitingFor::Approval`](crate::event::step::WaitingFor) is entered again with the decision,
+    /// and finds the call at the same place of its journal.
+    ///
+    /// # Errors
+    /// `ApprovalRequired` with the request, else as [`tool_call`](Self::tool_call).
+    pub async fn try_tool_call<F, Fut>(
+        &self,
+        tool: &str,
+        risk: RiskTier,
+        params: &Value,
+        call: F,
+    ) -> Result<Value>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = std::result::Result<Value, String>> + Send,
+    {
+        let asked = ToolCall::new(self, tool, risk, params)?;
+        match asked.begin(Patience::TellsOnly).await? {
+            Admitted::Answered(value) => Ok(value),
+            Admitted::Allowed => asked.make(call).await,
+            Admitted::NeedsApproval(id) => {
+                let message = format!("tool `{tool}` is asked of a person: `{id}`");
+                let detail = Detail::ApprovalRequest {
+                    request_id: id.to_string(),
+                };
+                Err(Error::new(ErrorKind::ApprovalRequired, message).with_detail(detail))
+            }
+        }
+    }
+}
+
+impl<'a> ToolCall<'a> {
+    fn new(ctx: &'a StepContext, tool: &str, risk: RiskTier, params: &Value) -> Result<Self> {
+        let tool = Opaque::new(tool).map_err(|fault| Error::invalid("tool", fault))?;
+        content::check("params", params)?;
+        let params: Arc<[u8]> = json::canonical(params).into();
+        let place = JournalPlace {
+            ordinal: ctx.caller.cell.next_ordinal(),
+            request: Digest::of(&[&params]),
+        };
+        Ok(Self {
+            ctx,
+            place,
+            tool,
+            risk,
+            params,
+        })
+    }
+
+    async fn begin(&self, patience: Patience) -> Result<Admitted> {
+        let begin = AttemptRequest::BeginTool(BeginTool {
+            place: self.place,
+            tool: self.tool.clone(),
+            risk: self.risk,
+            params: Arc::clone(&self.params),
+            patience,
+        });
+        let reply = self.ctx.caller.attempt(begin).await?;
+        let Reply::Tool(reply) = reply else {
+            return Err(unexpected(&reply));
+        };
+        match reply {
+            ToolReply::Allowed => Ok(Admitted::Allowed),
+            ToolReply::Answered(place) => {
+                let value = self.ctx.caller.inner.read_value(place).await?;
+                Ok(Admitted::Answered(value))
+            }
+            ToolReply::NeedsApproval(id) => Ok(Admitted::NeedsApproval(id)),
+            ToolReply::Denied(error) => Err(again(&error)),
+        }
+    }
+
+    /// Returns once a request is not pending any more, or the attempt is to stop.
+    async fn decided(&self, id: ApprovalId) -> Result<()> {
+        let caller = &self.ctx.caller;
+        let watcher = caller.inner.watcher(id.run_id);
+        loop {
+            let moved = watcher.moved.notified();
+            if !self.is_pending(id) {
+                return Ok(());
+            }
+            caller.inner.require_open()?;
+            tokio::select! {
+                biased;
+                () = caller.cell.cancelled() => {
+                    let message = "this attempt's token was revoked";
+                    return Err(Error::new(ErrorKind::Cancelled, message));
+                }
+                () = moved => {}
+            }
+        }
+    }
+
+    fn is_pending(&self, id: ApprovalId) -> bool {
+        let live = lock(&self.ctx.caller.inner.live);
+        // While the log is taken over nobody knows; everybody is woken after that.
+        let Some(sequencer) = &live.sequencer else {
+            return true;
+        };
+        let resident = sequencer.workspace().runs.get(&id.run_id);
+        let approval = resident.and_then(|one| one.run.approvals.get(&id.number));
+        approval.is_some_and(Approval::is_pending)
+    }
+
+    /// Calls the tool, and writes down what it answered.
+    async fn make<F, Fut>(&self, call: F) -> Result<Value>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = std::result::Result<Value, String>> + Send,
+    {
+        let outcome = call().await;
+        let kept = match &outcome {
+            Ok(value) => content::check("answer", value),
+            Err(_) => Ok(()),
+        };
+        let result = match (&outcome, &kept) {
+            (Ok(value), Ok(())) => Ok(Arc::new(value.clone())),
+            (Ok(_), Err(refused)) => Err(("invalid_output".into(), refused.to_string().into())),
+            (Err(message), _) => Err(("tool_failed".into(), message.as_str().into())),
+        };
+        let ordinal = self.place.ordinal;
+        let end = AttemptRequest::EndTool(EndTool { ordinal, result });
+        self.ctx.caller.attempt(end).await?;
+        kept?;
+        outcome.map_err(|message| {
+            Error::new(ErrorKind::AgentFailed, message).with_context("tool", &self.tool)
+        })
+    }
+}
+
+/// The error of a value that several may hold.
+pub(super) fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message());
+    match error.detail() {
+        Some(detail) => copy.with_detail(detail.clone()),
+        None => copy,
+    }
+}

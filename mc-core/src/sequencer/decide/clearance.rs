@@ -1,0 +1,225 @@
+//! Clearance: may this act, or does a person have to be asked first?
+//!
+//! An approval covers exactly what was shown: the run, the step or the place of a tool call, the
+//! parameters' bytes, the tier and the most that it may cost. What it does not cover ends it, and
+//! a person is asked anew. Using it up is in the commit of the dispatch (`dispatch`, `tool`).
+
+use super::View;
+use crate::budget::Amount;
+use crate::event::approval::{ApprovalConsumed, ApprovalRequested, ApprovalVoided, VoidReason};
+use crate::id::{Actor, AgentName, Digest, Opaque, StepKey};
+use crate::policy::{OwnApproval, RiskTier};
+use crate::run::{Approval, ApprovalState, Run};
+use crate::sequencer::decision::{NewEvent, NewPart};
+use serde_json::json;
+
+/// What wants to act.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Its run.
+    pub run: &'a Run,
+    /// Its step.
+    pub key: &'a StepKey,
+    /// The place of the tool call, and the tool; none for the step itself.
+    pub call: Option<(u32, &'a Opaque)>,
+    /// Who is to act.
+    pub agent: &'a AgentName,
+    /// The tier, under the policy in force.
+    pub risk: RiskTier,
+    /// What the step asks of its own will.
+    pub own: Option<&'a OwnApproval>,
+    /// The exact parameter bytes.
+    pub params: &'a NewPart,
+    /// The most that it may cost.
+    pub maximum: Amount,
+}
+
+/// Whether it may act.
+#[derive(Debug)]
+pub enum Clearance {
+    /// Nobody has to be asked.
+    Free,
+    /// An approval covers it.
+    Granted {
+        /// The approval.
+        number: u32,
+        /// It is not used up yet: its use has to be in the commit of the dispatch.
+        fresh: bool,
+    },
+    /// A person is asked already.
+    Pending(u32),
+    /// A person is asked from now on.
+    Asked(u32, Vec<NewEvent>),
+    /// A person said no, or nobody said anything in time.
+    Denied(Denial),
+}
+
+/// Why it may not act.
+#[derive(Debug)]
+pub struct Denial {
+    /// The approval.
+    pub number: u32,
+    /// `approval_rejected` or `approval_expired`.
+    pub code: &'static str,
+    /// What has to be written down.
+    pub events: Vec<NewEvent>,
+}
+
+/// The code of what a person rejected.
+pub const REJECTED: &str = "approval_rejected";
+/// The code of what nobody decided, or used, in time.
+pub const EXPIRED: &str = "approval_expired";
+
+/// Whether a wish may be granted at once.
+pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
+    let rules = view.workspace.policy.approvals();
+    if !rules.asks(wish.own, wish.risk) {
+        return Clearance::Free;
+    }
+    let Some((number, approval)) = last(wish) else {
+        return ask(view, wish, Vec::new());
+    };
+    let again = |reason| {
+        ask(
+            view,
+            wish,
+            vec![voided(wish.run, (number, approval), reason)],
+        )
+    };
+    let same_call = wish.call.is_some() && approval.params_digest == digest(wish);
+    let denied = |code, events| {
+        Clearance::Denied(Denial {
+            number,
+            code,
+            events,
+        })
+    };
+    match approval.state {
+        ApprovalState::Pending => match outgrown(wish, approval) {
+            Some(reason) => again(reason),
+            None => Clearance::Pending(number),
+        },
+        ApprovalState::Approved if view.now >= approval.expires_at => {
+            let events = vec![voided(wish.run, (number, approval), VoidReason::Expired)];
+            denied(EXPIRED, events)
+        }
+        ApprovalState::Approved => {
+            match outgrown(wish, approval).or_else(|| tightened(view, wish, approval)) {
+                Some(reason) => again(reason),
+                None => Clearance::Granted {
+                    number,
+                    fresh: true,
+                },
+            }
+        }
+        // It was given for the intent: every attempt of it is covered, but no second tool call.
+        ApprovalState::Consumed if wish.call.is_none() && outgrown(wish, approval).is_none() => {
+            Clearance::Granted {
+                number,
+                fresh: false,
+            }
+        }
+        ApprovalState::Rejected if same_call => denied(REJECTED, Vec::new()),
+        ApprovalState::Voided(VoidReason::Expired) if same_call => denied(EXPIRED, Vec::new()),
+        ApprovalState::Consumed | ApprovalState::Rejected | ApprovalState::Voided(_) => {
+            ask(view, wish, Vec::new())
+        }
+    }
+}
+
+fn digest(wish: &Wish<'_>) -> Digest {
+    Digest::of(&[&wish.params.bytes])
+}
+
+/// What was last asked for the same step or place.
+fn last<'a>(wish: &Wish<'a>) -> Option<(u32, &'a Approval)> {
+    let step = wish.run.step(wish.key)?;
+    let number = match wish.call {
+        None => step.approval,
+        Some((ordinal, _)) => step.asked.get(&ordinal).copied(),
+    };
+    let number = number?;
+    wish.run.approvals.get(&number).map(|one| (number, one))
+}
+
+/// What was shown is not what is wished for.
+fn outgrown(wish: &Wish<'_>, approval: &Approval) -> Option<VoidReason> {
+    let tool = wish.call.map(|(_, tool)| tool);
+    if approval.params_digest != digest(wish) || approval.tool.as_ref() != tool {
+        Some(VoidReason::ParamsChanged)
+    } else if wish.risk > approval.risk {
+        Some(VoidReason::PolicyChanged)
+    } else if !wish.maximum.fits_in(&approval.maximum) {
+        Some(VoidReason::OverMaximumCost)
+    } else {
+        None
+    }
+}
+
+/// The policy in force would not have let it be given so, or for so long.
+fn tightened(view: &View<'_>, wish: &Wish<'_>, approval: &Approval) -> Option<VoidReason> {
+    let rules = view.workspace.policy.approvals();
+    let over = view.now >= approval.requested_at.after(rules.expires_in(wish.own));
+    let by = approval.decided_by.as_ref();
+    let stranger = by.is_some_and(|by| !rules.may_decide(by));
+    let starter = match &wish.run.started_by {
+        Actor::Operator(name) => by == Some(name),
+        Actor::Agent(_) | Actor::System => false,
+    };
+    let alone = starter && rules.four_eyes.contains(&approval.risk);
+    (over || stranger || alone).then_some(VoidReason::PolicyChanged)
+}
+
+fn ask(view: &View<'_>, wish: &Wish<'_>, mut events: Vec<NewEvent>) -> Clearance {
+    let known = u32::try_from(wish.run.approvals.len()).unwrap_or(u32::MAX);
+    let number = known.saturating_add(1);
+    let rules = view.workspace.policy.approvals();
+    let facts = ApprovalRequested {
+        number,
+        step: wish.key.clone(),
+        ordinal: wish.call.map(|(ordinal, _)| ordinal),
+        tool: wish.call.map(|(_, tool)| tool.clone()),
+        agent: wish.agent.clone(),
+        risk: wish.risk,
+        params_digest: digest(wish),
+        maximum: wish.maximum,
+        policy_version: view.workspace.shared.policy.map_or(0, |head| head.version),
+        expires_at: view.now.after(rules.expires_in(wish.own)),
+    };
+    events.push(NewEvent::new(wish.run.run_id, facts).with(wish.params.clone()));
+    Clearance::Asked(number, events)
+}
+
+/// It is used up, by the dispatch that follows.
+pub fn consumed(run: &Run, number: u32, attempt: u32, effect_key: Digest) -> Option<NewEvent> {
+    let facts = ApprovalConsumed {
+        number,
+        step: run.approvals.get(&number)?.step.clone(),
+        attempt,
+        effect_key,
+    };
+    Some(NewEvent::new(run.run_id, facts))
+}
+
+/// It ends unused.
+pub fn voided(run: &Run, (number, approval): (u32, &Approval), reason: VoidReason) -> NewEvent {
+    let facts = ApprovalVoided {
+        number,
+        step: approval.step.clone(),
+        reason,
+    };
+    let told = match reason {
+        VoidReason::Expired => "expired",
+        VoidReason::Revoked => "revoked",
+        VoidReason::ParamsChanged
+        | VoidReason::PolicyChanged
+        | VoidReason::OverMaximumCost
+        | VoidReason::StepEnded => "voided",
+    };
+    let part = NewPart::json(&json!({ "approval": number, "decision": told }));
+    NewEvent::new(run.run_id, facts).with(part)
+}
+
+#[cfg(test)]
+#[path = "clearance_tests.rs"]
+mod tests;
