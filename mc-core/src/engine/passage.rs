@@ -78,10 +78,7 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             ..plain
         },
         Request::Resolve(resolve) => Passage {
-            content: match &resolve.resolution {
-                Resolution::Happened(output) => Content::Value("output", output),
-                Resolution::DidNotHappen | Resolution::Abort => Content::Nothing,
-            },
+            content: resolved(&resolve.resolution),
             ..plain
         },
         Request::Start(start) => Passage {
@@ -120,6 +117,13 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             way: Way::OwnersOnly,
             ..plain
         },
+    }
+}
+
+fn resolved(resolution: &Resolution) -> Content<'_> {
+    match resolution {
+        Resolution::Happened(output) => Content::Value("output", output),
+        Resolution::DidNotHappen | Resolution::Abort => Content::Nothing,
     }
 }
 

@@ -8,7 +8,7 @@ use super::Policy;
 
 pub(crate) fn serialize<S: Serializer>(policy: &Policy, to: S) -> Result<S::Ok, S::Error> {
     let bytes = policy.to_canonical();
-    let text = std::str::from_utf8(&bytes).map_err(serde::ser::Error::custom)?;
+    let text = std::str::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
     to.serialize_str(text)
 }
 
