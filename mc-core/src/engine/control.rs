@@ -253,6 +253,7 @@ impl MissionControl {
             let request = Request::Start(Box::new(start.clone()));
             match self.inner.submit(actor.clone(), request).await {
                 Ok(Reply::Run(run_id)) => return Ok(self.run(run_id)),
+                Ok(Reply::Refused(error)) => return Err(super::tools::again(&error)),
                 Ok(other) => return Err(unexpected(&other)),
                 // Many starts passed between look-up and decision: look again.
                 Err(e) if e.kind() == ErrorKind::Conflict && e.detail().is_none() => {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::traffic::calls_out;
 use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
 use super::core::Sequencer;
 use super::decide::agents::ABANDONED_HANDLERS;
@@ -178,6 +179,7 @@ impl Sequencer {
                 self.workspace.budget_blocked.insert((run, key.clone()));
             }
         }
+        self.workspace.calls_out.extend(calls_out(&resident.run));
         let ended = resident.run.status.is_terminal();
         self.workspace.runs.insert(run, resident);
         self.note_wake(run);
@@ -286,6 +288,13 @@ impl Sequencer {
     pub fn owed(&mut self) -> Vec<Pending> {
         let mut owed = std::mem::take(&mut self.batch.pending);
         for (_, (command, slot)) in std::mem::take(&mut self.slots) {
+            let again = Ok(Reply::Call(CallReply::Again));
+            owed.push(Pending {
+                command,
+                reply: Some((slot, again)),
+            });
+        }
+        for (_, (command, slot)) in std::mem::take(&mut self.turn_slots) {
             let again = Ok(Reply::Call(CallReply::Again));
             owed.push(Pending {
                 command,

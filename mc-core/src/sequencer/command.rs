@@ -301,6 +301,8 @@ pub enum AttemptRequest {
     ReserveCall(Arc<ReserveCall>),
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
+    /// So much of a model call's answer has come.
+    Progress(CallProgress),
     /// A model call failed.
     FailCall(FailCall),
     /// A tool call wants to go out.
@@ -399,6 +401,19 @@ pub struct SettleCall {
     pub reasoning: Option<Value>,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
+}
+
+/// How far a model call's answer has come.
+#[derive(Clone, Debug)]
+pub struct CallProgress {
+    /// Its place in the journal.
+    pub ordinal: u32,
+    /// Output tokens so far.
+    pub output_tokens: u64,
+    /// What has come since the last report, where the host tells.
+    pub text: Option<Arc<str>>,
+    /// The terms that it was made on.
+    pub terms: CallTerms,
 }
 
 /// A model call that failed.

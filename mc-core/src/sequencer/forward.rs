@@ -101,6 +101,7 @@ impl Sequencer {
     pub(super) fn tick(&mut self) -> Result<BTreeSet<RunId>> {
         let Instant { now, monotonic, .. } = self.group.instant;
         let mut touched = BTreeSet::new();
+        self.turns_moved |= self.turns_due(now);
         while let Some((at, token)) = self.deadlines.first().cloned() {
             if at > monotonic {
                 break;
@@ -158,6 +159,7 @@ impl Sequencer {
             runs.extend(self.wake_queue()?);
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
+            runs.extend(self.take_turns()?);
             if runs.is_empty() && self.freed.is_empty() && !self.release()? {
                 return Ok(());
             }
@@ -257,7 +259,7 @@ impl Sequencer {
                 self.push(waiter);
                 Ok(())
             }
-            Dispatched::Queued(Wait::Circuit) => {
+            Dispatched::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 Err(Error::internal("a step waits for no breaker"))
             }
         }

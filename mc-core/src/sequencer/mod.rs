@@ -15,20 +15,25 @@ mod decision;
 mod departures;
 mod ended;
 mod forward;
+mod limiter;
 mod pace;
 mod place;
 mod recovery;
+mod redaction;
 mod resident;
 mod scribe;
 mod token;
+mod traffic;
+mod turns;
 mod waiting;
+mod window;
 mod windows;
 mod workspace;
 
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
+    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, CallProgress, Command,
     DecideApproval, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, OperatorWord,
     Patience, Publish, Reconcile, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit,
     SettleCall, Start, StartKey, TokenBound,
@@ -42,4 +47,6 @@ pub use recovery::recover;
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;
+pub use traffic::{CallOut, CallsOut, Traffic};
+pub use turns::{Turn, Turns};
 pub use workspace::{Dispatch, PolicyHead, Settings, Shared, Versions, Waiting, Workspace};

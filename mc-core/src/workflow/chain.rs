@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::definition::Step;
-use super::expression::{BindFault, EvaluationFault, Scope, value_size};
+use crate::expression::{BindFault, EvaluationFault, Scope, value_size};
 use super::limits::MAX_JOINED_INPUT_BYTES;
 use crate::error::{Detail, Error, ErrorKind, Violation};
 use crate::id::StepName;

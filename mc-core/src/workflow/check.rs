@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::definition::Join;
-use super::expression::{Reference, Scope};
+use crate::expression::{Reference, Scope};
 use super::graph::{Before, cycles, order};
 use super::limits::{MAX_CYCLES_NAMED, MAX_EDGES};
 use super::read::{Draft, Located, Stand};

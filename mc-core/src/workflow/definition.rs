@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::expression::{Expression, InputBinding, Reference};
+use crate::expression::{Expression, InputBinding, Reference};
 use super::{read, write};
 use crate::budget::{Limit, OnExceed};
 use crate::error::Result;

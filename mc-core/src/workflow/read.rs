@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::check;
 use super::definition::{Budget, Definition, Parts, SCHEMA_VERSION, Step};
-use super::expression::Expression;
+use crate::expression::Expression;
 use super::limits::{MAX_COUNT, MAX_STEPS};
 use super::read_step;
 use crate::budget::{Limit, OnExceed};

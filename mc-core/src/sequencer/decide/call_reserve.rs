@@ -7,9 +7,12 @@
 use std::sync::Arc;
 
 use super::journal::{self, Found};
+use super::guard;
 use super::{View, refusal};
 use crate::budget::OnExceed;
-use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
+use crate::budget::{
+    Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter,
+};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
@@ -18,6 +21,7 @@ use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, Region, RunId};
 use crate::money::NanoUsd;
+use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, PriceAge};
 use crate::pricing::{CallBound, CostFault, Quote, Unit, reserve_bound};
 use crate::resilience::{Admits, Trigger};
@@ -37,13 +41,15 @@ const BLOCK_MAX_NANO: i64 = 250_000_000;
 const BLOCK_MAX_CALLS: u64 = 1_000;
 
 /// A call under way through the checks.
-struct Asking<'a> {
-    view: View<'a>,
-    token: &'a Token,
-    call: &'a ReserveCall,
-    resident: &'a Resident,
-    step: &'a Step,
-    events: Vec<NewEvent>,
+pub(super) struct Asking<'a> {
+    pub(super) view: View<'a>,
+    pub(super) token: &'a Token,
+    pub(super) call: &'a ReserveCall,
+    pub(super) resident: &'a Resident,
+    pub(super) step: &'a Step,
+    pub(super) events: Vec<NewEvent>,
+    /// What rules said of it; it is written once the call goes out or is denied.
+    pub(super) judged: Vec<NewEvent>,
 }
 
 fn reply(reply: CallReply) -> Reply {
@@ -69,6 +75,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         resident,
         step,
         events: Vec::new(),
+        judged: Vec::new(),
     };
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
@@ -116,22 +123,33 @@ impl Asking<'_> {
         if let Some(error) = self.stale(&quote) {
             return Ok(self.deny(PriceAge::RULE, error));
         }
+        let asked = self.call.bound.max_output_tokens;
+        let asked = asked.or(quote.price.max_output_tokens);
+        let caller = self.caller();
+        let cap = guard::output_cap(&self.view, &self.who(caller.as_ref()));
+        let max_output = asked.into_iter().chain(cap).min();
         let caps = self.call.terms.caps();
-        let bound = reserve_bound(&quote.price, &self.call_bound(&caps))
-            .map_err(|fault| unpriced(self.call, fault))?;
+        let mut limits = self.call_bound(&caps);
+        limits.max_output_tokens = limits.max_output_tokens.or(cap).map(|own| max_output.unwrap_or(own));
+        let bound = reserve_bound(&quote.price, &limits).map_err(|fault| unpriced(self.call, fault))?;
         let amount = Amount {
             money: bound.money,
             input_tokens: bound.input_tokens,
             output_tokens: bound.output_tokens,
             calls: 1,
         };
-        let max_output = self
-            .call
-            .bound
-            .max_output_tokens
-            .or(quote.price.max_output_tokens);
+        if let Some(denial) = self.guard(caller.as_ref(), amount, asked) {
+            return Ok(self.denied_by_rule(denial));
+        }
         if let Some(decision) = self.circuit() {
             return Ok(decision);
+        }
+        if let Some(wait) = self.rates(caller.as_ref(), &amount) {
+            return Ok(Decision {
+                events: Vec::new(),
+                effects: Vec::new(),
+                answer: Answer::Queued(wait),
+            });
         }
         Ok(self.hold(amount, max_output))
     }
@@ -343,6 +361,7 @@ impl Asking<'_> {
             max_output_tokens: max_output,
             price_version: self.view.workspace.settings.prices.version(),
         };
+        self.events.append(&mut self.judged);
         let mut event = NewEvent::new(self.token.run_id, facts);
         event.parts = self.call.messages.iter().map(NewPart::json).collect();
         self.events.push(event);
@@ -395,9 +414,13 @@ impl Asking<'_> {
         let judged = GuardrailJudged {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
+            ordinal: Some(self.call.place.ordinal),
+            at: Checkpoint::ModelCall,
             rule: PriceAge::RULE.to_owned(),
+            policy_version: 0,
             mode,
             verdict: "deny".to_owned(),
+            code: String::new(),
             inputs_hash: version,
         };
         self.events.push(NewEvent::new(self.token.run_id, judged));
@@ -429,7 +452,7 @@ impl Asking<'_> {
         self.deny(code, error)
     }
 
-    fn deny(mut self, code: &'static str, error: Error) -> Decision {
+    pub(super) fn deny(mut self, code: &str, error: Error) -> Decision {
         let event = self.denied(code, Amount::ZERO, Vec::new());
         self.events.push(event);
         Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
@@ -443,6 +466,7 @@ impl Asking<'_> {
         failing: &[FailingAccount],
         on_exceed: OnExceed,
     ) -> Decision {
+        self.events.append(&mut self.judged);
         let event = self.denied("budget_exceeded", requested, failing.to_vec());
         self.events.push(event);
         let error = exceeded_error(failing);

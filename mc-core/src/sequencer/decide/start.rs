@@ -1,11 +1,11 @@
 //! Start: a run of a published workflow, once per idempotency key.
 
-use super::View;
+use super::{View, guard};
 use crate::budget::AccountId;
 use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
 use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{RunBudget, RunCreated, Subject};
-use crate::id::{Digest, StepKey};
+use crate::id::{AgentName, Digest, StepKey};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::sequencer::command::{Start, StartKey};
@@ -44,7 +44,14 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
         workflow.ok_or_else(|| Error::internal("a published workflow is not compiled"))?;
     check_input(workflow, request)?;
     check_agents(view, workflow.definition())?;
-    let mut events = vec![created(request, row, workflow.definition())];
+    let agents = agents(workflow.definition());
+    let judged = guard::at_start(view, Some(&request.workflow), &agents);
+    if let Some(denial) = judged.denial {
+        let refused = Reply::Refused(denial.error.into());
+        return Ok(Decision::durable(judged.events, refused));
+    }
+    let mut events = judged.events;
+    events.push(created(request, row, workflow.definition()));
     events.extend(step_budgets(request, workflow.definition()));
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
 }
@@ -114,6 +121,12 @@ fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
                 .with_detail(Detail::Violations(violations)))
         }
     }
+}
+
+fn agents(definition: &Definition) -> Vec<AgentName> {
+    let all = definition.steps().values().map(|step| step.agent.clone());
+    let all: std::collections::BTreeSet<AgentName> = all.collect();
+    all.into_iter().collect()
 }
 
 fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::value_size;
 use super::{EvaluationFault, Expression, ExpressionFault, Scope};
 use crate::json::escape_pointer;
-use crate::workflow::limits::MAX_JOINED_INPUT_BYTES;
+use super::MAX_JOINED_INPUT_BYTES;
 
 /// The text that opens an expression.
 const OPEN: &str = "${{";
