@@ -20,8 +20,8 @@ use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallProgress, CallReply, FailCall, JournalPlace, Observed, Reply, Request,
-    ReserveCall, SettleCall, TokenBound,
+    AttemptRequest, CallEnd, CallProgress, CallReply, FailCall, JournalPlace, Observed, Reply,
+    Request, ReserveCall, SettleCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
 use crate::usage::Usage;

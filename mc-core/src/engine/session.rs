@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
-use super::calls::{refused, Admission, Caller, ModelAnswer, ModelRequest};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, refused};
 use super::inner::{Inner, lock};
 use super::options::{agent_version, labels};
 use crate::error::{Error, Result};

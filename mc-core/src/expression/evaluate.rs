@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
+use super::MAX_JOINED_INPUT_BYTES;
 use super::parse::{Node, Operator, Path, Root, Segment};
 use super::value::{equal, integer, kind, order};
 use super::value_size;
 use crate::id::StepName;
-use super::MAX_JOINED_INPUT_BYTES;
 
 /// What an expression can see.
 #[derive(Clone, Copy, Debug)]

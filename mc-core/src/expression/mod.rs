@@ -140,7 +140,9 @@ fn collect(node: &Node, found: &mut Vec<Reference>) {
         }
         Node::Path(path) | Node::Has(path) => {
             found.push(match (&path.root, path.segments.first()) {
-                (Root::Inputs | Root::Params, Some(Segment::Key(name))) => Reference::Input(name.clone()),
+                (Root::Inputs | Root::Params, Some(Segment::Key(name))) => {
+                    Reference::Input(name.clone())
+                }
                 (Root::Inputs | Root::Params, _) => Reference::WholeInput,
                 (Root::Output(step), _) => Reference::StepOutput(step.clone()),
                 (Root::Item, _) => Reference::Item,

@@ -126,17 +126,29 @@ pub(super) fn rates(reader: &mut Reader, parent: Fields<'_>) -> Vec<RateRule> {
 
 fn rate(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<RateRule> {
     let numbers = ["requests_per_minute", "tokens_per_minute", "in_flight"];
-    let known: Vec<&'static str> = numbers.into_iter().chain(["for", "on_throttling"]).collect();
+    let known: Vec<&'static str> = numbers
+        .into_iter()
+        .chain(["for", "on_throttling"])
+        .collect();
     let fields = Fields::open(reader, value, at, &known)?;
     fields.require(reader, "for");
-    if !numbers.iter().chain(&["on_throttling"]).any(|field| fields.has(field)) {
+    if !numbers
+        .iter()
+        .chain(&["on_throttling"])
+        .any(|field| fields.has(field))
+    {
         reader.form(at, "a limit is missing, e.g. requests_per_minute");
     }
     let of = rate_of(reader, fields);
     let mut count = |field: &'static str| fields.count(reader, field, 1..=MAX_COUNT);
     let [requests_per_minute, tokens_per_minute, in_flight] = numbers.map(&mut count);
-    let choices = [("ignore", OnThrottling::Ignore), ("slow_down", OnThrottling::SlowDown)];
-    let on_throttling = fields.choice(reader, "on_throttling", &choices).unwrap_or_default();
+    let choices = [
+        ("ignore", OnThrottling::Ignore),
+        ("slow_down", OnThrottling::SlowDown),
+    ];
+    let on_throttling = fields
+        .choice(reader, "on_throttling", &choices)
+        .unwrap_or_default();
     let of = of?;
     let by_agent = matches!(of, RateOf::Agent(_));
     if by_agent && on_throttling == OnThrottling::SlowDown {
@@ -166,7 +178,9 @@ fn rate_of(reader: &mut Reader, parent: Fields<'_>) -> Option<RateOf> {
     ]
     .into_iter()
     .flatten();
-    let given = ["provider", "model", "agent"].into_iter().filter(|field| fields.has(field));
+    let given = ["provider", "model", "agent"]
+        .into_iter()
+        .filter(|field| fields.has(field));
     if given.count() != 1 {
         reader.form(&at, "exactly one of provider, model, agent is wanted");
         return None;

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::approvals::ApprovalRules;
 use super::file::{MAX_POLICY_BYTES, POLICY_SCHEMA_VERSION, Policy};
-use super::{guard, rates, read_budgets};
 use super::sections::{Sections, ToolRule};
 use super::tier::RiskTier;
+use super::{guard, rates, read_budgets};
 use crate::error::{Detail, Error, ErrorKind, Result, Violation, WorkflowProblem};
 use crate::form::{
     At, Fields, Reader, Schema, Spelling, malformed, more, place, problem, schema_problem,

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::approvals::ApprovalRules;
+use super::file::POLICY_SCHEMA_VERSION;
 use super::guard::write_guardrail;
 use super::rates;
-use super::file::POLICY_SCHEMA_VERSION;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
 use crate::budget::OnExceed;
@@ -150,10 +150,17 @@ fn flat(sections: &Sections) -> BTreeMap<String, Value> {
             out.extend(fields.iter().map(|(k, v)| (named(k), v.clone())));
         } else if let Some(items) = value.as_array() {
             let texts = |item: &Value| {
-                let direct = [&item["account"], &item["id"]].map(|one| one.as_str().map(str::to_owned));
+                let direct =
+                    [&item["account"], &item["id"]].map(|one| one.as_str().map(str::to_owned));
                 let of = item["for"].as_object().and_then(|of| of.iter().next());
-                let of = of.map(|(kind, name)| format!("{kind}:{}", name.as_str().unwrap_or_default()));
-                direct.into_iter().flatten().chain(of).next().unwrap_or_default()
+                let of =
+                    of.map(|(kind, name)| format!("{kind}:{}", name.as_str().unwrap_or_default()));
+                direct
+                    .into_iter()
+                    .flatten()
+                    .chain(of)
+                    .next()
+                    .unwrap_or_default()
             };
             let name = |item: &Value| named(&texts(item));
             out.extend(items.iter().map(|item| (name(item), item.clone())));

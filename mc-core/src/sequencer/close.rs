@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::traffic::calls_out;
 use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
 use super::core::Sequencer;
 use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::resident::Resident;
 use super::token::Token;
+use super::traffic::calls_out;
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;

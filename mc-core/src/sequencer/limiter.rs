@@ -33,7 +33,9 @@ impl Limiter {
             let until = at.after(wait);
             self.not_before = self.not_before.into_iter().chain([until]).max();
         }
-        let told = self.halved_at.is_some_and(|before| before.after(ONE_TELLING) > at);
+        let told = self
+            .halved_at
+            .is_some_and(|before| before.after(ONE_TELLING) > at);
         if told {
             return;
         }
@@ -64,7 +66,10 @@ mod tests {
         let mut limiter = Limiter::default();
         limiter.refused(at(0), Some(Duration::from_secs(5)), 16);
         limiter.refused(at(500), None, 16);
-        assert_eq!((limiter.rate, limiter.not_before), (Some(8), Some(at(5_000))));
+        assert_eq!(
+            (limiter.rate, limiter.not_before),
+            (Some(8), Some(at(5_000)))
+        );
         limiter.refused(at(6_000), None, 16);
         assert_eq!(limiter.rate, Some(4));
         let answers = (0..20).take_while(|_| !limiter.answered()).count();

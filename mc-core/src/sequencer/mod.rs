@@ -33,10 +33,10 @@ mod workspace;
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, CallProgress, Command,
-    DecideApproval, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession, OperatorWord,
-    Patience, Publish, Reconcile, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit,
-    SettleCall, Start, StartKey, TokenBound,
+    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
+    CallProgress, Command, DecideApproval, EndTool, FailCall, JournalPlace, Note, Observed,
+    OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution,
+    Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

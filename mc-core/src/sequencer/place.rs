@@ -88,7 +88,9 @@ impl Sequencer {
             attempt,
             out: calls_out,
         };
-        shared.traffic.follow(event.run_id, &event.kind, &mut folding);
+        shared
+            .traffic
+            .follow(event.run_id, &event.kind, &mut folding);
         let less = calls_out.len() < before;
         let changed = less || matches!(event.kind, EventKind::PolicyPublished(_));
         self.turns_moved |= changed && !turns.is_empty();

@@ -26,7 +26,10 @@ enum Sort {
     Fixed,
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "other events have no content of agents")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other events have no content of agents"
+)]
 const fn sort(kind: &EventKind) -> Sort {
     match kind {
         EventKind::ModelCallReserved(_)
@@ -66,7 +69,10 @@ pub(super) fn redact(redaction: &Redaction, event: &mut NewEvent) {
     for part in &mut event.parts {
         // A redactor is the host's code: its panic takes the part, not the engine.
         let safe = AssertUnwindSafe(|| clean(redaction.redactor.as_ref(), part));
-        *part = catch_unwind(safe).ok().flatten().unwrap_or_else(|| left_out(part));
+        *part = catch_unwind(safe)
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| left_out(part));
     }
 }
 

@@ -126,10 +126,20 @@ impl Traffic {
     }
 
     /// When a rate lets a call go out, as far as time decides; none for now.
-    pub(super) fn opens(&self, rate: &RateRule, amount: &Amount, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn opens(
+        &self,
+        rate: &RateRule,
+        amount: &Amount,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let key = rate.of.to_string();
-        let limiter = self.limiters.get(&key).filter(|_| rate.on_throttling == OnThrottling::SlowDown);
-        let pause = limiter.and_then(|one| one.not_before).filter(|at| *at > now);
+        let limiter = self
+            .limiters
+            .get(&key)
+            .filter(|_| rate.on_throttling == OnThrottling::SlowDown);
+        let pause = limiter
+            .and_then(|one| one.not_before)
+            .filter(|at| *at > now);
         let learnt = limiter.and_then(|one| one.rate);
         let per_minute = rate.requests_per_minute.into_iter().chain(learnt).min();
         let when = |windows: &BTreeMap<String, Window>, limit: Option<u64>, wanted: u64| {
@@ -144,7 +154,13 @@ impl Traffic {
     /// What another policy does not have, or has otherwise, is counted no more.
     pub(super) fn policy_changed(&mut self, before: &Policy, after: &Policy) {
         let same = |id: &RuleId| {
-            let of = |policy: &Policy| policy.guardrails().iter().find(|rail| rail.id == *id).cloned();
+            let of = |policy: &Policy| {
+                policy
+                    .guardrails()
+                    .iter()
+                    .find(|rail| rail.id == *id)
+                    .cloned()
+            };
             of(after).is_some_and(|rail| of(before) == Some(rail))
         };
         self.rules.retain(|id, _| same(id));
@@ -156,7 +172,10 @@ impl Traffic {
     }
 
     /// Folds an event.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only runs and calls are traffic")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only runs and calls are traffic"
+    )]
     pub(super) fn follow(&mut self, run_id: RunId, kind: &EventKind, folding: &mut Folding<'_>) {
         let key = |step: &StepKey, ordinal: u32| (run_id, step.clone(), ordinal);
         match kind {
@@ -168,13 +187,18 @@ impl Traffic {
                 self.begun(flow, folding);
             }
             EventKind::RunCompleted(_) | EventKind::RunFailed(_) | EventKind::RunAborted(_) => {
-                let flow = folding.run.and_then(|run| run.workflow()).map(|(name, _)| name);
+                let flow = folding
+                    .run
+                    .and_then(|run| run.workflow())
+                    .map(|(name, _)| name);
                 self.ended(flow);
             }
             EventKind::ModelCallReserved(facts) => {
                 let run = folding.run;
                 let own = run.and_then(|run| run.step(&facts.step)?.agent.clone());
-                let flow = run.and_then(|run| run.workflow()).map(|(name, _)| name.clone());
+                let flow = run
+                    .and_then(|run| run.workflow())
+                    .map(|(name, _)| name.clone());
                 let call = CallOut {
                     model: facts.model.clone(),
                     agent: facts.agent.clone().or(own),
@@ -242,7 +266,10 @@ impl Traffic {
         self.rules.entry(rail.id.clone()).or_insert_with(fresh)
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only these two rules count calls over time")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these two rules count calls over time"
+    )]
     fn sent(&mut self, call: &CallOut, request: Digest, folding: &Folding<'_>) {
         for rail in of_call(folding.policy, call) {
             match &rail.rule {
@@ -274,7 +301,9 @@ impl Traffic {
             return;
         };
         for rail in of_call(folding.policy, call) {
-            if let (Rule::Velocity { .. }, Some(window)) = (&rail.rule, self.rules.get_mut(&rail.id)) {
+            if let (Rule::Velocity { .. }, Some(window)) =
+                (&rail.rule, self.rules.get_mut(&rail.id))
+            {
                 window.replace(since, nano(&call.amount), nano(actual));
             }
         }
@@ -288,7 +317,10 @@ impl Traffic {
     fn refused(&mut self, model: &ModelId, after: Option<Duration>, folding: &Folding<'_>) {
         for rate in learning(folding.policy, model) {
             let key = rate.of.to_string();
-            let seen = self.calls.get(&key).map_or(0, |window| window.sum(folding.at));
+            let seen = self
+                .calls
+                .get(&key)
+                .map_or(0, |window| window.sum(folding.at));
             let limiter = self.limiters.entry(key).or_default();
             limiter.refused(folding.at, after, seen);
         }
@@ -378,6 +410,8 @@ pub(super) fn calls_out(run: &Run) -> impl Iterator<Item = ((RunId, StepKey, u32
 
 /// How many calls that a rate counts are out.
 pub(super) fn in_flight(out: &CallsOut, of: &RateOf) -> u64 {
-    let counted = out.values().filter(|call| of.counts(&call.model, call.agent.as_ref()));
+    let counted = out
+        .values()
+        .filter(|call| of.counts(&call.model, call.agent.as_ref()));
     u64::try_from(counted.count()).unwrap_or(u64::MAX)
 }

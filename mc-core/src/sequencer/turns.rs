@@ -123,7 +123,10 @@ impl Sequencer {
         let own = turns.filter(|(_, turn)| turn.run_id == run);
         let own: Vec<Ticket> = own.map(|(ticket, _)| *ticket).collect();
         for ticket in own {
-            let command = self.turn_slots.get(&ticket).map(|(command, _)| Arc::clone(command));
+            let command = self
+                .turn_slots
+                .get(&ticket)
+                .map(|(command, _)| Arc::clone(command));
             let alive = command.is_some_and(|command| match &command.request {
                 Request::Attempt(token, _) => self.view().live(token).is_some(),
                 #[expect(clippy::wildcard_enum_match_arm, reason = "only calls have turns")]

@@ -37,7 +37,8 @@ impl Window {
 
     pub(super) fn add(&mut self, at: Timestamp, amount: u64) {
         let number = self.number(at);
-        self.buckets.retain(|(one, _)| one.saturating_add(BUCKETS) >= number);
+        self.buckets
+            .retain(|(one, _)| one.saturating_add(BUCKETS) >= number);
         match self.buckets.iter_mut().find(|(one, _)| *one == number) {
             Some((_, sum)) => *sum = sum.saturating_add(amount),
             // Time in the log never goes back.
@@ -73,8 +74,12 @@ impl Window {
             }
             sum = sum.saturating_sub(*amount);
             if sum.saturating_add(wanted) <= limit {
-                let gone = one.saturating_add(BUCKETS + 1).saturating_mul(self.bucket_us);
-                return Some(Timestamp::from_unix_us(i64::try_from(gone).unwrap_or(i64::MAX)));
+                let gone = one
+                    .saturating_add(BUCKETS + 1)
+                    .saturating_mul(self.bucket_us);
+                return Some(Timestamp::from_unix_us(
+                    i64::try_from(gone).unwrap_or(i64::MAX),
+                ));
             }
         }
         None
@@ -94,7 +99,10 @@ mod tests {
         let mut window = Window::new(Duration::from_secs(60));
         window.add(at(0), 5);
         window.add(at(10), 2);
-        assert_eq!([window.sum(at(0)), window.sum(at(60)), window.sum(at(61))], [7, 7, 2]);
+        assert_eq!(
+            [window.sum(at(0)), window.sum(at(60)), window.sum(at(61))],
+            [7, 7, 2]
+        );
     }
 
     #[test]

@@ -24,12 +24,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use crate::expression::{
+    BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
+};
 pub use crate::form::{Schema, SchemaFault};
 pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
 pub use compiled::Workflow;
 pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
 pub use diff::{Diff, StepChange, StepDiff, diff};
-pub use crate::expression::{
-    BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
-};
 pub use labels::Labels;

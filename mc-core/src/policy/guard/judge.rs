@@ -156,7 +156,9 @@ pub fn judge<'a>(
         rail.mode != Mode::Off && (rail.at == asking.at || served) && rail.scope.holds(&asking.who)
     };
     let rails = rails.into_iter().filter(asked);
-    rails.filter_map(|rail| look(rail, asking, counts)).collect()
+    rails
+        .filter_map(|rail| look(rail, asking, counts))
+        .collect()
 }
 
 fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Finding> {
@@ -173,9 +175,11 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
     };
     let (verdict, code, reason) = match found {
         Ok(None) => return None,
-        Ok(Some(Broken::Output(most))) => {
-            (Verdict::Clamp(most), rail.rule.key(), "more output than allowed".to_owned())
-        }
+        Ok(Some(Broken::Output(most))) => (
+            Verdict::Clamp(most),
+            rail.rule.key(),
+            "more output than allowed".to_owned(),
+        ),
         Ok(Some(Broken::Why(reason))) => (breach, rail.rule.key(), reason),
         Err(erred) => (breach, RULE_ERROR, erred.0),
     };
@@ -214,16 +218,23 @@ fn misplaced(rail: &Guardrail) -> Found {
     Err(Erred(format!("`{rule}` says nothing about this")))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a rule that cannot stand here errs")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that cannot stand here errs"
+)]
 fn start(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Found {
     match &rail.rule {
         Rule::MaxRunsInFlight(most) => {
             let now = known(counts.runs_in_flight(rail))?;
-            broken(now >= *most, || format!("{now} runs have not ended; {most} may be"))
+            broken(now >= *most, || {
+                format!("{now} runs have not ended; {most} may be")
+            })
         }
         Rule::MaxRunsPerMinute(most) => {
             let now = known(counts.in_window(rail))?;
-            broken(now >= *most, || format!("{now} runs began within a minute; {most} may"))
+            broken(now >= *most, || {
+                format!("{now} runs began within a minute; {most} may")
+            })
         }
         Rule::Workflows(names) => {
             let flow = asking.who.workflow;
@@ -246,11 +257,16 @@ fn agents(rail: &Guardrail, asking: &Asking<'_>) -> Found {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a rule that cannot stand here errs")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that cannot stand here errs"
+)]
 fn of_call(rail: &Guardrail, asking: &Asking<'_>, call: &Call<'_>, counts: &dyn Counts) -> Found {
     let money = |before: Amount, most: NanoUsd| {
         let all = before.money.saturating_add(call.amount.money);
-        broken(all > most, || format!("it may cost {all} USD in all; {most} are allowed"))
+        broken(all > most, || {
+            format!("it may cost {all} USD in all; {most} are allowed")
+        })
     };
     match &rail.rule {
         Rule::Agents(_) => agents(rail, asking),
@@ -271,7 +287,9 @@ fn of_call(rail: &Guardrail, asking: &Asking<'_>, call: &Call<'_>, counts: &dyn 
         }
         Rule::MaxInputTokens(most) => {
             let tokens = call.amount.input_tokens;
-            broken(tokens > *most, || format!("up to {tokens} input tokens; {most} are allowed"))
+            broken(tokens > *most, || {
+                format!("up to {tokens} input tokens; {most} are allowed")
+            })
         }
         Rule::MaxOutputTokens(most) => {
             let more = call.max_output.is_none_or(|output| output > *most);
@@ -282,17 +300,23 @@ fn of_call(rail: &Guardrail, asking: &Asking<'_>, call: &Call<'_>, counts: &dyn 
         Rule::MaxCostPerRun(most) => money(known(counts.of_run())?, *most),
         Rule::MaxCallsPerStep(most) => {
             let calls = known(counts.of_step())?.calls;
-            broken(calls >= *most, || format!("the step has made {calls} calls; {most} may be"))
+            broken(calls >= *most, || {
+                format!("the step has made {calls} calls; {most} may be")
+            })
         }
         Rule::Velocity { money, .. } => {
             let spent = known(counts.in_window(rail))?;
             let spent = i64::try_from(spent).map_or(NanoUsd::MAX, NanoUsd::from_nano);
             let all = spent.saturating_add(call.amount.money);
-            broken(all > *money, || format!("{all} USD within its window; {money} are allowed"))
+            broken(all > *money, || {
+                format!("{all} USD within its window; {money} are allowed")
+            })
         }
         Rule::RepeatedPrompt { times, .. } => {
             let before = known(counts.repeats(rail))?;
-            broken(before >= *times, || format!("the same request went out {before} times"))
+            broken(before >= *times, || {
+                format!("the same request went out {before} times")
+            })
         }
         Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, call.messages),
         _ => misplaced(rail),
@@ -304,14 +328,19 @@ fn content<'a>(rail: &Guardrail, values: impl IntoIterator<Item = &'a Value>) ->
     let values: Vec<&Value> = values.into_iter().collect();
     let any = |finds: &dyn Fn(&str) -> bool| values.iter().any(|value| holds(value, finds));
     if let Rule::MaxBytes(most) = &rail.rule {
-        let bytes: usize = values.iter().map(|value| json::canonical(value).len()).sum();
+        let bytes: usize = values
+            .iter()
+            .map(|value| json::canonical(value).len())
+            .sum();
         let over = u64::try_from(bytes).map_or(true, |bytes| bytes > *most);
         return broken(over, || format!("{bytes} bytes; {most} are allowed"));
     }
     if let Rule::Forbidden(patterns) = &rail.rule {
         let found = patterns.iter().position(|one| any(&|text| one.is_in(text)));
         let number = found.map_or(0, |index| index + 1);
-        return broken(found.is_some(), || format!("a text holds forbidden pattern {number}"));
+        return broken(found.is_some(), || {
+            format!("a text holds forbidden pattern {number}")
+        });
     }
     let Rule::Secrets(kinds) = &rail.rule else {
         return misplaced(rail);
@@ -332,7 +361,10 @@ fn holds(value: &Value, finds: &dyn Fn(&str) -> bool) -> bool {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a rule that cannot stand here errs")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that cannot stand here errs"
+)]
 fn of_tool(rail: &Guardrail, asking: &Asking<'_>, tool: &Tool<'_>, counts: &dyn Counts) -> Found {
     let params = || serde_json::from_slice::<Value>(tool.params);
     let params = || params().map_err(|_| Erred("the parameters cannot be read".to_owned()));
@@ -340,17 +372,23 @@ fn of_tool(rail: &Guardrail, asking: &Asking<'_>, tool: &Tool<'_>, counts: &dyn 
         Rule::Agents(_) => agents(rail, asking),
         Rule::Tools(names) => {
             let name = known(asking.who.tool)?;
-            broken(names.denies(|one| one == name), || format!("tool `{name}` may not be called"))
+            broken(names.denies(|one| one == name), || {
+                format!("tool `{name}` may not be called")
+            })
         }
         Rule::Schema(_, schema) => schema_breach(schema, &params()?),
         Rule::Predicate(predicate) => predicate_breach(predicate, &params()?),
         Rule::MaxUsesPerRun(most) => {
             let uses = known(counts.uses())?;
-            broken(uses >= *most, || format!("called {uses} times in this run; {most} may be"))
+            broken(uses >= *most, || {
+                format!("called {uses} times in this run; {most} may be")
+            })
         }
         Rule::MaxPrice(most) => {
             let price = tool.price;
-            broken(price > *most, || format!("a call costs {price} USD; {most} are allowed"))
+            broken(price > *most, || {
+                format!("a call costs {price} USD; {most} are allowed")
+            })
         }
         Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, [&params()?]),
         _ => misplaced(rail),
@@ -373,35 +411,51 @@ fn predicate_breach(predicate: &Expression, params: &Value) -> Found {
         outputs: &NOTHING,
         item: None,
     };
-    let holds = predicate.holds(&seen).map_err(|fault| Erred(fault.to_string()))?;
+    let holds = predicate
+        .holds(&seen)
+        .map_err(|fault| Erred(fault.to_string()))?;
     broken(!holds, || format!("`{}` does not hold", predicate.as_str()))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a rule that cannot stand here errs")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that cannot stand here errs"
+)]
 fn in_flight(rail: &Guardrail, progress: &Progress<'_>) -> Found {
     match &rail.rule {
         Rule::MaxOutputTokens(most) => {
             let tokens = progress.output_tokens;
-            broken(tokens > *most, || format!("{tokens} output tokens; {most} are allowed"))
+            broken(tokens > *most, || {
+                format!("{tokens} output tokens; {most} are allowed")
+            })
         }
         Rule::MaxCostPerCall(most) => {
             let cost = known(progress.cost)?;
-            broken(cost > *most, || format!("{cost} USD so far; {most} are allowed"))
+            broken(cost > *most, || {
+                format!("{cost} USD so far; {most} are allowed")
+            })
         }
         Rule::MaxDuration(most) => {
             let (now, most) = (progress.elapsed.as_millis(), most.as_millis());
-            broken(now > most, || format!("it takes {now} ms; {most} are allowed"))
+            broken(now > most, || {
+                format!("it takes {now} ms; {most} are allowed")
+            })
         }
         Rule::Forbidden(patterns) => {
             let text = progress.text.unwrap_or_default();
             let found = patterns.iter().any(|one| one.is_in(text));
-            broken(found, || "what has come holds a forbidden pattern".to_owned())
+            broken(found, || {
+                "what has come holds a forbidden pattern".to_owned()
+            })
         }
         _ => misplaced(rail),
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a rule that cannot stand here errs")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that cannot stand here errs"
+)]
 fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
     match &rail.rule {
         Rule::Models(names) => match answer.served {

@@ -89,7 +89,11 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     fields.require(reader, "at");
     let id = fields.parsed::<RuleId>(reader, "id");
     let checkpoint = fields.choice(reader, "at", &Checkpoint::NAMES);
-    let modes = [("enforce", Mode::Enforce), ("observe", Mode::Observe), ("off", Mode::Off)];
+    let modes = [
+        ("enforce", Mode::Enforce),
+        ("observe", Mode::Observe),
+        ("off", Mode::Off),
+    ];
     let mode = fields.choice(reader, "mode", &modes).unwrap_or_default();
     let verdicts = [("deny", OnBreach::Deny), ("halt", OnBreach::Halt)];
     let on_breach = verdict(reader, fields, &verdicts);
@@ -101,7 +105,10 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
             None
         }
         [_, ..] => {
-            let rule = format!("one rule is wanted, not {}; write one entry each", given.join(", "));
+            let rule = format!(
+                "one rule is wanted, not {}; write one entry each",
+                given.join(", ")
+            );
             reader.form(at, rule);
             None
         }
@@ -113,7 +120,10 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     {
         let all = Rule::checkpoints(key).iter().map(|one| one.as_str());
         let all: Vec<&str> = all.collect();
-        reader.form(&fields.at("at"), format!("`{key}` stands at {}", all.join(", ")));
+        reader.form(
+            &fields.at("at"),
+            format!("`{key}` stands at {}", all.join(", ")),
+        );
     }
     Some(Guardrail {
         id: id?,
@@ -184,7 +194,11 @@ fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Ru
         "max_uses_per_run" => Rule::MaxUsesPerRun(count(reader, 0)?),
         "max_price" => Rule::MaxPrice(money(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
-        "usage" => fields.choice(reader, key, &[("within_hold", Rule::within_hold as fn() -> Rule)])?(),
+        "usage" => fields.choice(
+            reader,
+            key,
+            &[("within_hold", Rule::within_hold as fn() -> Rule)],
+        )?(),
         _ => return None,
     })
 }

@@ -88,10 +88,16 @@ pub(crate) fn redact_value(redactor: &dyn Redactor, value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         Value::String(text) => Value::String(redactor.redact(text).into_owned()),
-        Value::Array(items) => items.iter().map(|one| redact_value(redactor, one)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|one| redact_value(redactor, one))
+            .collect(),
         Value::Object(fields) => {
             let field = |(name, one): (&String, &Value)| {
-                (redactor.redact(name).into_owned(), redact_value(redactor, one))
+                (
+                    redactor.redact(name).into_owned(),
+                    redact_value(redactor, one),
+                )
             };
             Value::Object(fields.iter().map(field).collect())
         }

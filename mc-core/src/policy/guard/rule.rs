@@ -45,7 +45,8 @@ impl Checkpoint {
     /// The text that stands in the policy file and in the log.
     pub fn as_str(self) -> &'static str {
         let mut all = Self::NAMES.iter();
-        all.find(|(_, one)| *one == self).map_or("", |(name, _)| name)
+        all.find(|(_, one)| *one == self)
+            .map_or("", |(name, _)| name)
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]

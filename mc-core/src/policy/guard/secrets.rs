@@ -79,7 +79,9 @@ impl SecretKind {
             }
             Self::BearerToken => r"(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{16,}",
             Self::Jwt => r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-            Self::Email => r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+\b",
+            Self::Email => {
+                r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+\b"
+            }
         }
     }
 
@@ -119,7 +121,8 @@ impl FromStr for SecretKind {
 
     fn from_str(text: &str) -> Result<Self, SecretKindFault> {
         let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.as_str() == text).ok_or(SecretKindFault)
+        all.find(|kind| kind.as_str() == text)
+            .ok_or(SecretKindFault)
     }
 }
 
@@ -131,16 +134,25 @@ mod tests {
     fn examples() -> Vec<(SecretKind, String)> {
         let many = |one: &str, times: usize| one.repeat(times);
         vec![
-            (SecretKind::ProviderKey, format!("sk-ant-{}", many("aB3", 10))),
+            (
+                SecretKind::ProviderKey,
+                format!("sk-ant-{}", many("aB3", 10)),
+            ),
             (SecretKind::ProviderKey, format!("sk-{}", many("aB3", 10))),
             (SecretKind::Aws, format!("AKIA{}", many("AB12", 4))),
             (SecretKind::Github, format!("ghp_{}", many("a1B2", 9))),
             (SecretKind::Slack, format!("xoxb-{}", many("12", 8))),
-            (SecretKind::BearerToken, format!("Bearer {}", many("ab12", 5))),
+            (
+                SecretKind::BearerToken,
+                format!("Bearer {}", many("ab12", 5)),
+            ),
             (SecretKind::Email, "ann@example.org".to_owned()),
             (
                 SecretKind::PrivateKey,
-                format!("-----BEGIN RSA {0}-----\nMII\n-----END RSA {0}-----", "PRIVATE KEY"),
+                format!(
+                    "-----BEGIN RSA {0}-----\nMII\n-----END RSA {0}-----",
+                    "PRIVATE KEY"
+                ),
             ),
         ]
     }

@@ -60,7 +60,10 @@ fn a_changed_rule_is_named_by_its_id() {
     let after = ALL.replace("max_input_tokens: 1000", "max_input_tokens: 999");
     let after = after.replace("in_flight: 4", "in_flight: 5");
     let after = Policy::from_yaml(after).unwrap();
-    assert_eq!(before.diff(&after), ["guardrails.input", "rates.model:openai/gpt-1"]);
+    assert_eq!(
+        before.diff(&after),
+        ["guardrails.input", "rates.model:openai/gpt-1"]
+    );
 }
 
 #[test]
@@ -119,6 +122,9 @@ rates:
         "/rates/3/in_flight",
     ];
     for place in expected {
-        assert!(found.iter().any(|path| path == place), "{place} in {found:?}");
+        assert!(
+            found.iter().any(|path| path == place),
+            "{place} in {found:?}"
+        );
     }
 }

@@ -6,13 +6,11 @@
 
 use std::sync::Arc;
 
-use super::journal::{self, Found};
 use super::guard;
+use super::journal::{self, Found};
 use super::{View, refusal};
 use crate::budget::OnExceed;
-use crate::budget::{
-    Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter,
-};
+use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
@@ -130,8 +128,12 @@ impl Asking<'_> {
         let max_output = asked.into_iter().chain(cap).min();
         let caps = self.call.terms.caps();
         let mut limits = self.call_bound(&caps);
-        limits.max_output_tokens = limits.max_output_tokens.or(cap).map(|own| max_output.unwrap_or(own));
-        let bound = reserve_bound(&quote.price, &limits).map_err(|fault| unpriced(self.call, fault))?;
+        limits.max_output_tokens = limits
+            .max_output_tokens
+            .or(cap)
+            .map(|own| max_output.unwrap_or(own));
+        let bound =
+            reserve_bound(&quote.price, &limits).map_err(|fault| unpriced(self.call, fault))?;
         let amount = Amount {
             money: bound.money,
             input_tokens: bound.input_tokens,

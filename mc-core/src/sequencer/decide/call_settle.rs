@@ -82,7 +82,10 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     }
     let answer = match reply {
         Reply::Refused(_) => Answer::Durable(reply),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "there are these two replies")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "there are these two replies"
+        )]
         reply => Answer::Now(reply),
     };
     Ok(Decision {
@@ -105,7 +108,10 @@ fn judged(
     let step = resident.run.step(&token.step);
     let own = step.and_then(|step| step.agent.clone());
     let agent = out.and_then(|out| out.agent.clone()).or(own);
-    let fits = match (&answer.usage, cost.flags.iter().any(|flag| flag == "overrun")) {
+    let fits = match (
+        &answer.usage,
+        cost.flags.iter().any(|flag| flag == "overrun"),
+    ) {
         (None, _) => Fits::Unknown,
         (Some(_), true) => Fits::Over,
         (Some(_), false) => Fits::Within,

@@ -78,7 +78,13 @@ impl Known<'_> {
 
 impl Counts for Known<'_> {
     fn runs_in_flight(&self, rail: &Guardrail) -> Option<u64> {
-        Some(self.view.workspace.shared.traffic.runs_in_flight(&rail.scope))
+        Some(
+            self.view
+                .workspace
+                .shared
+                .traffic
+                .runs_in_flight(&rail.scope),
+        )
     }
 
     fn in_window(&self, rail: &Guardrail) -> Option<u64> {
@@ -240,7 +246,10 @@ pub fn agent_denied<'a>(view: &View<'a>, run: &Run, agent: &AgentName) -> Option
     });
     let denies = |rail: &&Guardrail| match &rail.rule {
         Rule::Agents(names) => names.denies(|one| one == agent),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only this rule is about agents")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only this rule is about agents"
+        )]
         _ => false,
     };
     obeyed.find(denies).map(|rail| &rail.id)
@@ -262,7 +271,13 @@ pub fn output_cap(view: &View<'_>, who: &Who<'_>) -> Option<u64> {
 
 /// The attempt ends here, and its step waits for a person; a session ends. `run` is its run as the
 /// events before leave it.
-pub fn cut(view: &View<'_>, resident: &Resident, run: &Run, token: &Token, rule: &RuleId) -> Vec<NewEvent> {
+pub fn cut(
+    view: &View<'_>,
+    resident: &Resident,
+    run: &Run,
+    token: &Token,
+    rule: &RuleId,
+) -> Vec<NewEvent> {
     let code = rule.as_ref();
     if run.workflow().is_none() {
         let mut after = resident.clone();

@@ -35,7 +35,9 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
     let key = (token.run_id, token.step.clone(), report.ordinal);
     let out = view.workspace.calls_out.get(&key);
     let since = out.and_then(|out| out.since);
-    let agent = out.and_then(|out| out.agent.clone()).or_else(|| step.agent.clone());
+    let agent = out
+        .and_then(|out| out.agent.clone())
+        .or_else(|| step.agent.clone());
     let asking = Asking {
         at: Checkpoint::InFlight,
         who: Who {
@@ -73,7 +75,10 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
     if denial.verdict == Verdict::Halt {
         events.extend(cut(view, resident, &resident.run, token, &denial.rule));
     }
-    Ok(Decision::durable(events, Reply::Refused(Arc::new(denial.error))))
+    Ok(Decision::durable(
+        events,
+        Reply::Refused(Arc::new(denial.error)),
+    ))
 }
 
 /// What the whole input and the output so far cost at most.
@@ -98,4 +103,3 @@ fn so_far(
     let bound = reserve_bound(&quote.price, &bound).ok()?;
     Some(bound.money)
 }
-

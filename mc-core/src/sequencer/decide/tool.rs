@@ -1,10 +1,10 @@
 //! Tool calls: written down before they act; an answered one is not made again.
 
-use super::{View, guard};
 use super::call_settle::{no_progress, times};
 use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
+use super::{View, guard};
 use crate::budget::Amount;
 use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 use crate::event::BlockReason;
@@ -316,8 +316,17 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
     let judged = answered(view, (token, resident), begun, request);
     events.extend(judged.events);
     if let Some(denial) = judged.denial {
-        events.extend(guard::cut(view, resident, &resident.run, token, &denial.rule));
-        return Ok(Decision::durable(events, Reply::Refused(denial.error.into())));
+        events.extend(guard::cut(
+            view,
+            resident,
+            &resident.run,
+            token,
+            &denial.rule,
+        ));
+        return Ok(Decision::durable(
+            events,
+            Reply::Refused(denial.error.into()),
+        ));
     }
     if same > 0 && same.is_multiple_of(REPEATS) && resident.run.workflow().is_some() {
         let ended = (request.ordinal, Amount::ZERO);
