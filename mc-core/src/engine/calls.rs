@@ -415,11 +415,10 @@ impl Permit {
 
 /// The error of what does not count, or may not go on.
 pub(super) fn refused(reply: Reply) -> Result<()> {
-    match reply {
-        Reply::Refused(error) => Err(super::tools::again(&error)),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "every other reply is none")]
-        _ => Ok(()),
-    }
+    let Reply::Refused(error) = reply else {
+        return Ok(());
+    };
+    Err(super::tools::again(&error))
 }
 
 /// The sequencer answered something else than was asked for.

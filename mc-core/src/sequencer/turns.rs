@@ -127,10 +127,11 @@ impl Sequencer {
                 .turn_slots
                 .get(&ticket)
                 .map(|(command, _)| Arc::clone(command));
-            let alive = command.is_some_and(|command| match &command.request {
-                Request::Attempt(token, _) => self.view().live(token).is_some(),
-                #[expect(clippy::wildcard_enum_match_arm, reason = "only calls have turns")]
-                _ => false,
+            let alive = command.is_some_and(|command| {
+                let Request::Attempt(token, _) = &command.request else {
+                    return false;
+                };
+                self.view().live(token).is_some()
             });
             if !alive {
                 let error = Error::new(ErrorKind::Cancelled, "this attempt's token was revoked");

@@ -56,6 +56,7 @@ const SCALARS: &[(&str, &str)] = &[
     ("String", "text: a code, in snake_case"),
     ("Arc<str>", "text"),
     ("Timestamp", "integer: microseconds of Unix time"),
+    ("RuleId", "text: a name, as of an agent"),
     ("WorkflowName", "text: a name, as of an agent"),
     ("WorkspaceId", "text: a UUID"),
     ("bool", "`true`; false is left out"),

@@ -205,6 +205,10 @@ struct Erred(String);
 
 type Found = Result<Option<Broken>, Erred>;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "rules that may err share its type"
+)]
 fn broken(is: bool, why: impl FnOnce() -> String) -> Found {
     Ok(is.then(|| Broken::Why(why())))
 }
@@ -395,6 +399,10 @@ fn of_tool(rail: &Guardrail, asking: &Asking<'_>, tool: &Tool<'_>, counts: &dyn 
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "rules that may err share its type"
+)]
 fn schema_breach(schema: &Schema, params: &Value) -> Found {
     let violations = schema.violations(params);
     Ok(violations.first().map(|first| {

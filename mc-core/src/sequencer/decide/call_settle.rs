@@ -80,13 +80,10 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         let ended = (answer.ordinal, cost.actual);
         events.extend(no_progress(view, resident, (token, ended), digest(answer)));
     }
-    let answer = match reply {
-        Reply::Refused(_) => Answer::Durable(reply),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "there are these two replies"
-        )]
-        reply => Answer::Now(reply),
+    let answer = if matches!(reply, Reply::Refused(_)) {
+        Answer::Durable(reply)
+    } else {
+        Answer::Now(reply)
     };
     Ok(Decision {
         events,

@@ -244,13 +244,9 @@ pub fn agent_denied<'a>(view: &View<'a>, run: &Run, agent: &AgentName) -> Option
     let mut obeyed = rails.filter(|rail| {
         rail.at == Checkpoint::Admission && rail.mode == Mode::Enforce && rail.scope.holds(&who)
     });
-    let denies = |rail: &&Guardrail| match &rail.rule {
-        Rule::Agents(names) => names.denies(|one| one == agent),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "only this rule is about agents"
-        )]
-        _ => false,
+    let denies = |rail: &&Guardrail| {
+        let rule = &rail.rule;
+        matches!(rule, Rule::Agents(names) if names.denies(|one| one == agent))
     };
     obeyed.find(denies).map(|rail| &rail.id)
 }
@@ -261,10 +257,11 @@ pub fn output_cap(view: &View<'_>, who: &Who<'_>) -> Option<u64> {
     let obeyed = rails.filter(|rail| {
         rail.at == Checkpoint::ModelCall && rail.mode == Mode::Enforce && rail.scope.holds(who)
     });
-    let most = obeyed.filter_map(|rail| match &rail.rule {
-        Rule::MaxOutputTokens(most) => Some(*most),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only this rule clamps")]
-        _ => None,
+    let most = obeyed.filter_map(|rail| {
+        let Rule::MaxOutputTokens(most) = &rail.rule else {
+            return None;
+        };
+        Some(*most)
     });
     most.min()
 }
