@@ -4,7 +4,7 @@
 # What `make run` shows.
 RUN := cargo run --release --locked --quiet --package mc-cli -- demo --db target/demo/demo.redb
 # The steps of `make test`, cheap ones first; the first that fails ends it.
-STEPS := setup fmt tidy clippy test-code doctest examples doc deny score optional
+STEPS := setup fmt tidy clippy test-code prices doctest examples doc deny score optional
 # The crates that are checked. Every step takes the same, so that dependencies are built once.
 CRATES := --workspace --locked
 # Checked when installed, else named as not run.
@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/.tools/bin:$(HOME)/.cargo/bin:$(PATH)
 export INSTA_UPDATE ?= no
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup fmt tidy clippy test-code doctest examples doc deny score optional \
+.PHONY: help run test setup fmt tidy clippy test-code prices doctest examples doc deny score optional \
 	bench-compile bench format
 
 help: ## list the targets
@@ -68,6 +68,9 @@ test-code: ## run the tests
 		echo 'cargo-nextest is not installed: cargo test runs instead'; \
 		cargo test $(CRATES) --lib --bins --tests; \
 	fi
+
+prices: ## compare costs with those of other packages, which are installed into target/ once
+	@tests/prices/run
 
 doctest: ## run the examples in the documentation
 	@cargo test $(CRATES) --doc --quiet

@@ -64,7 +64,10 @@ pub use mc_core::policy::guard::{
 };
 pub use mc_core::policy::{CutStreams, Mode, Policy, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
-pub use mc_core::pricing::{CallTerms, PriceTable, ServiceTier, TierChoice, Unit, UnknownModels};
+pub use mc_core::pricing::{
+    CallTerms, Overrides, PriceChange, PriceSource, PriceTable, ServiceTier, TierChoice, Unit,
+    UnknownModels,
+};
 pub use mc_core::resilience::{CallFailure, OutputBegun};
 pub use mc_core::run::{Approval, ApprovalState, HoldKey, Run};
 pub use mc_core::sequencer::{Activation, CallEnd, Note, Resolution, Settings, TokenBound};

@@ -63,6 +63,26 @@ pub(crate) enum Command {
     Costs(CostsArgs),
     /// End a run now
     Abort(RunArg),
+    #[command(flatten)]
+    People(PeopleCommand),
+    /// What accounts may spend and have spent: list, set, top up, freeze
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
+    /// Prices of models
+    #[command(subcommand)]
+    Prices(PricesCommand),
+    /// Versions of workflows: store, look at, compare, draw, let new runs take
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
+    /// Check the log: headers, facts, chains, tree and parts
+    Verify(VerifyArgs),
+    /// Write the log out for auditors (jsonl) or spreadsheets (csv)
+    Export(ExportArgs),
+}
+
+/// What is asked of people, and what they say.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleCommand {
     /// List what is asked of people, with what it would do to each budget
     Approvals(ApprovalsArgs),
     /// Let what is asked be done, once
@@ -75,19 +95,9 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Settle money in doubt, of one run or of one account
     Reconcile(ReconcileArgs),
-    /// Prices of models
-    #[command(subcommand)]
-    Prices(PricesCommand),
-    /// Versions of workflows: store, look at, compare, draw, let new runs take
-    #[command(subcommand)]
-    Workflows(WorkflowsCommand),
     /// The policy: put one into force, look at it, compare versions
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Check the log: headers, facts, chains, tree and parts
-    Verify(VerifyArgs),
-    /// Write the log out for auditors (jsonl) or spreadsheets (csv)
-    Export(ExportArgs),
 }
 
 /// A run.
@@ -123,6 +133,9 @@ pub(crate) struct RunArgs {
     /// How fast recorded agents answer: `max` at once, 1 as recorded, 10 ten times as fast
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub(crate) speed: String,
+    /// Warn of prices that were read longer ago than this, e.g. 90d; calls by them are noted in the log
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) price_age: Option<String>,
 }
 
 /// `rehearse`.
@@ -211,14 +224,148 @@ pub(crate) struct CostsArgs {
     pub(crate) csv: bool,
 }
 
+/// `budgets`. An account is `workspace`, `workflow:NAME`, `agent:NAME`, `run:ID` or `step:ID/KEY`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetsCommand {
+    /// List what every shared account may spend, has spent, holds and has in doubt
+    List,
+    /// Set what an account may spend
+    #[command(
+        after_help = "Example:\n  mission-control budgets set agent:researcher --usd 20.00 \
+--window 'day Europe/Berlin' --on-exceed pause --reason 'agreed for December'"
+    )]
+    Set {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        amount: AmountArgs,
+        /// What becomes of a run that the account refuses for good
+        #[arg(long, value_enum, default_value_t = OnExceedArg::Abort)]
+        on_exceed: OnExceedArg,
+        /// For each such stretch of time: `day ZONE`, `week:monday ZONE`, `month:1 ZONE`, `fixed SPAN`,
+        /// `sliding SPAN BUCKETS`, or `lifetime`
+        #[arg(long, value_name = "WINDOW")]
+        window: Option<String>,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Put so much on top of an account's limit
+    TopUp {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        amount: AmountArgs,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Let an account admit nothing; what is out goes on
+    Freeze {
+        /// The account
+        account: String,
+        #[command(flatten)]
+        note: NoteArgs,
+    },
+    /// Let a frozen account admit again
+    Unfreeze {
+        /// The account
+        account: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// How much.
+#[derive(Debug, Args)]
+pub(crate) struct AmountArgs {
+    /// Money, in USD
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
+    pub(crate) usd: Option<String>,
+    /// Input tokens
+    #[arg(long, value_name = "N")]
+    pub(crate) input_tokens: Option<u64>,
+    /// Output tokens
+    #[arg(long, value_name = "N")]
+    pub(crate) output_tokens: Option<u64>,
+    /// Model calls
+    #[arg(long, value_name = "N")]
+    pub(crate) calls: Option<u64>,
+}
+
+/// Why, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct NoteArgs {
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Until then, and as it was before from there on: a span (2h, 7d), a day or a time in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+/// What becomes of a run that an account refuses for good.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnExceedArg {
+    /// It ends
+    Abort,
+    /// It waits until the account has room
+    Pause,
+}
+
 /// `prices`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
-    /// List prices in USD per million tokens, and say which are in force in the store
+    /// List the prices in force in the store, in USD per million tokens; without one, this version's
     List {
-        /// Models whose id contains this
+        /// Models whose id or alias contains this
         model: Option<String>,
+        /// Another table: `embedded`, a version of the store, or a file in TOML
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
     },
+    /// List the price tables that the store has had in force
+    Versions,
+    /// Compare two price tables model by model
+    Diff {
+        /// `embedded`, a version of the store, or a file in TOML
+        before: String,
+        /// `embedded`, a version of the store, or a file in TOML
+        after: String,
+    },
+    /// Take the price list of another package into the store, and say what was left or changed
+    Import(ImportArgs),
+    /// Lay prices of your own over all others in the store: discounts and rows
+    Override {
+        /// The overrides, in TOML or YAML
+        file: PathBuf,
+    },
+    /// Take an import or the overrides out of force
+    Drop {
+        /// litellm, genai-prices, overrides
+        layer: String,
+    },
+}
+
+/// `prices import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control prices import --from litellm model_prices_and_context_window_backup.json --provider openai --provider anthropic"
+)]
+pub(crate) struct ImportArgs {
+    /// Whose file it is: litellm, genai-prices
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) from: String,
+    /// The file, in JSON
+    pub(crate) file: PathBuf,
+    /// Models of this provider; may be given again
+    #[arg(long = "provider", value_name = "NAME")]
+    pub(crate) providers: Vec<String>,
+    /// The day as of which the file is; today unless given
+    #[arg(long, value_name = "DAY")]
+    pub(crate) checked_at: Option<String>,
+    /// Only report what an import would do
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `workflows`.

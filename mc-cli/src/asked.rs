@@ -51,7 +51,10 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
     let workflow = one.workflow.as_ref().map(|name| format!(" of {name}"));
     let stands = match asked.state {
         ApprovalState::Pending => format!("until {}", asked.expires_at),
-        other => state(other).to_string(),
+        ApprovalState::Approved
+        | ApprovalState::Rejected
+        | ApprovalState::Consumed
+        | ApprovalState::Voided(_) => state(asked.state).to_string(),
     };
     let params = match &one.params {
         Some(bytes) => exposed(bytes),

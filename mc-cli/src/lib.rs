@@ -13,6 +13,7 @@ mod draft;
 mod exit;
 mod failure;
 mod live;
+mod moment;
 mod pipe;
 mod progress;
 mod reasons;

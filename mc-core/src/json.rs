@@ -15,6 +15,10 @@ use serde_json::{Map, Number, Value};
 use crate::error::{Detail, Error, ErrorKind, Result, Violation};
 use crate::id::Digest;
 
+mod decimals;
+
+pub use decimals::parse_decimals;
+
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 64;
 

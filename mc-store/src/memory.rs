@@ -279,6 +279,10 @@ impl EventLog for MemoryLog {
         Ok((row, kept.head()))
     }
 
+    async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        Ok(self.kept().accounts.values().cloned().collect())
+    }
+
     async fn tile_root(&self, tile: u64) -> Result<Option<Digest>> {
         Ok(self.kept().tiles.get(&tile).copied())
     }

@@ -7,7 +7,8 @@ use mc_core::error::Result;
 use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
-    Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery, RunRow, RunSummary,
+    AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery,
+    RunRow, RunSummary,
 };
 use mc_core::time::Timestamp;
 use mc_store::MemoryLog;
@@ -122,6 +123,10 @@ impl<F: Faults> EventLog for FaultyLog<F> {
         key: &str,
     ) -> Result<(Option<KeyRow>, Head)> {
         self.log.run_by_key(workflow, key).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        self.log.accounts().await
     }
 
     async fn tile_root(&self, tile: u64) -> Result<Option<Digest>> {

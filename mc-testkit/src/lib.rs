@@ -19,4 +19,4 @@ pub use crash::{Crash, CrashBackend, Dirty, DiskFault, Journal, Loss};
 pub use event_log::{Opener, event_log_suite};
 pub use faulty_log::{Faults, FaultyLog};
 pub use mc_core::sim::{SeededEntropy, SimClock, Simulation, Stalled};
-pub use prices::TEST_PRICES;
+pub use prices::{TEST_PRICES, test_prices};

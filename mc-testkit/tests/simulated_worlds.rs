@@ -16,14 +16,17 @@ fn no_world_breaks_an_invariant() {
 
 #[test]
 fn nothing_that_cannot_be_undone_goes_out_unasked_or_twice() {
+    let mut used = 0;
     for seed in 0..15 {
         let lived = live_with(seed, Habits::Asking);
+        used += lived.approvals;
         assert!(
             lived.findings.is_empty(),
             "seed {seed}: {:?}",
             lived.findings
         );
     }
+    assert!(used > 20, "{used} approvals were used");
 }
 
 #[test]

@@ -75,8 +75,9 @@ pub async fn commit_of(control: &MissionControl, run: &RunHandle, kind: &str) ->
 
 /// A permit of a session, in thousandths of a dollar.
 pub async fn permit(session: &Session, of: u64) -> Permit {
-    match session.reserve(&request("p", of)).await.unwrap() {
-        Admission::Allowed(permit) => permit,
-        other => panic!("{other:?}"),
-    }
+    let admission = session.reserve(&request("p", of)).await.unwrap();
+    let Admission::Allowed(permit) = admission else {
+        panic!("{admission:?}");
+    };
+    permit
 }

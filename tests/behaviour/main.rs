@@ -33,6 +33,8 @@ mod outcomes;
 mod pace;
 mod panics;
 mod policies;
+
+mod prices;
 mod rates;
 mod redaction;
 mod refusals;

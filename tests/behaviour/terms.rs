@@ -8,17 +8,6 @@ use crate::common::*;
 
 /// A token costs a thousandth of a dollar at the list price, a search ten thousandths.
 const PRICES: &str = r#"
-schema = 1
-currency = "USD"
-version = "terms"
-
-[[model]]
-provider = "test"
-id = "m"
-max_input_tokens = 1000
-max_output_tokens = 1000
-source = "test"
-checked_at = "2026-01-01"
 uplift = { eu = "11/10" }
 rate = [
   { input = "1000", output = "1000" },
@@ -30,7 +19,7 @@ unit = [{ name = "web_search", per = 1000, price = "10" }]
 
 fn priced() -> Settings {
     Settings {
-        prices: Arc::new(PriceTable::parse(PRICES).unwrap()),
+        prices: Arc::new(PriceTable::parse(&test_prices(PRICES)).unwrap()),
         ..Settings::default()
     }
 }

@@ -3,12 +3,14 @@
 mod abort;
 mod approvals;
 mod ask;
+mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
 mod export;
 mod plan;
 mod policy;
+mod price_changes;
 mod prices;
 mod reconcile;
 mod rehearse;
@@ -26,7 +28,10 @@ use mc_core::id::OperatorName;
 
 use approvals::Word;
 
-use crate::args::{Cli, Command, Common, PolicyCommand, PricesCommand, WorkflowsCommand};
+use crate::args::{
+    BudgetsCommand, Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand,
+    WorkflowsCommand,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -50,19 +55,26 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
-        Command::Approvals(args) => approvals::list(common, args, console).await,
-        Command::Approve(args) => approvals::say(common, (Word::Approve, args), console).await,
-        Command::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
-        Command::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
-        Command::Resolve(args) => resolve::execute(common, args, console).await,
-        Command::Reconcile(args) => reconcile::execute(common, args, console).await,
-        Command::Prices(PricesCommand::List { model }) => {
-            prices::execute(common, model.as_deref(), console).await
-        }
+        Command::People(command) => people(common, command, console).await,
+        Command::Budgets(command) => budgets::execute(common, command, console).await,
+        Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
-        Command::Policy(command) => policy::execute(common, command, console).await,
         Command::Verify(args) => verify::execute(common, args, console).await,
         Command::Export(args) => export::execute(common, args, console).await,
+    }
+}
+
+async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        PeopleCommand::Policy(command) => policy::execute(common, command, console).await,
+        PeopleCommand::Approvals(args) => approvals::list(common, args, console).await,
+        PeopleCommand::Approve(args) => {
+            approvals::say(common, (Word::Approve, args), console).await
+        }
+        PeopleCommand::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
+        PeopleCommand::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
+        PeopleCommand::Resolve(args) => resolve::execute(common, args, console).await,
+        PeopleCommand::Reconcile(args) => reconcile::execute(common, args, console).await,
     }
 }
 
@@ -73,29 +85,45 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         | Command::Rehearse(_)
         | Command::Demo
         | Command::Abort(_)
-        | Command::Approve(_)
-        | Command::Reject(_)
-        | Command::Revoke(_)
-        | Command::Resolve(_)
-        | Command::Reconcile(_)
+        | Command::People(
+            PeopleCommand::Approve(_)
+            | PeopleCommand::Reject(_)
+            | PeopleCommand::Revoke(_)
+            | PeopleCommand::Resolve(_)
+            | PeopleCommand::Reconcile(_)
+            | PeopleCommand::Policy(PolicyCommand::Publish { .. }),
+        )
+        | Command::Budgets(
+            BudgetsCommand::Set { .. }
+            | BudgetsCommand::TopUp { .. }
+            | BudgetsCommand::Freeze { .. }
+            | BudgetsCommand::Unfreeze { .. },
+        )
+        | Command::Prices(
+            PricesCommand::Import(_) | PricesCommand::Override { .. } | PricesCommand::Drop { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
-        )
-        | Command::Policy(PolicyCommand::Publish { .. }) => OnClose::GoOn,
+        ) => OnClose::GoOn,
         Command::Runs(_)
-        | Command::Approvals(_)
+        | Command::People(
+            PeopleCommand::Approvals(_)
+            | PeopleCommand::Policy(
+                PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
+            ),
+        )
         | Command::Show(_)
         | Command::Replay(_)
         | Command::Costs(_)
-        | Command::Prices(_)
+        | Command::Budgets(BudgetsCommand::List)
+        | Command::Prices(
+            PricesCommand::List { .. } | PricesCommand::Versions | PricesCommand::Diff { .. },
+        )
         | Command::Workflows(
             WorkflowsCommand::List
             | WorkflowsCommand::Show { .. }
             | WorkflowsCommand::Diff { .. }
             | WorkflowsCommand::Graph { .. },
-        )
-        | Command::Policy(
-            PolicyCommand::Show { .. } | PolicyCommand::Diff { .. } | PolicyCommand::History,
         )
         | Command::Verify(_)
         | Command::Export(_) => OnClose::Stop,

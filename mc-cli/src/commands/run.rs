@@ -3,16 +3,24 @@
 //! What can be refused is refused in `plan`, before the store is opened; a key that was used before
 //! finds its run without publishing anything.
 
+use std::io;
 use std::time::Duration;
 
-use mission_control::{Activation, MissionControl, RunHandle, Settings, StartOptions, Workflow};
+use mc_core::error::Error;
+use mc_core::pricing::ModelPrice;
+use mc_core::time::parse_duration;
+use mission_control::{
+    Activation, MissionControl, PriceAge, RunHandle, Settings, StartOptions, Workflow,
+};
 use serde_json::Value;
 
 use super::Done;
 use super::plan::{self, Plan};
+use super::prices::{older_than, stale};
 use super::watch::watch;
 use crate::args::{Common, RunArgs};
 use crate::console::Console;
+use crate::failure::Failure;
 use crate::store::Opened;
 
 /// How long attempts that are out may take to end once the run has.
@@ -20,13 +28,35 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn execute(common: &Common, args: &RunArgs, console: &mut Console<'_>) -> Done {
     let plan = plan::read(common, args)?;
+    let age = args.price_age.as_deref().map(span).transpose()?;
     let found = plan::found(common, &plan).await?;
-    let opened = Opened::open(common, Settings::default()).await?;
+    let settings = Settings {
+        price_age: age.map(PriceAge::warn),
+        ..Settings::default()
+    };
+    let opened = Opened::open(common, settings).await?;
+    if let Some(age) = age {
+        warn(&opened.control, age, console)?;
+    }
     let done = go(&opened.control, plan, found, (console, common)).await;
     let stopped = opened.close(GRACE).await;
     let exit = done?;
     stopped?;
     Ok(exit)
+}
+
+fn span(text: &str) -> Result<Duration, Failure> {
+    parse_duration(text).map_err(|rule| Failure::usage(Error::invalid("--price-age", rule)))
+}
+
+/// Warns of old prices, beside the results.
+fn warn(control: &MissionControl, age: Duration, console: &mut Console<'_>) -> io::Result<()> {
+    let prices = control.prices();
+    let rows: Vec<&ModelPrice> = prices.models().iter().collect();
+    match older_than(&rows, age) {
+        0 => Ok(()),
+        old => writeln!(console.err, "{}", stale(old, rows.len(), age)),
+    }
 }
 
 async fn go(

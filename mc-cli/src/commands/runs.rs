@@ -1,14 +1,9 @@
 //! `runs`: a list of runs, newest first.
 
-use std::time::Duration;
-
-use chrono::{DateTime, NaiveDate};
-use mc_core::error::{Error, Result};
+use mc_core::error::Error;
 use mc_core::event::RunStatus;
 use mc_core::id::{AgentName, LabelKey, NameFault, WorkflowName};
-use mc_core::ports::{Clock as _, EventLog as _, MAX_PAGE, RunQuery, RunSummary};
-use mc_core::time::{Timestamp, parse_duration};
-use mission_control::SystemClock;
+use mc_core::ports::{EventLog as _, MAX_PAGE, RunQuery, RunSummary};
 use serde_json::{Value, json};
 
 use super::{Done, pair};
@@ -16,6 +11,7 @@ use crate::args::{Common, RunsArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::moment::in_past;
 use crate::store;
 use crate::table::{Align, Table};
 
@@ -41,7 +37,7 @@ pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Cons
     Ok(Exit::Done)
 }
 
-fn query(args: &RunsArgs) -> std::result::Result<RunQuery, Failure> {
+fn query(args: &RunsArgs) -> Result<RunQuery, Failure> {
     let label = args
         .label
         .as_deref()
@@ -71,7 +67,7 @@ fn query(args: &RunsArgs) -> std::result::Result<RunQuery, Failure> {
         started_from: args
             .since
             .as_deref()
-            .map(since)
+            .map(|text| in_past("--since", text))
             .transpose()
             .map_err(Failure::usage)?,
         ..RunQuery::default()
@@ -85,35 +81,11 @@ fn wrong(option: &'static str, fault: NameFault) -> Failure {
 fn name<T>(
     text: Option<&str>,
     option: &'static str,
-    read: fn(&str) -> std::result::Result<T, NameFault>,
-) -> std::result::Result<Option<T>, Failure> {
+    read: fn(&str) -> Result<T, NameFault>,
+) -> Result<Option<T>, Failure> {
     text.map(read)
         .transpose()
         .map_err(|fault| wrong(option, fault))
-}
-
-/// A span before now, a day, or a time.
-fn since(text: &str) -> Result<Timestamp> {
-    let at = |us| Ok(Timestamp::from_unix_us(us));
-    if let Ok(span) = parse_duration(text) {
-        return Ok(before_now(span));
-    }
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return at(day
-            .and_time(chrono::NaiveTime::MIN)
-            .and_utc()
-            .timestamp_micros());
-    }
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return at(time.timestamp_micros());
-    }
-    let rule = "a span (24h, 7d), a day (2026-11-20) or a time (2026-11-20T08:00:00Z)";
-    Err(Error::invalid("--since", rule))
-}
-
-fn before_now(span: Duration) -> Timestamp {
-    let us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_us(SystemClock::new().now().as_unix_us().saturating_sub(us))
 }
 
 /// `running`, `running, paused`, `aborted (budget)`.

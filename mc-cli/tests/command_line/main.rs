@@ -6,12 +6,14 @@
 
 mod advice;
 mod approvals;
+mod budgets;
 mod evidence;
 mod forms;
 mod limits;
 mod looking;
 mod pipes;
 mod policies;
+mod prices;
 mod programs;
 mod reasons;
 mod refusals;

@@ -15,7 +15,7 @@ use super::content;
 use super::inner::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
-use crate::id::{Actor, AgentName, ModelId, Region};
+use crate::id::{Actor, AgentName, Digest, ModelId, Region};
 use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
@@ -112,7 +112,7 @@ impl ModelRequest {
         u64::try_from(bytes).ok()
     }
 
-    fn digest(&self) -> crate::id::Digest {
+    fn digest(&self) -> Digest {
         json::digest(&json!({
             "agent": self.agent, "model": self.model, "messages": self.messages,
             "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
@@ -183,6 +183,7 @@ pub struct Permit {
     terms: CallTerms,
     since: Duration,
     max_output_tokens: Option<u64>,
+    price_version: Digest,
     open: bool,
 }
 
@@ -221,12 +222,12 @@ impl Caller {
                 return Err(unexpected(&reply));
             };
             match reply {
-                CallReply::Allowed { max_output_tokens } => {
-                    return Ok(Admission::Allowed(self.permit(
-                        ordinal,
-                        request,
-                        max_output_tokens,
-                    )));
+                CallReply::Allowed {
+                    max_output_tokens,
+                    price_version,
+                } => {
+                    let allowed = (max_output_tokens, price_version);
+                    return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
@@ -245,7 +246,7 @@ impl Caller {
         &self,
         ordinal: u32,
         request: &ModelRequest,
-        max_output_tokens: Option<u64>,
+        (max_output_tokens, price_version): (Option<u64>, Digest),
     ) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
@@ -255,6 +256,7 @@ impl Caller {
             terms: request.terms.clone(),
             since,
             max_output_tokens,
+            price_version,
             open: true,
         }
     }
@@ -361,6 +363,7 @@ impl Permit {
             model: answer.model.clone(),
             terms: self.terms.clone(),
             service_tier: answer.service_tier,
+            price_version: self.price_version,
             usage: answer.usage,
             answer: kept.is_ok().then(|| answer.output.clone()),
             reasoning: answer.reasoning.clone().filter(|_| kept.is_ok()),
@@ -394,7 +397,7 @@ impl Permit {
     /// `InvalidTransition` where the call has ended, `Unavailable` while the store refuses.
     pub async fn fail(mut self, error: &ProviderError) -> Result<CallEnd> {
         self.open = false;
-        let request = AttemptRequest::FailCall(FailCall {
+        let request = AttemptRequest::FailCall(Box::new(FailCall {
             ordinal: self.ordinal,
             failure: error.failure,
             retry_after_ms: error.retry_after.map(as_ms),
@@ -403,8 +406,9 @@ impl Permit {
                 usage: *usage,
                 terms: self.terms.clone(),
             }),
+            price_version: self.price_version,
             message: error.message.as_str().into(),
-        });
+        }));
         let reply = self.caller.attempt(request).await?;
         let Reply::CallEnded(end) = reply else {
             return Err(unexpected(&reply));
@@ -431,13 +435,14 @@ impl Drop for Permit {
         if !self.open {
             return;
         }
-        let request = AttemptRequest::FailCall(FailCall {
+        let request = AttemptRequest::FailCall(Box::new(FailCall {
             ordinal: self.ordinal,
             failure: CallFailure::Abandoned,
             retry_after_ms: None,
             observed: None,
+            price_version: self.price_version,
             message: "the permit was dropped without an outcome".into(),
-        });
+        }));
         let request = Request::Attempt(self.caller.cell.token(), request);
         self.caller.inner.tell(self.caller.actor.clone(), request);
     }

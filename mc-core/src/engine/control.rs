@@ -115,7 +115,7 @@ impl Engine {
             defects: Vec::new(),
             driving,
         };
-        driver.take_up(&found).await?;
+        driver.take_up(&found, BTreeMap::new()).await?;
         inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));
         Ok(MissionControl { inner })

@@ -3,6 +3,7 @@
 //! The same code serves a fresh process and a failed commit. After a failure, attempts that are
 //! still alive are adopted, and commands whose events are not in the log are decided again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use super::inner::{Inner, Phase, broken, lock};
 use super::status::Counters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
-use crate::id::{Actor, CommandId, RunId, StepKey};
+use crate::id::{Actor, CommandId, Digest, RunId, StepKey};
 use crate::ports::Recovered;
+use crate::pricing::PriceTable;
 use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
 
 /// Runs that are taken up in one commit.
@@ -36,6 +38,8 @@ struct Owed {
     /// Whether the failed batch is in the log, once that was looked up. Recovery itself writes, so
     /// a later look would see its events.
     committed: Option<bool>,
+    /// Tables that open calls were reserved by.
+    prices: BTreeMap<Digest, Arc<PriceTable>>,
 }
 
 impl Driver {
@@ -107,10 +111,12 @@ impl Driver {
             behind: Vec::new(),
             dispatch: Dispatch::Held,
             committed: None,
+            prices: BTreeMap::new(),
         };
         if let Some(mut sequencer) = live.sequencer.take() {
             owed.behind = sequencer.owed();
             owed.dispatch = sequencer.workspace().dispatch;
+            owed.prices = sequencer.workspace().prices.known.clone();
         }
         owed
     }
@@ -142,7 +148,7 @@ impl Driver {
         if committed {
             owed.failed.pending.drain(..).for_each(Pending::answer);
         }
-        self.take_up(&found).await?;
+        self.take_up(&found, owed.prices.clone()).await?;
         let epoch = found.lease.epoch;
         let mut pending = std::mem::take(&mut owed.failed.pending);
         pending.append(&mut owed.behind);
@@ -160,11 +166,16 @@ impl Driver {
     }
 
     /// Builds a sequencer on what was found, and takes up every run that needs attention.
-    pub(super) async fn take_up(&mut self, found: &Recovered) -> Result<()> {
+    pub(super) async fn take_up(
+        &mut self,
+        found: &Recovered,
+        known: BTreeMap<Digest, Arc<PriceTable>>,
+    ) -> Result<()> {
         let inner = Arc::clone(&self.inner);
+        let priced = inner.prices_at_open(found, known).await?;
         let (mut sequencer, scribe) = recover(
             found,
-            inner.settings.clone(),
+            priced,
             &inner.entropy,
             inner.instant(),
             inner.auth_method,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentName, Digest, ModelId, RuleId, WorkflowName, WorkspaceId};
 use crate::policy::Mode;
+use crate::pricing::PriceLayer;
 use crate::time::Timestamp;
 
 /// Facts of `workspace.created`.
@@ -66,7 +67,17 @@ pub struct WorkflowActivated {
     pub version: u32,
 }
 
-/// Facts of `prices.loaded`.
+/// One layer of the prices in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerVersion {
+    /// The layer.
+    pub layer: PriceLayer,
+    /// The hash of its canonical bytes.
+    pub version: Digest,
+}
+
+/// Facts of `prices.loaded`. Part 0: the table's canonical bytes; then those of each layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PricesLoaded {
@@ -74,6 +85,9 @@ pub struct PricesLoaded {
     pub price_version: Digest,
     /// Its label.
     pub label: String,
+    /// What it is made of, from below; empty where it is the host's table alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerVersion>,
 }
 
 /// Facts of `policy.published`. Part 0: the policy's canonical bytes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::query::{EventQuery, Page, RunQuery};
-use super::rows::{Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary};
+use super::rows::{AccountRow, Batch, Head, KeyRow, Lease, Recovered, RunRow, RunSummary};
 use crate::error::Result;
 use crate::event::{PartRef, Record};
 use crate::id::{AgentName, Digest, RunId, WorkflowName};
@@ -76,6 +76,9 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
         workflow: &WorkflowName,
         key: &str,
     ) -> Result<(Option<KeyRow>, Head)>;
+
+    /// Every shared account that was ever touched, in order of its name.
+    async fn accounts(&self) -> Result<Vec<AccountRow>>;
 
     /// The root of a complete tile of 256 leaves.
     async fn tile_root(&self, tile: u64) -> Result<Option<Digest>>;

@@ -43,6 +43,18 @@ impl Ratio {
         }
     }
 
+    /// A factor in lowest terms; `None` if the denominator is zero.
+    pub(super) fn reduced(numerator: u32, denominator: u32) -> Option<Self> {
+        let (mut divisor, mut rest) = (numerator, denominator);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor.checked_rem(rest)?);
+        }
+        Self::new(
+            numerator.checked_div(divisor)?,
+            denominator.checked_div(divisor)?,
+        )
+    }
+
     /// The upper number.
     pub const fn numerator(self) -> u32 {
         self.numerator
@@ -92,13 +104,15 @@ fn digits(text: &str) -> Option<u32> {
 ///
 /// # Units
 /// Minutes since midnight UTC; the first is in, the last is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "MinutesOfDay")]
 pub struct Hours {
     from_minute: u16,
     until_minute: u16,
 }
 
 impl Hours {
+    const DAY_MINUTES: u16 = 24 * 60;
     const DAY_US: i64 = 86_400_000_000;
     const MINUTE_US: i64 = 60_000_000;
 
@@ -148,9 +162,45 @@ fn minute(text: &str) -> Option<u16> {
     u16::try_from(hour.checked_mul(60)?.checked_add(minute)?).ok()
 }
 
+/// Hours as they are written, before they are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MinutesOfDay {
+    from_minute: u16,
+    until_minute: u16,
+}
+
+impl TryFrom<MinutesOfDay> for Hours {
+    type Error = &'static str;
+
+    fn try_from(hours: MinutesOfDay) -> Result<Self, Self::Error> {
+        let (from_minute, until_minute) = (hours.from_minute, hours.until_minute);
+        if from_minute == until_minute || from_minute.max(until_minute) >= Self::DAY_MINUTES {
+            return Err("hours lie within a day and are not empty");
+        }
+        Ok(Self {
+            from_minute,
+            until_minute,
+        })
+    }
+}
+
+impl fmt::Display for Hours {
+    /// As in a table: `16:30-00:30`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = |minute: u16| (minute.wrapping_div(60), minute.wrapping_rem(60));
+        let (from, until) = (clock(self.from_minute), clock(self.until_minute));
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from.0, from.1, until.0, until.1
+        )
+    }
+}
+
 /// How the input tokens of a request are bounded without the provider's count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InputBound {
     /// Every token is at least one byte: bytes of the request plus `framing` tokens.
     Bytes {
@@ -171,8 +221,14 @@ impl InputBound {
     }
 }
 
+impl Default for InputBound {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// Whether the output limit of a request also bounds its reasoning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasoningLimit {
     /// The limit bounds text and reasoning together.
@@ -190,7 +246,7 @@ impl ReasoningLimit {
 }
 
 /// Whether a call with exactly `tier_start` input tokens is in the tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TierEdge {
     /// The tier begins one token later.
@@ -208,7 +264,8 @@ impl TierEdge {
 }
 
 /// Where and when a row's prices were read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// Packages and versions, or another place that can be looked up again.
     pub source: String,
@@ -222,19 +279,24 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// The prices of one service tier, from one size of input on, at some hours of the day or all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     /// The service tier.
-    #[serde(skip_serializing_if = "ServiceTier::is_standard")]
+    #[serde(default, skip_serializing_if = "ServiceTier::is_standard")]
     pub service_tier: ServiceTier,
     /// Input tokens of the whole call from which these prices hold, for all of its tokens.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub tier_start: u64,
     /// The hours in which these prices hold; none is all that no other row names.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_hours_utc: Option<Hours>,
     /// Pico-USD per token by class; `input` and `output` are always there.
     pub prices: BTreeMap<TokenClass, PicoUsd>,
+    /// What the first of several sources lists, where another one is dearer: for reports. What is
+    /// held and spent goes by `prices`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed: BTreeMap<TokenClass, PicoUsd>,
 }
 
 impl Rate {
@@ -249,46 +311,47 @@ impl Rate {
 }
 
 /// A model's prices for a period.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelPrice {
     /// The model.
     pub model: ModelId,
     /// Other ids of the same model; matched exactly.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub aliases: BTreeSet<ModelId>,
     /// The most input tokens that the model takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_input_tokens: Option<u64>,
     /// The most output tokens that the model writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
     /// Whether a request's output limit bounds reasoning too.
-    #[serde(skip_serializing_if = "ReasoningLimit::is_default")]
+    #[serde(default, skip_serializing_if = "ReasoningLimit::is_default")]
     pub reasoning_limit: ReasoningLimit,
     /// How the input is bounded without a count.
-    #[serde(skip_serializing_if = "InputBound::is_default")]
+    #[serde(default, skip_serializing_if = "InputBound::is_default")]
     pub input_bound: InputBound,
     /// Where the prices were read.
     pub origin: Origin,
     /// The first moment at which the prices hold; none is always.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_from: Option<Timestamp>,
     /// The first moment at which they no longer hold; none is never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_until: Option<Timestamp>,
     /// Whether a tier begins at its start or one token later.
-    #[serde(skip_serializing_if = "TierEdge::is_default")]
+    #[serde(default, skip_serializing_if = "TierEdge::is_default")]
     pub tier_edge: TierEdge,
     /// Factors on token prices by region of processing.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uplift: BTreeMap<String, Ratio>,
     /// Classes that are charged as another class where a rate does not name them.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inherits: BTreeMap<TokenClass, TokenClass>,
     /// Prices, sorted by service tier, tier start and hours.
     pub rates: Vec<Rate>,
     /// Pico-USD per unit.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub units: BTreeMap<Unit, PicoUsd>,
 }
 
@@ -302,6 +365,17 @@ impl ModelPrice {
     /// Whether the prices were read more than `max_age` before `at`.
     pub fn is_older_than(&self, max_age: Duration, at: Timestamp) -> bool {
         at.since(self.origin.checked_at) > max_age
+    }
+
+    /// The row as the first of its sources lists it, without what another one is dearer by.
+    #[must_use]
+    pub fn as_listed(&self) -> Self {
+        let mut row = self.clone();
+        for rate in &mut row.rates {
+            let listed = std::mem::take(&mut rate.listed);
+            rate.prices.extend(listed);
+        }
+        row
     }
 
     /// The factor for a region; `None` if the row has factors, but none for this region.

@@ -93,6 +93,15 @@ impl PicoUsd {
         }
     }
 
+    /// This price times a factor, rounded up; what does not fit is the largest price.
+    pub(super) fn scaled_up(self, factor: Ratio) -> Self {
+        let scaled = self.times(u64::from(factor.numerator()));
+        let denominator = u128::from(factor.denominator());
+        let up = u128::from(scaled.checked_rem(denominator).is_some_and(|rest| rest > 0));
+        let whole = scaled.checked_div(denominator).unwrap_or(u128::MAX);
+        Self(u64::try_from(whole.saturating_add(up)).unwrap_or(u64::MAX))
+    }
+
     /// `count` times this price; it always fits.
     pub(super) fn times(self, count: u64) -> u128 {
         u128::from(self.0).saturating_mul(u128::from(count))

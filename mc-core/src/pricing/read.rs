@@ -17,7 +17,7 @@ use crate::id::ModelId;
 use crate::time::Timestamp;
 
 /// The longest table, in bytes.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 const TABLE_KEYS: &[&str] = &["schema", "currency", "version", "model"];
 
@@ -62,7 +62,7 @@ pub(super) fn table(text: &str) -> Result<(String, Vec<ModelPrice>)> {
     Ok((label, rows))
 }
 
-fn not_toml(text: &str, error: &toml::de::Error) -> Error {
+pub(super) fn not_toml(text: &str, error: &toml::de::Error) -> Error {
     let before = error
         .span()
         .and_then(|span| text.get(..span.start))
@@ -96,7 +96,7 @@ fn document(value: &Value, faults: &Faults) -> (String, Vec<ModelPrice>) {
     )
 }
 
-fn model(value: &Value, path: String, faults: &Faults) -> Option<ModelPrice> {
+pub(super) fn model(value: &Value, path: String, faults: &Faults) -> Option<ModelPrice> {
     let fields = Fields::of(value, path, MODEL_KEYS, faults)?;
     for key in ["provider", "id", "source", "checked_at", "rate"] {
         fields.require(key);
@@ -286,6 +286,7 @@ fn rate(value: &Value, path: String, faults: &Faults) -> Option<Rate> {
             Hours::parse(text).ok_or("hours are written 16:30-00:30")
         }),
         prices,
+        listed: BTreeMap::new(),
     })
 }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::model::ModelPrice;
-use super::read;
+use super::{check, read};
 use crate::error::{Error, Result};
 use crate::id::{Digest, ModelId};
 use crate::json;
@@ -38,6 +38,16 @@ struct Canonical<'a> {
     currency: &'static str,
     version: &'a str,
     model: &'a [ModelPrice],
+}
+
+/// What is read back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    schema: u32,
+    currency: String,
+    version: String,
+    model: Vec<ModelPrice>,
 }
 
 impl PriceTable {
@@ -77,21 +87,43 @@ impl PriceTable {
             .iter()
             .filter(|row| !over.rows.iter().any(|new| new.model == row.model));
         let rows: Vec<ModelPrice> = kept.chain(&over.rows).cloned().collect();
-        super::check::rows(&rows)?;
-        Self::new(format!("{} + {}", self.label, over.label), rows)
+        Self::of_rows(format!("{} + {}", self.label, over.label), rows)
+    }
+
+    /// A table of rows, all rules checked.
+    ///
+    /// # Errors
+    /// `InvalidInput` with every rule that they break.
+    pub fn of_rows(label: String, rows: Vec<ModelPrice>) -> Result<Self> {
+        check::rows(&rows)?;
+        Self::new(label, rows)
+    }
+
+    /// The canonical bytes, of which the version is the hash.
+    ///
+    /// # Errors
+    /// `Internal`, which cannot happen for this shape.
+    pub fn to_canonical(&self) -> Result<Vec<u8>> {
+        Ok(json::canonical(&canonical(&self.label, &self.rows)?))
+    }
+
+    /// Reads canonical bytes back; the version is the same.
+    ///
+    /// # Errors
+    /// `Corrupt` for what is not of this form.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self> {
+        let corrupt = || Error::corrupt("price_table", None);
+        let stored: Stored =
+            serde_json::from_slice(bytes).map_err(|error| corrupt().with_source(error))?;
+        if stored.schema != 1 || stored.currency != "USD" {
+            return Err(corrupt());
+        }
+        Self::of_rows(stored.version, stored.model).map_err(|error| corrupt().with_source(error))
     }
 
     fn new(label: String, mut rows: Vec<ModelPrice>) -> Result<Self> {
         rows.sort_by(|a, b| (&a.model, a.effective_from).cmp(&(&b.model, b.effective_from)));
-        let canonical = Canonical {
-            schema: 1,
-            currency: "USD",
-            version: &label,
-            model: &rows,
-        };
-        let value = serde_json::to_value(canonical)
-            .map_err(|e| Error::internal("a price table has no canonical form").with_source(e))?;
-        let version = json::digest(&value);
+        let version = json::digest(&canonical(&label, &rows)?);
         let mut index: BTreeMap<ModelId, Vec<usize>> = BTreeMap::new();
         for (place, row) in rows.iter().enumerate() {
             for id in row.aliases.iter().chain([&row.model]) {
@@ -134,4 +166,16 @@ impl PriceTable {
     pub fn has(&self, model: &ModelId) -> bool {
         self.index.contains_key(model)
     }
+}
+
+/// What is hashed, as a value.
+fn canonical(label: &str, rows: &[ModelPrice]) -> Result<serde_json::Value> {
+    let canonical = Canonical {
+        schema: 1,
+        currency: "USD",
+        version: label,
+        model: rows,
+    };
+    serde_json::to_value(canonical)
+        .map_err(|e| Error::internal("a price table has no canonical form").with_source(e))
 }

@@ -122,6 +122,7 @@ fn flat(model: &ModelId, (input, output): (PicoUsd, PicoUsd), free: &[Unit]) -> 
         tier_start: 0,
         valid_hours_utc: None,
         prices: TokenClass::ALL.iter().map(side).collect(),
+        listed: BTreeMap::new(),
     };
     ModelPrice {
         model: model.clone(),

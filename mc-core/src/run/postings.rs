@@ -98,20 +98,13 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
 /// The movements of an event that was decided at a time, given its run as it was before.
 pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
     match kind {
-        EventKind::StepDispatched(f) => reserve(Some(run.path(&f.step, &f.agent)), f.hold, at),
-        EventKind::StepCompleted(f) => escrow(run, &f.step, f.attempt, f.released),
-        EventKind::AttemptFailed(f) => escrow(run, &f.step, f.attempt, f.released),
-        EventKind::AttemptAbandoned(f) => escrow(run, &f.step, f.attempt, f.released),
-        EventKind::StepSuspended(f) => escrow(run, &f.step, f.attempt, f.released),
-        EventKind::StepCancelled(f) => {
-            let attempt = run.step(&f.step).map_or(0, |step| step.attempt);
-            escrow(run, &f.step, attempt, f.released)
-        }
-        EventKind::AttemptInterrupted(f) => leave(
-            &mut escrow_of(run, &f.step, f.attempt),
-            Movement::Doubt(f.doubted),
-            at,
-        ),
+        EventKind::StepDispatched(_)
+        | EventKind::StepCompleted(_)
+        | EventKind::AttemptFailed(_)
+        | EventKind::AttemptAbandoned(_)
+        | EventKind::StepSuspended(_)
+        | EventKind::StepCancelled(_)
+        | EventKind::AttemptInterrupted(_) => of_attempt(run, kind, at),
         EventKind::ModelCallReserved(_)
         | EventKind::ModelCallSettled(_)
         | EventKind::ModelCallThrottled(_)
@@ -172,6 +165,30 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::JournalDiverged(_)
         | EventKind::GuardrailJudged(_)
         | EventKind::BudgetBreached(_) => Vec::new(),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`of` sends only these kinds here"
+)]
+fn of_attempt(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
+    match kind {
+        EventKind::StepDispatched(f) => reserve(Some(run.path(&f.step, &f.agent)), f.hold, at),
+        EventKind::StepCompleted(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::AttemptFailed(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::AttemptAbandoned(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::StepSuspended(f) => escrow(run, &f.step, f.attempt, f.released),
+        EventKind::StepCancelled(f) => {
+            let attempt = run.step(&f.step).map_or(0, |step| step.attempt);
+            escrow(run, &f.step, attempt, f.released)
+        }
+        EventKind::AttemptInterrupted(f) => leave(
+            &mut escrow_of(run, &f.step, f.attempt),
+            Movement::Doubt(f.doubted),
+            at,
+        ),
+        _ => Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::id::{
 };
 use crate::policy::{Policy, RiskTier};
 use crate::ports::KeyRow;
-use crate::pricing::{CallTerms, ServiceTier};
+use crate::pricing::{CallTerms, PriceChange, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::time::Timestamp;
@@ -74,6 +74,8 @@ pub enum Request {
     SetLimit(SetLimit),
     /// Raise an account's limit, or let it admit nothing or again.
     Adjust(Adjust),
+    /// Change what lies over the host's prices.
+    ChangePrices(PriceChange),
     /// Settle money in doubt with evidence.
     Reconcile(Reconcile),
     /// Something from an attempt.
@@ -304,7 +306,7 @@ pub enum AttemptRequest {
     /// So much of a model call's answer has come.
     Progress(CallProgress),
     /// A model call failed.
-    FailCall(FailCall),
+    FailCall(Box<FailCall>),
     /// A tool call wants to go out.
     BeginTool(BeginTool),
     /// A tool call ended.
@@ -393,6 +395,8 @@ pub struct SettleCall {
     pub terms: CallTerms,
     /// The service tier that the provider says it charged.
     pub service_tier: Option<ServiceTier>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
     /// The answer; none where it cannot be kept.
@@ -427,6 +431,8 @@ pub struct FailCall {
     pub retry_after_ms: Option<u64>,
     /// What it can have used at most, by what was seen of it: of a stream that was cut.
     pub observed: Option<Observed>,
+    /// The version of the prices that it was reserved by.
+    pub price_version: Digest,
     /// The error in words.
     pub message: Arc<str>,
 }
@@ -518,6 +524,7 @@ impl Request {
             Self::Publish(_)
             | Self::Activate(_)
             | Self::PublishPolicy(_)
+            | Self::ChangePrices(_)
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)

@@ -330,6 +330,7 @@ impl Sequencer {
             }
             Request::SetLimit(set) => decide::limits::set(&view, set),
             Request::Adjust(adjust) => decide::limits::adjust(&view, adjust),
+            Request::ChangePrices(change) => decide::prices::change(&view, change),
             Request::Reconcile(reconcile) => decide::reconcile::reconcile(&view, reconcile),
             Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
             Request::RevokeApproval(word) => decide::approve::revoke(&view, word),

@@ -171,6 +171,8 @@ pub enum Reply {
         /// Its hash.
         hash: Digest,
     },
+    /// The version of the prices in force.
+    Prices(Digest),
     /// The run that was started, or that the key had started before.
     Run(RunId),
     /// What came of a reservation.
@@ -192,6 +194,8 @@ pub enum CallReply {
     Allowed {
         /// Ask for at most so many output tokens.
         max_output_tokens: Option<u64>,
+        /// The version of the prices that it was reserved by; it is settled by the same.
+        price_version: Digest,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.
     Answered {

@@ -49,6 +49,7 @@ impl Sequencer {
             | Request::Signal(..)
             | Request::SetLimit(_)
             | Request::Adjust(_)
+            | Request::ChangePrices(_)
             | Request::Reconcile(_)
             | Request::DecideApproval(_)
             | Request::RevokeApproval(_)

@@ -18,6 +18,7 @@ mod forward;
 mod limiter;
 mod pace;
 mod place;
+mod prices;
 mod recovery;
 mod redaction;
 mod resident;
@@ -43,7 +44,8 @@ pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,
 };
-pub use recovery::recover;
+pub use prices::Prices;
+pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;

@@ -14,8 +14,8 @@ use super::workspace::{PolicyHead, Versions, Workspace};
 use crate::budget::{self, Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
-    CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, WorkflowActivated,
-    WorkflowPublished,
+    CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, PricesLoaded,
+    WorkflowActivated, WorkflowPublished,
 };
 use crate::event::{EventKind, StepStatus};
 use crate::id::{ModelId, RunId, StepKey};
@@ -131,9 +131,7 @@ impl Sequencer {
             | EventKind::BudgetThresholdReached(_) => {
                 self.post_shared(&postings::of_account(&event.kind), seq)?;
             }
-            EventKind::PricesLoaded(facts) => {
-                self.workspace.shared.price_version = Some(facts.price_version);
-            }
+            EventKind::PricesLoaded(facts) => self.prices_loaded(facts, event, seq)?,
             EventKind::PolicyPublished(facts) => self.policy_published(facts, event, seq)?,
             EventKind::CircuitOpened(CircuitOpened { model, .. })
             | EventKind::CircuitHalfOpened(CircuitHalfOpened { model })
@@ -145,6 +143,16 @@ impl Sequencer {
         let run_seq = self.next_run_zero;
         self.next_run_zero += 1;
         Ok(run_seq)
+    }
+
+    fn prices_loaded(&mut self, facts: &PricesLoaded, event: &NewEvent, seq: u64) -> Result<()> {
+        let (prices, table) = self.workspace.prices.after(facts, &event.parts)?;
+        self.workspace.prices = prices;
+        self.workspace.settings.prices = table;
+        let shared = &mut self.workspace.shared;
+        shared.price_version = Some(facts.price_version);
+        shared.price_layers_at = (!facts.layers.is_empty()).then_some(seq);
+        Ok(())
     }
 
     fn published(&mut self, facts: &WorkflowPublished, event: &NewEvent) -> Result<()> {

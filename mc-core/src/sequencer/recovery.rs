@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::core::{Instant, Sequencer};
 use super::decision::NewEvent;
+use super::prices::{Prices, loaded};
 use super::scribe::Scribe;
 use super::workspace::{RecentKeys, Settings, Shared, Versions, Workspace};
 use crate::budget::{Account, AccountId, Queue};
 use crate::error::{Error, Result};
-use crate::event::workspace::{EpochStarted, PricesLoaded, WorkspaceCreated};
+use crate::event::workspace::{EpochStarted, WorkspaceCreated};
 use crate::id::{AuthMethod, CommandId, RunId, WorkspaceId};
 use crate::policy::Policy;
 use crate::ports::{Entropy, Recovered, uuid_v7};
@@ -26,7 +27,7 @@ pub(super) const LOG_FORMAT: u32 = 1;
 /// `Corrupt` where a row cannot be read.
 pub fn recover(
     found: &Recovered,
-    settings: Settings,
+    (settings, prices): (Settings, Prices),
     entropy: &Arc<dyn Entropy>,
     instant: Instant,
     auth_method: AuthMethod,
@@ -39,17 +40,17 @@ pub fn recover(
         Some(row) => Scribe::resume(row, Arc::clone(entropy))?,
         None => Scribe::new(workspace_id, Arc::clone(entropy)),
     };
-    let workspace = workspace(found, workspace_id, settings)?;
+    let workspace = workspace(found, workspace_id, (settings, prices))?;
     let next_run_zero = found.workspace.as_ref().map_or(0, |row| row.next_run_seq);
     let last_ts = found.last_ts.unwrap_or(instant.now);
     let mut sequencer = Sequencer::new(workspace, found.head.next_seq, next_run_zero, last_ts);
-    let events = first_events(found, &sequencer);
+    let events = first_events(found, &sequencer)?;
     let command = CommandId::from_bytes(uuid_v7(instant.now, entropy.as_ref()));
     sequencer.open(command, instant, auth_method, events)?;
     Ok((sequencer, scribe))
 }
 
-fn first_events(found: &Recovered, sequencer: &Sequencer) -> Vec<NewEvent> {
+fn first_events(found: &Recovered, sequencer: &Sequencer) -> Result<Vec<NewEvent>> {
     let workspace = sequencer.workspace();
     let mut events = Vec::new();
     if found.workspace.is_none() {
@@ -67,25 +68,32 @@ fn first_events(found: &Recovered, sequencer: &Sequencer) -> Vec<NewEvent> {
     events.push(NewEvent::new(RunId::ZERO, facts));
     let prices = &workspace.settings.prices;
     if workspace.shared.price_version != Some(prices.version()) {
-        let facts = PricesLoaded {
-            price_version: prices.version(),
-            label: prices.label().to_owned(),
-        };
-        events.push(NewEvent::new(RunId::ZERO, facts));
+        events.push(loaded(&workspace.prices.layers, prices)?);
     }
-    events
+    Ok(events)
+}
+
+/// The state of what belongs to no run, as it was found.
+///
+/// # Errors
+/// `Corrupt` where the row cannot be read.
+pub fn shared(found: &Recovered) -> Result<Shared> {
+    let row = found.workspace.as_ref();
+    row.map_or_else(
+        || Ok(Shared::default()),
+        |row| {
+            serde_json::from_slice(&row.state)
+                .map_err(|e| Error::corrupt("workspace_state", None).with_source(e))
+        },
+    )
 }
 
 fn workspace(
     found: &Recovered,
     workspace_id: WorkspaceId,
-    settings: Settings,
+    (settings, prices): (Settings, Prices),
 ) -> Result<Workspace> {
-    let shared = match &found.workspace {
-        Some(row) => serde_json::from_slice::<Shared>(&row.state)
-            .map_err(|e| Error::corrupt("workspace_state", None).with_source(e))?,
-        None => Shared::default(),
-    };
+    let shared = shared(found)?;
     let mut accounts = BTreeMap::new();
     for row in &found.accounts {
         let id: AccountId = row
@@ -131,6 +139,7 @@ fn workspace(
         agents: BTreeMap::new(),
         keys,
         dispatch: super::workspace::Dispatch::Held,
+        prices,
         settings,
     })
 }

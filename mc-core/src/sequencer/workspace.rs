@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
 use super::command::ReserveCall;
+use super::prices::Prices;
 use super::token::Token;
 use super::traffic::{CallsOut, Traffic};
 use super::turns::Turns;
@@ -38,7 +39,7 @@ const ENDED_BYTES: u64 = 64 * 1024 * 1024;
 /// Settings of an engine: plain data with defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The price table in force.
+    /// The host's price table; what a store has imported or overridden lies over it.
     pub prices: Arc<PriceTable>,
     /// What happens to models without a price.
     pub unknown_models: UnknownModels,
@@ -147,6 +148,9 @@ pub struct Shared {
     /// The policy in force; its content stands in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyHead>,
+    /// The event `prices.loaded` of that table, where it is made of layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_layers_at: Option<u64>,
 }
 
 fn is_default(traffic: &Traffic) -> bool {
@@ -217,7 +221,9 @@ pub struct Workspace {
     pub keys: RecentKeys,
     /// Whether attempts go out.
     pub dispatch: Dispatch,
-    /// Settings.
+    /// What the prices in force are made of, and the tables before them.
+    pub prices: Prices,
+    /// Settings; their prices are those in force.
     pub settings: Settings,
 }
 
@@ -337,6 +343,12 @@ impl Workspace {
     /// The version of an agent that is registered here, where its host names one.
     pub fn version_of(&self, agent: &AgentName) -> Option<&AgentVersion> {
         self.agents.get(agent)?.as_ref()
+    }
+
+    /// The table that a call was reserved by; the one in force, where that is not known any more.
+    pub fn prices_of(&self, version: Digest) -> &PriceTable {
+        let known = self.prices.known.get(&version);
+        known.unwrap_or(&self.settings.prices)
     }
 
     /// Abandoned attempts of an agent that are still out.

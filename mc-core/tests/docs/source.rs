@@ -51,11 +51,12 @@ pub(crate) const MODULES: [(&str, &str); 6] = [
 ];
 const KINDS: &str = include_str!("../../src/event/kind.rs");
 /// Where the shapes inside facts are declared that are no event's own.
-const SHARED: [(&str, &str); 6] = [
+const SHARED: [(&str, &str); 7] = [
     ("Amount", include_str!("../../src/budget/amount.rs")),
     ("Limit", include_str!("../../src/budget/amount.rs")),
     ("OnExceed", include_str!("../../src/budget/amount.rs")),
     ("FailingAccount", include_str!("../../src/error.rs")),
+    ("PriceLayer", include_str!("../../src/pricing/layers.rs")),
     ("RiskTier", include_str!("../../src/policy/tier.rs")),
     ("Mode", include_str!("../../src/policy/mode.rs")),
 ];

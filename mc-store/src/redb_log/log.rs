@@ -7,7 +7,8 @@ use mc_core::error::Result;
 use mc_core::event::{PartRef, Record};
 use mc_core::id::{AgentName, Digest, RunId, WorkflowName};
 use mc_core::ports::{
-    Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery, RunRow, RunSummary,
+    AccountRow, Batch, EventLog, EventQuery, Head, KeyRow, Lease, Page, Recovered, RunQuery,
+    RunRow, RunSummary,
 };
 use mc_core::time::Timestamp;
 use redb::ReadTransaction;
@@ -97,6 +98,10 @@ impl EventLog for RedbLog {
         self.workers
             .run(Lane::Read, move |store| store.run_by_key((workflow, key)))
             .await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        self.read(reads::accounts).await
     }
 
     async fn tile_root(&self, tile: u64) -> Result<Option<Digest>> {

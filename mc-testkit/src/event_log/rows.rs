@@ -94,11 +94,10 @@ pub(super) async fn shared_rows_are_recovered(mut bench: Bench) {
     batch.accounts = vec![account("workspace", b"2")];
     batch.workflows = vec![workflow(1, false), workflow(2, true)];
     bench.append().await;
+    let accounts = [account("agent:a", &[7; 3_000]), account("workspace", b"2")];
+    assert_eq!(bench.log().accounts().await.unwrap(), accounts);
     let recovered = bench.reopen().await;
-    assert_eq!(
-        recovered.accounts,
-        [account("agent:a", &[7; 3_000]), account("workspace", b"2")]
-    );
+    assert_eq!(recovered.accounts, accounts);
     assert_eq!(recovered.workflows, [workflow(1, false), workflow(2, true)]);
 }
 

@@ -66,8 +66,14 @@ impl Desk<'_> {
         let run = self.draw.pick(self.runs).copied();
         let run = run.map(|run| self.control.run(run));
         if self.habits.asks() && self.draw.one_in(2) {
-            return self.answer(run).await;
+            self.answer(run).await;
+        } else {
+            self.turn(run).await;
         }
+    }
+
+    /// One button of those that every world has.
+    async fn turn(&mut self, run: Option<RunHandle>) {
         let disk = |disk| self.agent.log.faults().set(disk);
         match (self.draw.below(self.habits.choices(12, 6)), run) {
             (0, Some(run)) => self.abort(&run).await,

@@ -34,6 +34,10 @@ pub(super) struct Seen<'a> {
 
 impl Deeds {
     /// Looks at an event before it is folded.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds are no deeds and end none"
+    )]
     pub(super) fn look(&mut self, kind: &EventKind, seen: &Seen<'_>) -> Result<(), String> {
         let run_id = seen.record.run_id;
         match kind {

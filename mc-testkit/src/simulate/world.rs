@@ -34,6 +34,8 @@ pub struct Lived {
     pub events: usize,
     /// Runs.
     pub runs: usize,
+    /// Approvals that were used up.
+    pub approvals: usize,
     /// Crashes.
     pub crashes: u32,
     /// Everything that must not be.
@@ -84,10 +86,17 @@ pub fn live_with(seed: u64, habits: Habits) -> Lived {
             root,
             events: checker.events(),
             runs: checker.runs().len(),
+            approvals: used_up(checker),
             crashes,
             findings: [checker.findings(), &broken_groups(checker.records())].concat(),
         }
     })
+}
+
+fn used_up(checker: &super::checker::Checker) -> usize {
+    let records = checker.records().iter();
+    let used = records.filter(|record| &*record.kind == "approval.consumed");
+    used.count()
 }
 
 impl World {

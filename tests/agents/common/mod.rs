@@ -12,20 +12,7 @@ pub use mission_control::{
 pub use serde_json::{Value, json};
 
 /// A token costs one thousandth of a dollar; one from the cache a tenth of that.
-const PRICES: &str = r#"
-schema = 1
-currency = "USD"
-version = "test"
-
-[[model]]
-provider = "test"
-id = "m"
-max_input_tokens = 1000
-max_output_tokens = 1000
-source = "test"
-checked_at = "2026-01-01"
-rate = [{ input = "1000", output = "1000", cache_read = "100" }]
-"#;
+const PRICES: &str = r#"rate = [{ input = "1000", output = "1000", cache_read = "100" }]"#;
 
 /// A store with agents.
 pub struct World {
@@ -52,7 +39,7 @@ impl World {
     /// Opens a store with the agents of a file that lies elsewhere.
     pub async fn at(agents: &str, place: &Place) -> Self {
         let settings = Settings {
-            prices: Arc::new(PriceTable::parse(PRICES).unwrap()),
+            prices: Arc::new(PriceTable::parse(&mc_testkit::test_prices(PRICES)).unwrap()),
             ..Settings::default()
         };
         let builder = Builder::new().with_settings(settings);

@@ -16,7 +16,7 @@ pub use world::*;
 pub use std::sync::Arc;
 pub use std::time::Duration;
 
-pub use mc_testkit::TEST_PRICES;
+pub use mc_testkit::{TEST_PRICES, test_prices};
 pub use mission_control::core::event::Record;
 pub use mission_control::testing::Scenario;
 pub use mission_control::{

@@ -189,6 +189,10 @@ impl EventLog for ModelLog {
         Ok((None, self.head().await?))
     }
 
+    async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        Ok(Vec::new())
+    }
+
     async fn tile_root(&self, _: u64) -> Result<Option<Digest>> {
         Ok(None)
     }

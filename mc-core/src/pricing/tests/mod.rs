@@ -4,6 +4,8 @@
 mod costs;
 mod embedded;
 mod form;
+mod imports;
+mod layers;
 mod properties;
 mod unknown;
 

@@ -12,7 +12,7 @@ use crate::event::call::{
 use crate::event::step::{LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
 use crate::policy::CutStreams;
-use crate::pricing::{Answered, charge_on_terms};
+use crate::pricing::{Answered, PriceTable, charge_on_terms};
 use crate::resilience::{CallFailure, CallOutcome, ModelRetry, SettleFlag};
 use crate::run::{Call, CallState, HoldKey, Step};
 use crate::sequencer::command::{FailCall, Observed};
@@ -178,11 +178,15 @@ impl Failed<'_> {
             held,
             actual: billed.actual,
             released,
-            price_version: self.view.workspace.settings.prices.version(),
+            price_version: self.prices().version(),
             latency_ms: 0,
             flags: billed.flags,
         };
         NewEvent::new(self.token.run_id, facts).with(NewPart::text(&self.request.message))
+    }
+
+    fn prices(&self) -> &PriceTable {
+        self.view.workspace.prices_of(self.request.price_version)
     }
 
     fn doubted(&self) -> NewEvent {
@@ -210,7 +214,7 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
     let believed = view.workspace.settings.cut_streams == CutStreams::AsObserved;
     let observed = request.observed.as_ref();
     if let Some(observed) = observed.filter(|_| believed && flag == SettleFlag::Cut)
-        && let Some(cost) = cost_of(view, observed)
+        && let Some(cost) = cost_of(view, (observed, request.price_version))
     {
         billed.actual = cost.min(&held);
         billed.usage = observed.usage;
@@ -220,8 +224,7 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
 }
 
 /// What was seen costs so much; none where it has no price.
-fn cost_of(view: &View<'_>, observed: &Observed) -> Option<Amount> {
-    let settings = &view.workspace.settings;
+fn cost_of(view: &View<'_>, (observed, version): (&Observed, Digest)) -> Option<Amount> {
     let call = Answered {
         request: &observed.model,
         response: None,
@@ -230,7 +233,8 @@ fn cost_of(view: &View<'_>, observed: &Observed) -> Option<Amount> {
         served: None,
         at: view.now,
     };
-    let cost = charge_on_terms(&settings.prices, view.workspace.unknown_models(), &call).ok()?;
+    let prices = view.workspace.prices_of(version);
+    let cost = charge_on_terms(prices, view.workspace.unknown_models(), &call).ok()?;
     Some(Amount {
         money: cost.money,
         input_tokens: observed.usage.input_tokens(),
@@ -277,7 +281,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         model: observed.model.clone(),
         service_tier: None,
         usage: billed.usage,
-        price_version: view.workspace.settings.prices.version(),
+        price_version: view.workspace.prices_of(request.price_version).version(),
         flags: billed.flags,
     });
     let facts = ResultLate {

@@ -369,6 +369,7 @@ impl Asking<'_> {
         self.events.push(event);
         let reply = reply(CallReply::Allowed {
             max_output_tokens: max_output,
+            price_version: self.view.workspace.settings.prices.version(),
         });
         let answer = if durable {
             Answer::Now(reply)

@@ -262,7 +262,7 @@ pub fn price_of(
             flags: vec!["usage_missing".to_owned()],
         });
     };
-    let settings = &view.workspace.settings;
+    let prices = view.workspace.prices_of(answer.price_version);
     let call = Answered {
         request: model,
         response: answer.model.as_ref(),
@@ -271,9 +271,10 @@ pub fn price_of(
         served: answer.service_tier,
         at: view.now,
     };
-    let cost = charge_on_terms(&settings.prices, view.workspace.unknown_models(), &call).map_err(
-        |fault| Error::invalid("usage", "this usage cannot be priced").with_source(fault),
-    )?;
+    let cost =
+        charge_on_terms(prices, view.workspace.unknown_models(), &call).map_err(|fault| {
+            Error::invalid("usage", "this usage cannot be priced").with_source(fault)
+        })?;
     let actual = Amount {
         money: cost.money,
         input_tokens: usage.input_tokens(),
@@ -330,7 +331,7 @@ fn settled(
         held: out,
         actual: billed.actual,
         released,
-        price_version: view.workspace.settings.prices.version(),
+        price_version: view.workspace.prices_of(answer.price_version).version(),
         latency_ms: answer.latency_ms,
         flags: billed.flags.clone(),
     };
@@ -541,7 +542,7 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         model: answer.asked.clone(),
         service_tier: answer.service_tier,
         usage: billed.usage,
-        price_version: view.workspace.settings.prices.version(),
+        price_version: view.workspace.prices_of(answer.price_version).version(),
         flags: billed.flags,
     });
     let facts = ResultLate {

@@ -1,5 +1,6 @@
 //! An approval covers exactly what was shown, and is used once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use crate::event::{EventKind, MediaType};
 use crate::id::{AuthMethod, OperatorName, RunId};
 use crate::policy::Mode;
 use crate::ports::{Entropy, Head, Lease, Recovered};
+use crate::pricing::PriceLayers;
 use crate::run::RunEvent;
-use crate::sequencer::{Instant, Sequencer, Settings, recover};
+use crate::sequencer::{Instant, Prices, Sequencer, Settings, recover};
 use crate::sim::SeededEntropy;
 use crate::time::Timestamp;
 
@@ -35,9 +37,13 @@ fn sequencer() -> Sequencer {
         monotonic: Duration::ZERO,
         random: 0,
     };
+    let settings = Settings::default();
+    let table = Arc::clone(&settings.prices);
+    let layers = PriceLayers::of(Arc::clone(&table));
+    let prices = Prices::new(layers, table, BTreeMap::new());
     let made = recover(
         &found,
-        Settings::default(),
+        (settings, prices),
         &entropy,
         instant,
         AuthMethod::Library,
@@ -71,7 +77,7 @@ fn a_run() -> Run {
             model_retry_max_elapsed_ms: 0,
             doubt_settle_after_ms: 1,
         },
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         correlation_id: None,
         idempotency_key: None,
     };

@@ -25,6 +25,7 @@ pub mod late;
 pub mod limits;
 pub mod once;
 pub mod policy;
+pub mod prices;
 pub mod publish;
 pub mod reconcile;
 pub mod recover;

@@ -1,0 +1,260 @@
+//! `budgets`: what shared accounts may spend and have spent, and how an operator changes it.
+
+use std::time::Duration;
+
+use mc_core::budget::{Account, AccountId, Dimension, Limit, OnExceed};
+use mc_core::error::{Error, Result as CoreResult};
+use mc_core::money::NanoUsd;
+use mc_core::ports::EventLog as _;
+use mission_control::{Budget, MissionControl, Note, Settings};
+use serde_json::{Value, json};
+
+use super::{Done, operator};
+use crate::args::{AmountArgs, BudgetsCommand, Common, NoteArgs};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::moment::in_future;
+use crate::store::{self, Opened};
+use crate::table::{Align, Table};
+
+pub(super) async fn execute(
+    common: &Common,
+    command: &BudgetsCommand,
+    console: &mut Console<'_>,
+) -> Done {
+    match command {
+        BudgetsCommand::List => list(common, console).await,
+        BudgetsCommand::Set {
+            account,
+            amount,
+            on_exceed,
+            window,
+            note,
+        } => {
+            let window = window.as_deref().map(str::parse).transpose();
+            let window = window.map_err(|fault| wrong("--window", &fault))?;
+            let mut budget = Budget::of(self::account(account)?)
+                .limit(limit(amount)?)
+                .on_exceed((*on_exceed).into())
+                .note(self::note(note)?);
+            if let Some(window) = window {
+                budget = budget.window(window);
+            }
+            let by = operator(common)?;
+            change(common, account, console, async |control| {
+                control.set_budget(&by, budget).await
+            })
+            .await
+        }
+        BudgetsCommand::TopUp {
+            account,
+            amount,
+            note,
+        } => {
+            let (id, by) = (self::account(account)?, limit(amount)?);
+            let (note, operator) = (self::note(note)?, operator(common)?);
+            change(common, account, console, async |control| {
+                control.top_up(&operator, id, by, note).await
+            })
+            .await
+        }
+        BudgetsCommand::Freeze { account, note } => {
+            let (id, note, by) = (
+                self::account(account)?,
+                self::note(note)?,
+                operator(common)?,
+            );
+            change(common, account, console, async |control| {
+                control.freeze(&by, id, note).await
+            })
+            .await
+        }
+        BudgetsCommand::Unfreeze { account, reason } => {
+            let (id, by) = (self::account(account)?, operator(common)?);
+            let note = reason.as_deref().map_or_else(Note::default, Note::because);
+            change(common, account, console, async |control| {
+                control.unfreeze(&by, id, note).await
+            })
+            .await
+        }
+    }
+}
+
+/// Changes an account, and shows it as it is then.
+async fn change(
+    common: &Common,
+    account: &str,
+    console: &mut Console<'_>,
+    act: impl AsyncFnOnce(&MissionControl) -> CoreResult<()>,
+) -> Done {
+    // A store that is not there is not made by a slip of the pen.
+    drop(store::look(common)?);
+    let opened = Opened::open(common, Settings::default()).await?;
+    let changed = act(&opened.control).await;
+    opened.close(Duration::ZERO).await?;
+    changed?;
+    let all = accounts(common).await?;
+    let changed: Vec<_> = all
+        .into_iter()
+        .filter(|(id, _)| id.to_string() == account)
+        .collect();
+    show(common, &changed, console)
+}
+
+fn wrong(option: &'static str, fault: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(Error::invalid(option, fault.to_string()))
+}
+
+fn account(text: &str) -> Result<AccountId, Failure> {
+    text.parse().map_err(|fault| wrong("account", &fault))
+}
+
+fn limit(args: &AmountArgs) -> Result<Limit, Failure> {
+    let money = args.usd.as_deref().map(str::parse::<NanoUsd>).transpose();
+    let limit = Limit {
+        money: money.map_err(|fault| wrong("--usd", &fault))?,
+        input_tokens: args.input_tokens,
+        output_tokens: args.output_tokens,
+        calls: args.calls,
+    };
+    if limit.is_none() {
+        let rule = "give at least one of --usd, --input-tokens, --output-tokens, --calls";
+        return Err(wrong("amount", &rule));
+    }
+    Ok(limit)
+}
+
+fn note(args: &NoteArgs) -> Result<Note, Failure> {
+    let until = args.until.as_deref().map(|text| in_future("--until", text));
+    Ok(Note {
+        reason: args.reason.as_deref().map(Into::into),
+        until: until.transpose().map_err(Failure::usage)?,
+    })
+}
+
+async fn list(common: &Common, console: &mut Console<'_>) -> Done {
+    let all = accounts(common).await?;
+    if all.is_empty() && !common.json {
+        console.line("nothing was counted yet, and no limit is set")?;
+        return Ok(Exit::Done);
+    }
+    show(common, &all, console)
+}
+
+/// Every account that belongs to no run.
+async fn accounts(common: &Common) -> Result<Vec<(AccountId, Account)>, Failure> {
+    let log = store::look(common)?;
+    let mut all = Vec::new();
+    for row in log.accounts().await? {
+        let id = row.account.parse::<AccountId>();
+        let id = id.map_err(|fault| Error::corrupt("account", None).with_source(fault))?;
+        let account = serde_json::from_slice(&row.state);
+        let account = account.map_err(|e| Error::corrupt("account", None).with_source(e))?;
+        all.push((id, account));
+    }
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(all)
+}
+
+fn show(common: &Common, all: &[(AccountId, Account)], console: &mut Console<'_>) -> Done {
+    if common.json {
+        let all: Vec<Value> = all
+            .iter()
+            .map(|(id, account)| as_json(id, account))
+            .collect();
+        console.json(&json!({ "accounts": all }))?;
+    } else {
+        console.line(text(all))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn as_json(id: &AccountId, account: &Account) -> Value {
+    json!({
+        "account": id, "limit": account.limit(), "on_exceed": account.on_exceed(),
+        "window": account.window().to_string(), "period": account.period(),
+        "spent": account.spent(), "reserved": account.reserved(), "in_doubt": account.in_doubt(),
+        "available": account.available(), "percent": account.percent(),
+        "frozen": account.is_frozen(), "lapsing": account.lapsing(),
+        "worst_case_overshoot": account.worst_case_overshoot(),
+    })
+}
+
+fn text(all: &[(AccountId, Account)]) -> String {
+    let mut table = Table::new(&[
+        ("account", Align::Left),
+        ("counts", Align::Left),
+        ("limit", Align::Right),
+        ("spent", Align::Right),
+        ("reserved", Align::Right),
+        ("in doubt", Align::Right),
+        ("left", Align::Right),
+        ("window", Align::Left),
+        ("state", Align::Left),
+    ]);
+    for (id, account) in all {
+        let limited = |one: &Dimension| account.limit().of(*one).is_some();
+        let mut shown: Vec<Dimension> = Dimension::ALL.into_iter().filter(limited).collect();
+        if shown.is_empty() {
+            shown.push(Dimension::Money);
+        }
+        for dimension in shown {
+            table.row(row(id, account, dimension));
+        }
+    }
+    table.render()
+}
+
+fn row(id: &AccountId, account: &Account, dimension: Dimension) -> [String; 9] {
+    let amount = |value: i128| match dimension {
+        Dimension::Money => {
+            NanoUsd::from_nano(i64::try_from(value).unwrap_or(i64::MAX)).to_string()
+        }
+        Dimension::InputTokens | Dimension::OutputTokens | Dimension::Calls => value.to_string(),
+    };
+    let counts = match dimension {
+        Dimension::Money => "usd",
+        Dimension::InputTokens | Dimension::OutputTokens | Dimension::Calls => dimension.name(),
+    };
+    let or_none = |value: Option<i128>| value.map_or_else(|| "-".to_owned(), amount);
+    [
+        id.to_string(),
+        counts.replace('_', " "),
+        or_none(account.limit().of(dimension)),
+        amount(account.spent().of(dimension)),
+        amount(account.reserved().of(dimension)),
+        amount(account.in_doubt().of(dimension)),
+        or_none(account.available().of(dimension)),
+        account.window().to_string(),
+        state(account),
+    ]
+}
+
+/// `frozen until 2026-12-01T00:00:00Z`, `over its limit`, `80 %`.
+fn state(account: &Account) -> String {
+    let mut words = Vec::new();
+    if account.is_frozen() {
+        let frozen = |one: &&mc_core::budget::Lapsing| one.undo == mc_core::budget::Undo::Freeze;
+        let until = account.lapsing().iter().find(frozen);
+        words.push(match until {
+            Some(lapsing) => format!("frozen until {}", lapsing.at),
+            None => "frozen".to_owned(),
+        });
+    }
+    if account.is_breached() {
+        words.push("over its limit".to_owned());
+    } else if !account.limit().is_none() {
+        words.push(format!("{} %", account.percent()));
+    }
+    words.join(", ")
+}
+
+impl From<crate::args::OnExceedArg> for OnExceed {
+    fn from(arg: crate::args::OnExceedArg) -> Self {
+        match arg {
+            crate::args::OnExceedArg::Abort => Self::Abort,
+            crate::args::OnExceedArg::Pause => Self::Pause,
+        }
+    }
+}
