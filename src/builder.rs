@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mc_core::engine::{Engine, MissionControl, Parts, Spawner};
 use mc_core::error::Result;
 use mc_core::id::AuthMethod;
+use mc_core::policy::guard::{Redaction, RedactionScope, Redactor};
 use mc_core::ports::{Clock, Entropy, EventLog};
 use mc_core::sequencer::Settings;
 use mc_link::{Opening, Succession};
@@ -46,6 +47,13 @@ impl Builder {
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Takes out of content what must not be logged, before it is hashed and stored.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Arc<dyn Redactor>, scope: RedactionScope) -> Self {
+        self.settings.redaction = Some(Redaction { redactor, scope });
         self
     }
 

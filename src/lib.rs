@@ -59,6 +59,9 @@ pub use mc_core::id::{
     WorkflowName,
 };
 pub use mc_core::money::NanoUsd;
+pub use mc_core::policy::guard::{
+    Redaction, RedactionScope, Redactor, SecretKind, SecretsRedactor,
+};
 pub use mc_core::policy::{CutStreams, Mode, Policy, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};
 pub use mc_core::pricing::{

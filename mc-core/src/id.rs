@@ -268,6 +268,10 @@ name_type!(
     LabelKey, plain_name
 );
 name_type!(
+    /// The id of a rule: `[a-z0-9][a-z0-9_-]*`.
+    RuleId, plain_name
+);
+name_type!(
     /// The name of a step in its workflow: `[a-z][a-z0-9_]*` (a hyphen would be a subtraction).
     StepName, step_name
 );

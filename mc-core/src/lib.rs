@@ -16,6 +16,7 @@ pub mod pricing;
 pub mod resilience;
 pub mod budget;
 pub mod form;
+pub mod expression;
 pub mod policy;
 pub mod workflow;
 

@@ -24,6 +24,7 @@ mod failures;
 mod flow;
 mod groups;
 mod joined;
+mod guardrails;
 mod journal;
 mod life;
 mod loops;
@@ -34,7 +35,10 @@ mod pace;
 mod panics;
 mod plans;
 mod policies;
+
 mod prices;
+mod rates;
+mod redaction;
 mod refusals;
 mod resolves;
 mod restart;

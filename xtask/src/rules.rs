@@ -68,6 +68,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["resilience"],
     &["budget"],
     &["form"],
+    &["expression"],
     &["policy"],
     &["workflow"],
     &["event"],

@@ -20,8 +20,8 @@ use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallReply, Drawn, FailCall, JournalPlace, Observed, Reply, Request,
-    ReserveCall, SettleCall, TokenBound,
+    AttemptRequest, CallEnd, CallProgress, CallReply, Drawn, FailCall, JournalPlace, Observed,
+    Reply, Request, ReserveCall, SettleCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
 use crate::usage::Usage;
@@ -388,7 +388,8 @@ impl Permit {
     /// Ends the call with its answer: what it cost is spent in full.
     ///
     /// # Errors
-    /// `InvalidInput` for usage that has no price, or for an answer that cannot be kept (nested
+    /// `PolicyDenied` for an answer that a rule forbids, which is paid for; `InvalidInput` for usage
+    /// that has no price, or for an answer that cannot be kept (nested
     /// deeper than 64, larger than 64 MiB), which is paid for all the same; `Unavailable` while the
     /// store refuses.
     pub async fn settle(mut self, answer: &ModelAnswer) -> Result<()> {
@@ -416,10 +417,26 @@ impl Permit {
             reasoning: answer.reasoning.clone().filter(|_| kept.is_ok()),
             latency_ms: as_ms(answer.latency.unwrap_or(took)),
         };
-        self.caller
-            .attempt(AttemptRequest::SettleCall(Arc::new(settle)))
-            .await?;
-        kept
+        let request = AttemptRequest::SettleCall(Arc::new(settle));
+        let reply = self.caller.attempt(request).await?;
+        kept?;
+        refused(reply)
+    }
+
+    /// Reports how far the answer of a stream has come: so many output tokens, and the text since
+    /// the last report where rules are to see it. An error of the kind `PolicyDenied` names the rule
+    /// that wants the stream cut: stop reading, and [`fail`](Self::fail) the permit.
+    ///
+    /// # Errors
+    /// `PolicyDenied`; `Cancelled` where the attempt is to stop.
+    pub async fn progress(&self, output_tokens: u64, text: Option<&str>) -> Result<()> {
+        let report = AttemptRequest::Progress(CallProgress {
+            ordinal: self.ordinal,
+            output_tokens,
+            text: text.map(Arc::from),
+            terms: self.terms.clone(),
+        });
+        refused(self.caller.attempt(report).await?)
     }
 
     /// Ends the call with a failure: what happened decides what becomes of the money.
@@ -446,6 +463,14 @@ impl Permit {
         };
         Ok(end)
     }
+}
+
+/// The error of what does not count, or may not go on.
+pub(super) fn refused(reply: Reply) -> Result<()> {
+    let Reply::Refused(error) = reply else {
+        return Ok(());
+    };
+    Err(super::tools::again(&error))
 }
 
 /// The sequencer answered something else than was asked for.

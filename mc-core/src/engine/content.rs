@@ -71,6 +71,7 @@ fn check_attempt(request: &AttemptRequest) -> Result<()> {
         AttemptRequest::Complete(output) => check("output", output),
         AttemptRequest::Suspend(checkpoint, _) => check("checkpoint", checkpoint),
         AttemptRequest::FailCall(_)
+        | AttemptRequest::Progress(_)
         | AttemptRequest::LookUpOnce(_)
         | AttemptRequest::Fail(_)
         | AttemptRequest::Ended => Ok(()),

@@ -289,7 +289,7 @@ impl MissionControl {
             let request = Request::Start(Box::new(start.clone()));
             match self.inner.submit(actor.clone(), request).await {
                 Ok(Reply::Run(run_id)) => return Ok(self.run(run_id)),
-                Ok(Reply::Refused(error)) => return Err(own(error)),
+                Ok(Reply::Refused(error)) => return Err(super::tools::again(&error)),
                 Ok(other) => return Err(unexpected(&other)),
                 // Many starts passed between look-up and decision: look again.
                 Err(e) if e.kind() == ErrorKind::Conflict && e.detail().is_none() => {}
@@ -426,17 +426,6 @@ impl MissionControl {
             () = self.inner.clock.sleep_until(deadline) => {}
         }
     }
-}
-
-/// An error that nobody else holds.
-fn own(error: Arc<Error>) -> Error {
-    Arc::try_unwrap(error).unwrap_or_else(|shared| {
-        let copy = Error::new(shared.kind(), shared.message());
-        match shared.detail() {
-            Some(detail) => copy.with_detail(detail.clone()),
-            None => copy,
-        }
-    })
 }
 
 fn workflow_name(name: &str) -> Result<WorkflowName> {

@@ -235,7 +235,8 @@ impl Owner {
             AttemptRequest::ReserveCall(_)
             | AttemptRequest::SettleCall(_)
             | AttemptRequest::FailCall(_) => None,
-            AttemptRequest::BeginTool(_)
+            AttemptRequest::Progress(_)
+            | AttemptRequest::BeginTool(_)
             | AttemptRequest::EndTool(_)
             | AttemptRequest::LookUpOnce(_)
             | AttemptRequest::RecordOnce(..)

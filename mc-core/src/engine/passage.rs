@@ -134,6 +134,7 @@ fn if_reported(request: &AttemptRequest) -> Option<Reply> {
         AttemptRequest::ReserveCall(_)
         | AttemptRequest::DrawCall(..)
         | AttemptRequest::FailCall(_)
+        | AttemptRequest::Progress(_)
         | AttemptRequest::BeginTool(_)
         | AttemptRequest::LookUpOnce(_) => None,
         AttemptRequest::SettleCall(_)

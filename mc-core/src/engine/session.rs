@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
-use super::calls::{Admission, Caller, ModelAnswer, ModelRequest};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, refused};
 use super::inner::{Inner, Phase, lock};
 use super::options::{agent_version, labels};
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ impl Inner {
             labels: labels(&options.labels)?,
         });
         let actor = Actor::Agent(agent);
-        self.submit(actor.clone(), request).await?;
+        refused(self.submit(actor.clone(), request).await?)?;
         let epoch = self.epoch();
         if self.joined().is_some() {
             lock(&self.blocks).insert(run_id, Arc::default());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::calls::unexpected;
+use super::calls::{refused, unexpected};
 use super::content;
 use super::context::StepContext;
 use super::inner::lock;
@@ -195,8 +195,9 @@ impl<'a> ToolCall<'a> {
         };
         let ordinal = self.place.ordinal;
         let end = AttemptRequest::EndTool(EndTool { ordinal, result });
-        self.ctx.caller.attempt(end).await?;
+        let reply = self.ctx.caller.attempt(end).await?;
         kept?;
+        refused(reply)?;
         outcome.map_err(|message| {
             Error::new(ErrorKind::AgentFailed, message).with_context("tool", &self.tool)
         })

@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Amount;
 use crate::error::FailingAccount;
 use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
+use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, RiskTier};
 use crate::pricing::{CallTerms, ServiceTier};
 use crate::time::Timestamp;
 use crate::usage::Usage;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+const fn is_zero(version: &u32) -> bool {
+    *version == 0
+}
 
 /// Facts of `model_call.reserved`. Parts: the request, message by message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +116,9 @@ pub struct ModelCallThrottled {
     pub since: Timestamp,
     /// When it is tried again.
     pub retry_at: Timestamp,
+    /// How long the provider asked to wait, in milliseconds, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     /// What a hold of its own gives back, or what the escrow grew by for it.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
@@ -168,7 +177,7 @@ pub struct ModelCallDenied {
     pub agent: Option<AgentName>,
     /// The model that was to be asked.
     pub model: ModelId,
-    /// The rule: `budget_exceeded`, `unknown_model`, `stale_price`, `no_progress`.
+    /// Why: `budget_exceeded`, `unknown_model`, `stale_price`, or the id of a rule of the policy.
     pub code: String,
     /// What was asked for.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
@@ -213,7 +222,8 @@ pub struct ToolCallDenied {
     pub tool: Opaque,
     /// The hash of the exact parameter bytes.
     pub params_digest: Digest,
-    /// Why: `tool_not_allowed`, `tool_schema`, `approval_rejected`, `approval_expired`.
+    /// Why: `tool_not_allowed`, `tool_schema`, `approval_rejected`, `approval_expired`, or the id of
+    /// a rule of the policy.
     pub code: String,
 }
 
@@ -277,7 +287,7 @@ pub struct JournalDiverged {
     pub request: Digest,
 }
 
-/// Facts of `guardrail.judged`.
+/// Facts of `guardrail.judged`. Part 0: why, in words, for a rule of the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardrailJudged {
@@ -285,12 +295,24 @@ pub struct GuardrailJudged {
     pub step: StepKey,
     /// The attempt.
     pub attempt: u32,
-    /// The rule.
+    /// The call that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u32>,
+    /// The checkpoint, where it is not `model_call`.
+    #[serde(default, skip_serializing_if = "Checkpoint::is_default")]
+    pub at: Checkpoint,
+    /// The rule's id.
     pub rule: String,
+    /// The version of the policy that has it; 0 for a rule of the settings.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub policy_version: u32,
     /// Its mode: in `observe` the verdict changes nothing.
     pub mode: Mode,
-    /// `allow` or `deny`.
+    /// `clamp`, `deny` or `halt`.
     pub verdict: String,
+    /// The kind of rule, e.g. `max_cost_per_call`; `rule_error` where it could not be answered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// The hash of what was judged.
     pub inputs_hash: Digest,
 }

@@ -83,6 +83,8 @@ kinds! {
     PricesLoaded(workspace::PricesLoaded) = "prices.loaded",
     /// A version of the policy is in force; the limits that it names follow in the same commit.
     PolicyPublished(workspace::PolicyPublished) = "policy.published",
+    /// A rule judged a run before it started, or a session before it opened.
+    AdmissionJudged(workspace::AdmissionJudged) = "admission.judged",
     /// A model's breaker opened: its calls are blocked.
     CircuitOpened(workspace::CircuitOpened) = "circuit.opened",
     /// A model's breaker lets one call through.
@@ -259,6 +261,7 @@ impl EventKind {
             | Self::WorkflowActivated(_)
             | Self::PricesLoaded(_)
             | Self::PolicyPublished(_)
+            | Self::AdmissionJudged(_)
             | Self::CircuitOpened(_)
             | Self::CircuitHalfOpened(_)
             | Self::CircuitClosed(_)

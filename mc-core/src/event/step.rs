@@ -90,6 +90,8 @@ pub enum AbandonReason {
     NoProgress,
     /// A budget refused it for good.
     Budget,
+    /// A rule of the policy cut it.
+    Guardrail,
 }
 
 /// Facts of `attempt.abandoned`.

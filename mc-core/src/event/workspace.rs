@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Digest, ModelId, WorkflowName, WorkspaceId};
+use crate::id::{AgentName, Digest, ModelId, RuleId, WorkflowName, WorkspaceId};
+use crate::policy::Mode;
 use crate::pricing::PriceLayer;
 use crate::time::Timestamp;
 
@@ -125,4 +126,28 @@ pub struct CircuitHalfOpened {
 pub struct CircuitClosed {
     /// The model, with its provider.
     pub model: ModelId,
+}
+
+/// Facts of `admission.judged`. Part 0: why, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdmissionJudged {
+    /// The workflow of which a run was to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowName>,
+    /// The agent for which a session was to open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The rule's id.
+    pub rule: RuleId,
+    /// The version of the policy that has it.
+    pub policy_version: u32,
+    /// Its mode: in `observe` the verdict changes nothing.
+    pub mode: Mode,
+    /// `deny` or `halt`.
+    pub verdict: String,
+    /// The kind of rule, e.g. `max_runs_in_flight`; `rule_error` where it could not be answered.
+    pub code: String,
+    /// The hash of what was judged.
+    pub inputs_hash: Digest,
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::approvals::ApprovalRules;
+use super::guard::Guardrail;
+use super::rates::RateRule;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
 use super::{read, write};
@@ -109,6 +111,16 @@ impl Policy {
     /// The limits of shared accounts.
     pub fn budgets(&self) -> &BTreeMap<AccountId, BudgetRule> {
         &self.sections.budgets
+    }
+
+    /// The rules, in the order in which they judge.
+    pub fn guardrails(&self) -> &[Guardrail] {
+        &self.sections.guardrails
+    }
+
+    /// The rates.
+    pub fn rates(&self) -> &[RateRule] {
+        &self.sections.rates
     }
 
     #[cfg(test)]

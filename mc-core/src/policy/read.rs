@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::approvals::ApprovalRules;
 use super::file::{MAX_POLICY_BYTES, POLICY_SCHEMA_VERSION, Policy};
-use super::read_budgets;
 use super::sections::{Sections, ToolRule};
 use super::tier::RiskTier;
+use super::{guard, rates, read_budgets};
 use crate::error::{Detail, Error, ErrorKind, Result, Violation, WorkflowProblem};
 use crate::form::{
     At, Fields, Reader, Schema, Spelling, malformed, more, place, problem, schema_problem,
@@ -25,9 +25,9 @@ const FIELDS: &[&str] = &[
     "unknown_models",
     "tools",
     "budgets",
+    "guardrails",
+    "rates",
 ];
-/// Sections that are known but belong to a later version.
-const LATER: &[&str] = &["guardrails"];
 
 /// The longest time that an approval may stay open.
 const MAX_EXPIRES_IN: Duration = Duration::from_secs(365 * 86_400);
@@ -96,12 +96,14 @@ fn sections(document: &Value, spelling: Spelling) -> (Sections, Vec<WorkflowProb
     };
     let mut sections = Sections::default();
     let root = At::ROOT;
-    if let Some(fields) = Fields::open_with_later(&mut reader, document, &root, (FIELDS, LATER)) {
+    if let Some(fields) = Fields::open(&mut reader, document, &root, FIELDS) {
         version(&mut reader, fields);
         sections.approvals = approvals(&mut reader, fields);
         sections.unknown_models = unknown_models(&mut reader, fields);
         sections.tools = tools(&mut reader, fields);
         sections.budgets = read_budgets::budgets(&mut reader, fields);
+        sections.guardrails = guard::guardrails(&mut reader, fields);
+        sections.rates = rates::rates(&mut reader, fields);
     }
     (sections, reader.problems)
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::approvals::ApprovalRules;
+use super::guard::Guardrail;
+use super::rates::RateRule;
 use super::tier::RiskTier;
 use crate::budget::{AccountId, Limit, OnExceed, Window};
 use crate::form::Schema;
@@ -20,6 +22,8 @@ pub(super) struct Sections {
     pub(super) unknown_models: Option<UnknownModels>,
     pub(super) tools: BTreeMap<Opaque, ToolRule>,
     pub(super) budgets: BTreeMap<AccountId, BudgetRule>,
+    pub(super) guardrails: Vec<Guardrail>,
+    pub(super) rates: Vec<RateRule>,
 }
 
 /// What is known of a tool.

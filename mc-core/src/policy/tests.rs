@@ -44,7 +44,7 @@ fn what_is_written_as_its_default_and_what_is_left_out_have_one_hash() {
 #[test]
 fn every_problem_is_told_at_once_with_its_place() {
     let text = r#"
-guardrails: []
+guardrails: {}
 approval: {}
 approvals: { from: read, expires_in: 0s, four_eyes: [all] }
 unknown_models: allow
@@ -76,16 +76,6 @@ budgets:
             "{place} in {found:?}"
         );
     }
-}
-
-#[test]
-fn a_section_of_a_later_version_is_told_as_such() {
-    let error = Policy::from_yaml("guardrails: []").unwrap_err();
-    assert!(
-        error
-            .message()
-            .contains("`guardrails` is not available in this version")
-    );
 }
 
 #[test]

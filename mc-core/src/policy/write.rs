@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::approvals::ApprovalRules;
 use super::file::POLICY_SCHEMA_VERSION;
+use super::guard::write_guardrail;
+use super::rates;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
 use crate::budget::OnExceed;
@@ -42,6 +44,15 @@ fn outline(sections: &Sections) -> Map<String, Value> {
         .collect();
     if !budgets.is_empty() {
         out.insert("budgets".to_owned(), budgets.into());
+    }
+    // Their order is the order in which they judge, so that it is kept.
+    let rails: Vec<Value> = sections.guardrails.iter().map(write_guardrail).collect();
+    if !rails.is_empty() {
+        out.insert("guardrails".to_owned(), rails.into());
+    }
+    let rates: Vec<Value> = sections.rates.iter().map(rates::write).collect();
+    if !rates.is_empty() {
+        out.insert("rates".to_owned(), rates.into());
     }
     out
 }
@@ -138,7 +149,20 @@ fn flat(sections: &Sections) -> BTreeMap<String, Value> {
         if let Some(fields) = value.as_object().filter(|_| section != "unknown_models") {
             out.extend(fields.iter().map(|(k, v)| (named(k), v.clone())));
         } else if let Some(items) = value.as_array() {
-            let name = |item: &Value| named(item["account"].as_str().unwrap_or_default());
+            let texts = |item: &Value| {
+                let direct =
+                    [&item["account"], &item["id"]].map(|one| one.as_str().map(str::to_owned));
+                let of = item["for"].as_object().and_then(|of| of.iter().next());
+                let of =
+                    of.map(|(kind, name)| format!("{kind}:{}", name.as_str().unwrap_or_default()));
+                direct
+                    .into_iter()
+                    .flatten()
+                    .chain(of)
+                    .next()
+                    .unwrap_or_default()
+            };
+            let name = |item: &Value| named(&texts(item));
             out.extend(items.iter().map(|item| (name(item), item.clone())));
         } else {
             out.insert(section, value);

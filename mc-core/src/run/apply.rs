@@ -207,6 +207,7 @@ impl Run {
             | EventKind::WorkflowActivated(_)
             | EventKind::PricesLoaded(_)
             | EventKind::PolicyPublished(_)
+            | EventKind::AdmissionJudged(_)
             | EventKind::CircuitOpened(_)
             | EventKind::CircuitHalfOpened(_)
             | EventKind::CircuitClosed(_)

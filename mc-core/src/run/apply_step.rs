@@ -109,6 +109,7 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
     let code = match facts.reason {
         AbandonReason::Timeout => "timeout",
         AbandonReason::NoProgress => "no_progress",
+        AbandonReason::Guardrail => "guardrail",
         AbandonReason::Budget => "budget_exceeded",
     };
     code.clone_into(&mut step.code);

@@ -128,6 +128,7 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::WorkflowActivated(_)
         | EventKind::PricesLoaded(_)
         | EventKind::PolicyPublished(_)
+        | EventKind::AdmissionJudged(_)
         | EventKind::CircuitOpened(_)
         | EventKind::CircuitHalfOpened(_)
         | EventKind::CircuitClosed(_)

@@ -9,6 +9,7 @@ use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::resident::Resident;
 use super::token::Token;
+use super::traffic::calls_out;
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;
@@ -178,6 +179,7 @@ impl Sequencer {
                 self.workspace.budget_blocked.insert((run, key.clone()));
             }
         }
+        self.workspace.calls_out.extend(calls_out(&resident.run));
         let ended = resident.run.status.is_terminal();
         self.workspace.runs.insert(run, resident);
         self.note_wake(run);
@@ -286,6 +288,13 @@ impl Sequencer {
     pub fn owed(&mut self) -> Vec<Pending> {
         let mut owed = std::mem::take(&mut self.batch.pending);
         for (_, (command, slot)) in std::mem::take(&mut self.slots) {
+            let again = Ok(Reply::Call(CallReply::Again));
+            owed.push(Pending {
+                command,
+                reply: Some((slot, again)),
+            });
+        }
+        for (_, (command, slot)) in std::mem::take(&mut self.turn_slots) {
             let again = Ok(Reply::Call(CallReply::Again));
             owed.push(Pending {
                 command,

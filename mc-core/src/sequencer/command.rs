@@ -317,6 +317,8 @@ pub enum AttemptRequest {
     DrawCall(Arc<ReserveCall>, Drawn),
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
+    /// So much of a model call's answer has come.
+    Progress(CallProgress),
     /// A model call failed.
     FailCall(Box<FailCall>),
     /// A tool call wants to go out.
@@ -430,6 +432,19 @@ pub struct SettleCall {
     pub reasoning: Option<Value>,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
+}
+
+/// How far a model call's answer has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallProgress {
+    /// Its place in the journal.
+    pub ordinal: u32,
+    /// Output tokens so far.
+    pub output_tokens: u64,
+    /// What has come since the last report, where the host tells.
+    pub text: Option<Arc<str>>,
+    /// The terms that it was made on.
+    pub terms: CallTerms,
 }
 
 /// A model call that failed.

@@ -72,6 +72,10 @@ pub struct Sequencer {
     pub(super) wake_all: bool,
     pub(super) circuits_changed: BTreeSet<ModelId>,
     pub(super) windows: Windows,
+    /// What waits for a rate.
+    pub(super) turn_slots: BTreeMap<Ticket, (Arc<Command>, Slot)>,
+    /// Something that rates count has changed.
+    pub(super) turns_moved: bool,
     pub(super) group: Group,
     pub(super) evicted: Vec<RunId>,
     /// The defect that was found: nothing more is taken until the state is recovered from the log.
@@ -119,6 +123,8 @@ impl Sequencer {
             wake_all: false,
             circuits_changed: BTreeSet::new(),
             windows,
+            turn_slots: BTreeMap::new(),
+            turns_moved: false,
             group: Group {
                 command: CommandId::NIL,
                 actor: Actor::System,
@@ -302,6 +308,7 @@ impl Sequencer {
             random: self.group.instant.random,
             durable: self.durable,
             turn: None,
+            in_turn: None,
         }
     }
 
@@ -354,6 +361,7 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
         AttemptRequest::ReserveCall(call) => decide::call_reserve::reserve(view, token, call),
         AttemptRequest::DrawCall(call, drawn) => decide::call_draw::draw(view, token, call, *drawn),
         AttemptRequest::SettleCall(answer) => decide::call_settle::settle(view, token, answer),
+        AttemptRequest::Progress(report) => decide::in_flight::progress(view, token, report),
         AttemptRequest::FailCall(failure) => decide::call_fail::fail(view, token, failure),
         AttemptRequest::BeginTool(tool) => decide::tool::begin(view, token, tool),
         AttemptRequest::EndTool(tool) => decide::tool::end(view, token, tool),

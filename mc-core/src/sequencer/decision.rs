@@ -289,6 +289,13 @@ pub enum Wait {
         /// Its whole worst case: more than `amount` where its step holds a part already.
         whole: crate::budget::Amount,
     },
+    /// Its turn in rates.
+    Turn {
+        /// The rates that hold it back.
+        of: std::collections::BTreeSet<crate::policy::RateOf>,
+        /// When it is asked again; none where that depends on other calls alone.
+        until: Option<Timestamp>,
+    },
     /// The outcome of the one call that a half-open breaker let through.
     Circuit,
 }

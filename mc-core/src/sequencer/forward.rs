@@ -106,6 +106,7 @@ impl Sequencer {
     pub(super) fn tick(&mut self) -> Result<BTreeSet<RunId>> {
         let Instant { now, monotonic, .. } = self.group.instant;
         let mut touched = BTreeSet::new();
+        self.turns_moved |= self.turns_due(now);
         while let Some((at, token)) = self.deadlines.first().cloned() {
             if at > monotonic {
                 break;
@@ -163,6 +164,7 @@ impl Sequencer {
             runs.extend(self.wake_queue()?);
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
+            runs.extend(self.take_turns()?);
             if runs.is_empty() && self.freed.is_empty() && !self.release()? {
                 return Ok(());
             }
@@ -262,7 +264,7 @@ impl Sequencer {
                 self.push(waiter);
                 Ok(())
             }
-            Dispatched::Queued(Wait::Circuit) => {
+            Dispatched::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 Err(Error::internal("a step waits for no breaker"))
             }
         }

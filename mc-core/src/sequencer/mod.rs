@@ -15,25 +15,30 @@ mod decision;
 mod departures;
 mod ended;
 mod forward;
+mod limiter;
 mod pace;
 mod place;
 mod prices;
 mod recovery;
+mod redaction;
 mod resident;
 mod room;
 mod scribe;
 mod token;
+mod traffic;
+mod turns;
 mod waiting;
+mod window;
 mod windows;
 mod workspace;
 
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
-    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool, Command,
-    DecideApproval, Drawn, EndTool, FailCall, JournalPlace, Note, Observed, OpenSession,
-    OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution, Resolve, Retry,
-    SetLimit, SettleCall, Start, StartKey, TokenBound,
+    Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
+    CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, JournalPlace, Note, Observed,
+    OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution,
+    Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
@@ -45,4 +50,6 @@ pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};
 pub use scribe::{Scribe, summary};
 pub use token::Token;
+pub use traffic::{CallOut, CallsOut, Traffic};
+pub use turns::{Turn, Turns};
 pub use workspace::{Dispatch, PolicyHead, Settings, Shared, Versions, Waiting, Workspace};

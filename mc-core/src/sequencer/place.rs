@@ -6,9 +6,11 @@ use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
 use super::decision::{Effect, NewEvent, ProbeOrder};
+use super::redaction::redact;
 use super::resident::Resident;
 use super::token::Token;
-use super::workspace::{PolicyHead, Versions};
+use super::traffic::Folding;
+use super::workspace::{PolicyHead, Versions, Workspace};
 use crate::budget::{self, Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
@@ -26,7 +28,10 @@ use crate::workflow::Workflow;
 
 impl Sequencer {
     /// Gives an event its place and applies it; a change of a breaker follows at once.
-    pub(super) fn place(&mut self, event: NewEvent) -> Result<()> {
+    pub(super) fn place(&mut self, mut event: NewEvent) -> Result<()> {
+        if let Some(redaction) = &self.workspace.settings.redaction {
+            redact(redaction, &mut event);
+        }
         let seq = self.next_seq;
         let attempt = self.attempt_of(&event);
         let circuits = &self.workspace.shared.circuits;
@@ -42,6 +47,7 @@ impl Sequencer {
             .shared
             .circuits
             .follow(&event.kind, at, attempt, &budget);
+        self.count(&event, attempt);
         self.next_seq += 1;
         self.batch.placed.push(Placed {
             seq,
@@ -61,6 +67,33 @@ impl Sequencer {
             Some(next) => self.place(next),
             None => Ok(()),
         }
+    }
+
+    /// What rules and rates count follows the event.
+    fn count(&mut self, event: &NewEvent, attempt: Try) {
+        let Workspace {
+            shared,
+            policy,
+            runs,
+            calls_out,
+            turns,
+            ..
+        } = &mut self.workspace;
+        let before = calls_out.len();
+        let run = runs.get(&event.run_id).map(|resident| &*resident.run);
+        let mut folding = Folding {
+            policy,
+            at: self.group.instant.now,
+            run,
+            attempt,
+            out: calls_out,
+        };
+        shared
+            .traffic
+            .follow(event.run_id, &event.kind, &mut folding);
+        let less = calls_out.len() < before;
+        let changed = less || matches!(event.kind, EventKind::PolicyPublished(_));
+        self.turns_moved |= changed && !turns.is_empty();
     }
 
     /// Whether a reservation follows a refusal of the same call.
@@ -155,7 +188,10 @@ impl Sequencer {
     ) -> Result<()> {
         let part = event.parts.first();
         let part = part.ok_or_else(|| Error::internal("no policy"))?;
-        self.workspace.policy = Policy::from_canonical(&part.bytes)?;
+        let policy = Policy::from_canonical(&part.bytes)?;
+        let traffic = &mut self.workspace.shared.traffic;
+        traffic.policy_changed(&self.workspace.policy, &policy);
+        self.workspace.policy = policy;
         self.workspace.shared.policy = Some(PolicyHead {
             version: facts.version,
             hash: facts.policy_hash,

@@ -128,6 +128,8 @@ fn workspace(
         compiled,
         policy: Policy::default(),
         runs: BTreeMap::new(),
+        calls_out: BTreeMap::new(),
+        turns: BTreeMap::new(),
         queue: Queue::default(),
         waiting: BTreeMap::new(),
         next_ticket: 0,

@@ -21,11 +21,13 @@ impl Sequencer {
         self.workspace.lent.remove(&session);
     }
 
-    /// What no call has drawn of a lent block that is on disk; nothing while a breaker is open,
-    /// because then every call has to be asked for.
+    /// What no call has drawn of a lent block that is on disk; nothing while a breaker is open or a
+    /// policy has rules or rates for calls, because then every call has to be asked for.
     pub fn room(&self, token: &Token) -> Amount {
         let view = self.view();
-        let lent = self.workspace.lent.contains(&token.run_id);
+        let policy = &self.workspace.policy;
+        let free = policy.guardrails().is_empty() && policy.rates().is_empty();
+        let lent = free && self.workspace.lent.contains(&token.run_id);
         let Some((resident, _)) = view.live(token).filter(|_| lent) else {
             return Amount::ZERO;
         };

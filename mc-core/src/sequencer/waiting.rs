@@ -9,6 +9,7 @@ use super::core::{Group, Sequencer, Submitted};
 use super::decide::{self, View};
 use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
+use super::turns::Turn;
 use super::workspace::{ResidentBooks, Waiting};
 use crate::budget::{Owner, Ticket, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +61,7 @@ impl Sequencer {
                 self.promise(&command, slot, Err(run_ended(run)));
             }
         }
+        self.prune_turns(run);
         let mut gone = Vec::new();
         for slots in self.circuit_slots.values_mut() {
             gone.extend(slots.extract_if(.., |(id, ..)| *id == run));
@@ -72,6 +74,7 @@ impl Sequencer {
     /// What can no longer be admitted leaves the queue: a call whose token was revoked, a step that
     /// is no longer waiting or whose run is paused.
     pub(super) fn prune(&mut self, run: RunId) {
+        self.prune_turns(run);
         let Some(tickets) = self.waiting_of.get(&run).cloned() else {
             return;
         };
@@ -160,6 +163,11 @@ impl Sequencer {
             return Submitted::Now(Err(Error::internal("nobody waits for this call")));
         };
         match wait {
+            Wait::Turn { of, until } => {
+                let run_id = token.run_id;
+                let turn = Turn { run_id, of, until };
+                self.await_turn((Arc::clone(command), slot), turn);
+            }
             Wait::Circuit => {
                 let waiting = self.circuit_slots.entry(call.model.clone()).or_default();
                 waiting.push((token.run_id, Arc::clone(command), slot));
@@ -264,8 +272,9 @@ impl Sequencer {
         self.group = causer;
         match decision.answer {
             Answer::Now(reply) | Answer::Durable(reply) => self.promise(&command, slot, Ok(reply)),
-            // The breaker opened meanwhile: it asks again, and is told to wait there.
-            Answer::Queued(Wait::Circuit) => {
+            // The breaker opened meanwhile, or a rate is full: it asks again, and is told to wait
+            // there.
+            Answer::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 self.promise(&command, slot, Ok(Reply::Call(CallReply::Again)));
             }
             // The room that it was woken for is gone again: it keeps its place.

@@ -18,6 +18,7 @@ use crate::budget::{
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, PlanCheck, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
+use crate::policy::guard::Redaction;
 use crate::policy::{CutStreams, Mode, Policy, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
@@ -29,6 +30,8 @@ use crate::workflow::Workflow;
 use super::command::ReserveCall;
 use super::prices::Prices;
 use super::token::Token;
+use super::traffic::{CallsOut, Traffic};
+use super::turns::Turns;
 
 /// The bytes of ended runs that stay in memory by default: 64 MiB.
 const ENDED_BYTES: u64 = 64 * 1024 * 1024;
@@ -63,6 +66,8 @@ pub struct Settings {
     pub recovery_wave: usize,
     /// How long an attempt of a recovered run may be out before another goes out in its stead.
     pub recovery_patience: Duration,
+    /// What is taken out of content before it is logged; none for nothing.
+    pub redaction: Option<Redaction>,
     /// The most runs that stay in memory although they have ended or only wait.
     pub resident_runs: usize,
     /// The most bytes, about, that the states of runs take in memory that have ended.
@@ -91,6 +96,7 @@ impl Default for Settings {
             max_abandoned_per_agent: 8,
             recovery_wave: 256,
             recovery_patience: Duration::from_secs(5),
+            redaction: None,
             resident_runs: 10_000,
             ended_bytes: ENDED_BYTES,
         }
@@ -134,6 +140,9 @@ impl Waiting {
 pub struct Shared {
     /// Breakers and retry budgets.
     pub circuits: Circuits,
+    /// What rules and rates count over time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub traffic: Traffic,
     /// The price table that was last in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_version: Option<Digest>,
@@ -143,6 +152,10 @@ pub struct Shared {
     /// The event `prices.loaded` of that table, where it is made of layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_layers_at: Option<u64>,
+}
+
+fn is_default(traffic: &Traffic) -> bool {
+    *traffic == Traffic::default()
 }
 
 /// The policy in force.
@@ -187,6 +200,10 @@ pub struct Workspace {
     pub policy: Policy,
     /// Runs in memory.
     pub runs: BTreeMap<RunId, Resident>,
+    /// The calls that are out.
+    pub calls_out: CallsOut,
+    /// Who waits for a rate.
+    pub turns: Turns,
     /// Who waits for money.
     pub queue: Queue,
     /// What each of them is.
@@ -344,7 +361,8 @@ impl Workspace {
 
     /// The earliest time at which something in memory goes on by itself.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.wakes.values().min().copied()
+        let turns = self.turns.values().filter_map(|turn| turn.until);
+        self.wakes.values().copied().chain(turns).min()
     }
 }
 

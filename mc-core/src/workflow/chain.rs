@@ -11,9 +11,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::definition::Step;
-use super::expression::{BindFault, EvaluationFault, Scope, value_size};
 use super::limits::MAX_JOINED_INPUT_BYTES;
 use crate::error::{Detail, Error, ErrorKind, Violation};
+use crate::expression::{BindFault, EvaluationFault, Scope, value_size};
 use crate::id::StepName;
 
 /// The name under which a run's input stands if it is not an object and has to be joined.

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::definition::Join;
-use super::expression::{Reference, Scope};
 use super::graph::{Before, cycles, order};
 use super::limits::{MAX_CYCLES_NAMED, MAX_EDGES};
 use super::read::{Draft, Located, Stand};
 use crate::error::WorkflowProblem;
+use crate::expression::{Reference, Scope};
 use crate::form::At;
 use crate::id::StepName;
 

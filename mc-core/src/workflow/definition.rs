@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::expression::{Expression, InputBinding, Reference};
 use super::{read, write};
 use crate::budget::{Limit, OnExceed};
 use crate::error::Result;
+use crate::expression::{Expression, InputBinding, Reference};
 use crate::id::{AgentName, Digest, ModelId, Opaque, StepName, WorkflowName};
 use crate::policy::{OwnApproval, Policy, RiskTier};
 use crate::resilience::{ModelRetry, RetryPolicy};

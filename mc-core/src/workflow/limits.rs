@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use crate::expression::MAX_JOINED_INPUT_BYTES;
 pub use crate::form::{MAX_SCHEMA_BYTES, MAX_VIOLATIONS};
 
 /// The most steps of a workflow.
@@ -12,9 +13,7 @@ pub const MAX_EDGES: usize = 5_000;
 pub const MAX_ITEMS: u32 = 10_000;
 /// The default of `max_parallel`: items of one `for_each` in flight.
 pub const DEFAULT_MAX_PARALLEL: u32 = 256;
-/// The largest joined input of a step, in bytes of about its compact JSON: texts and keys count as
-/// they are, any other value 8.
-pub const MAX_JOINED_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
+
 /// The largest definition as a document, in bytes.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1_024 * 1_024;
 /// The most tools that a step names.

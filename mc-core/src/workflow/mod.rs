@@ -13,7 +13,6 @@ mod definition;
 mod diff;
 pub mod drawing;
 pub mod chain;
-pub mod expression;
 mod graph;
 mod labels;
 pub mod limits;
@@ -26,12 +25,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use crate::expression::{
+    BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
+};
 pub use crate::form::{Schema, SchemaFault};
 pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
 pub use compiled::Workflow;
 pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
 pub use diff::{Diff, StepChange, StepDiff, diff};
-pub use expression::{
-    BindFault, EvaluationFault, Expression, ExpressionFault, InputBinding, Reference, Scope,
-};
 pub use labels::Labels;

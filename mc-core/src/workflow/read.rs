@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::check;
 use super::definition::{Budget, Definition, Parts, SCHEMA_VERSION, Step};
-use super::expression::Expression;
 use super::limits::{MAX_COUNT, MAX_STEPS};
 use super::read_step;
 use crate::budget::{Limit, OnExceed};
 use crate::error::{Error, Result, WorkflowProblem};
+use crate::expression::Expression;
 use crate::form::{At, Fields, Reader, Spelling};
 use crate::id::{StepName, WorkflowName};
 use crate::json;

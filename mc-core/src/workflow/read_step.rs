@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::definition::{Estimate, Join, OnFailure, Step};
-use super::expression::{Expression, InputBinding, whole_expression};
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT, MAX_TOOLS};
 use super::read::{Located, Stand, StepDraft, backoff, budget, checked};
 use crate::error::WorkflowProblem;
+use crate::expression::{Expression, InputBinding, whole_expression};
 use crate::form::{At, Fields, Reader};
 use crate::id::{AgentName, Opaque};
 use crate::policy::{OwnApproval, RiskTier, asking_tier, expires_in};

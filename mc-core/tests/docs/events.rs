@@ -38,6 +38,10 @@ const SCALARS: &[(&str, &str)] = &[
         "object, each field left out where it is the usual: `service_tier` (text: `batch`, `flex`, `priority` or `auto`), `region` (text), `units` (object: tool of the provider's, e.g. `web_search`, to the most uses)",
     ),
     (
+        "Checkpoint",
+        "text: `admission`, `model_call`, `tool_call`, `in_flight`, `after`",
+    ),
+    (
         "Digest",
         "text: 64 lower-case hexadecimal digits, a SHA-256",
     ),
@@ -56,6 +60,7 @@ const SCALARS: &[(&str, &str)] = &[
     ("String", "text: a code, in snake_case"),
     ("Arc<str>", "text"),
     ("Timestamp", "integer: microseconds of Unix time"),
+    ("RuleId", "text: a name, as of an agent"),
     ("WorkflowName", "text: a name, as of an agent"),
     ("WorkspaceId", "text: a UUID"),
     ("bool", "`true`; false is left out"),

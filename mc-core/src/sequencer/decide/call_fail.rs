@@ -113,6 +113,7 @@ impl Failed<'_> {
                     refusals: refusals + 1,
                     since,
                     retry_at,
+                    retry_after_ms: self.request.retry_after_ms,
                     released: self.given_back(),
                 };
                 let event = NewEvent::new(self.token.run_id, facts);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::clamp::Clamp;
+use super::guard;
 use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
@@ -21,6 +22,7 @@ use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
 use crate::money::NanoUsd;
+use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, PriceAge};
 use crate::pricing::{Bound, Quote};
 use crate::resilience::{Admits, Trigger};
@@ -40,15 +42,17 @@ const BLOCK_MAX_NANO: i64 = 250_000_000;
 const BLOCK_MAX_CALLS: u64 = 1_000;
 
 /// A call under way through the checks.
-struct Asking<'a> {
-    view: View<'a>,
-    token: &'a Token,
-    call: &'a ReserveCall,
-    resident: &'a Resident,
-    step: &'a Step,
+pub(super) struct Asking<'a> {
+    pub(super) view: View<'a>,
+    pub(super) token: &'a Token,
+    pub(super) call: &'a ReserveCall,
+    pub(super) resident: &'a Resident,
+    pub(super) step: &'a Step,
     /// The output limit that it asked for, where it is to go out with a smaller one.
     clamped_from: Option<u64>,
-    events: Vec<NewEvent>,
+    pub(super) events: Vec<NewEvent>,
+    /// What rules said of it; it is written once the call goes out or is denied.
+    pub(super) judged: Vec<NewEvent>,
 }
 
 fn reply(reply: CallReply) -> Reply {
@@ -70,6 +74,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         step,
         clamped_from: None,
         events: Vec::new(),
+        judged: Vec::new(),
     };
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
@@ -102,13 +107,27 @@ impl Asking<'_> {
         if let Some(error) = self.stale(&quote) {
             return Ok(self.deny(PriceAge::RULE, error));
         }
-        let (bound, asked) = bound(&quote, self.call)?;
-        let clamped = self.clamped(&bound);
-        let max_output = clamped.map_or(asked, |bound| Some(bound.basis.max_output_tokens));
-        self.clamped_from = clamped.map(|_| bound.basis.max_output_tokens);
-        let amount = amount(&clamped.unwrap_or(bound));
+        let asked = self.call.bound.max_output_tokens;
+        let asked = asked.or(quote.price.max_output_tokens);
+        let caller = self.caller();
+        let cap = guard::output_cap(&self.view, &self.who(caller.as_ref()));
+        let (whole, capped) = bound(&quote, self.call, cap)?;
+        let clamped = self.clamped(&whole);
+        let max_output = clamped.map_or(capped, |bound| Some(bound.basis.max_output_tokens));
+        self.clamped_from = asked.filter(|asked| max_output.is_some_and(|most| most < *asked));
+        let amount = amount(&clamped.unwrap_or(whole));
+        if let Some(denial) = self.guard(caller.as_ref(), amount, asked) {
+            return Ok(self.denied_by_rule(denial));
+        }
         if let Some(decision) = self.circuit() {
             return Ok(decision);
+        }
+        if let Some(wait) = self.rates(caller.as_ref(), &amount) {
+            return Ok(Decision {
+                events: Vec::new(),
+                effects: Vec::new(),
+                answer: Answer::Queued(wait),
+            });
         }
         Ok(self.hold(amount, max_output))
     }
@@ -322,6 +341,7 @@ impl Asking<'_> {
             clamped_from: self.clamped_from,
             price_version,
         };
+        self.events.append(&mut self.judged);
         let mut event = NewEvent::new(self.token.run_id, facts);
         event.parts = self.call.messages.iter().map(NewPart::json).collect();
         self.events.push(event);
@@ -381,9 +401,13 @@ impl Asking<'_> {
         let judged = GuardrailJudged {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
+            ordinal: Some(self.call.place.ordinal),
+            at: Checkpoint::ModelCall,
             rule: PriceAge::RULE.to_owned(),
+            policy_version: 0,
             mode,
             verdict: "deny".to_owned(),
+            code: String::new(),
             inputs_hash: version,
         };
         self.events.push(NewEvent::new(self.token.run_id, judged));
@@ -415,7 +439,7 @@ impl Asking<'_> {
         self.deny(code, error)
     }
 
-    fn deny(mut self, code: &'static str, error: Error) -> Decision {
+    pub(super) fn deny(mut self, code: &str, error: Error) -> Decision {
         let event = self.denied(code, Amount::ZERO, Vec::new());
         self.events.push(event);
         Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
@@ -429,6 +453,7 @@ impl Asking<'_> {
         failing: &[FailingAccount],
         on_exceed: OnExceed,
     ) -> Decision {
+        self.events.append(&mut self.judged);
         let event = self.denied("budget_exceeded", requested, failing.to_vec());
         self.events.push(event);
         let error = refusal::exceeded_error(failing);

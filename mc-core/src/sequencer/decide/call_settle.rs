@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt_end::end_calls;
-use super::{View, abort, fail, late};
+use super::{View, abort, fail, guard, late};
 use crate::budget::{Account, AccountId, Amount, Books, Hold, Movement, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
@@ -14,11 +14,12 @@ use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
+use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Fits, Who};
 use crate::pricing::{Answered, charge_on_terms};
 use crate::resilience::{NoProgress, REPEATS};
 use crate::run::{Call, CallKind, CallState, HoldKey, Run};
 use crate::sequencer::command::SettleCall;
-use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::usage::Usage;
@@ -50,6 +51,9 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
     let breached = breaches(view, resident, (&hold, answer.ordinal), &cost);
+    let judged = judged(view, (token, resident), (call, model), answer, &cost);
+    events.extend(judged.events);
+    let mut reply = Reply::Done;
     let over = breached
         .first()
         .map(|(account, on_exceed, _)| (account.clone(), *on_exceed));
@@ -65,16 +69,72 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
             (token, (answer.ordinal, cost.actual)),
             (&account, on_exceed),
         ));
+    } else if let Some(denial) = judged.denial {
+        let after = after_settling(run, token, (answer.ordinal, cost.actual));
+        // A session is told, and goes on; a step of a workflow is cut, since its agent has the answer.
+        if run.workflow().is_some() || denial.verdict == rules::Verdict::Halt {
+            events.extend(guard::cut(view, resident, &after, token, &denial.rule));
+        }
+        reply = Reply::Refused(denial.error.into());
     } else if same > 0 && same.is_multiple_of(REPEATS) && run.workflow().is_some() {
         let ended = (answer.ordinal, cost.actual);
         events.extend(no_progress(view, resident, (token, ended), digest(answer)));
     }
-    let answer = crate::sequencer::decision::Answer::Now(Reply::Done);
+    let answer = if matches!(reply, Reply::Refused(_)) {
+        Answer::Durable(reply)
+    } else {
+        Answer::Now(reply)
+    };
     Ok(Decision {
         events,
         effects: Vec::new(),
         answer,
     })
+}
+
+/// What the rules say of an answer; it is paid for whatever they say.
+fn judged(
+    view: &View<'_>,
+    (token, resident): (&Token, &Resident),
+    (call, model): (&Call, &ModelId),
+    answer: &SettleCall,
+    cost: &Billed,
+) -> guard::Judged {
+    let key = (token.run_id, token.step.clone(), answer.ordinal);
+    let out = view.workspace.calls_out.get(&key);
+    let step = resident.run.step(&token.step);
+    let own = step.and_then(|step| step.agent.clone());
+    let agent = out.and_then(|out| out.agent.clone()).or(own);
+    let fits = match (
+        &answer.usage,
+        cost.flags.iter().any(|flag| flag == "overrun"),
+    ) {
+        (None, _) => Fits::Unknown,
+        (Some(_), true) => Fits::Over,
+        (Some(_), false) => Fits::Within,
+    };
+    let asking = Asking {
+        at: Checkpoint::After,
+        who: Who {
+            agents: agent.as_slice(),
+            workflow: resident.run.workflow().map(|(name, _)| name),
+            model: Some(model),
+            tool: None,
+        },
+        asked: Asked::Answer(rules::Answer {
+            answer: answer.answer.as_ref(),
+            reasoning: answer.reasoning.as_ref(),
+            served: answer.model.as_ref().filter(|served| *served != model),
+            fits: Some(fits),
+        }),
+    };
+    let place = guard::Place {
+        token,
+        resident,
+        ordinal: answer.ordinal,
+        inputs: call.request,
+    };
+    guard::at_place(view, place, &asking)
 }
 
 /// Refuses an amount that the accounts of a step have no numbers for.
@@ -313,9 +373,13 @@ pub fn no_progress(
     let judged = GuardrailJudged {
         step: token.step.clone(),
         attempt: token.attempt,
+        ordinal: Some(ended.0),
+        at: Checkpoint::After,
         rule: "no_progress".to_owned(),
+        policy_version: 0,
         mode,
         verdict: "deny".to_owned(),
+        code: String::new(),
         inputs_hash,
     };
     let judged = NewEvent::new(run.run_id, judged);

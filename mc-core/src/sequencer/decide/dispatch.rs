@@ -180,7 +180,7 @@ pub(super) fn started(run: &Run) -> Vec<NewEvent> {
 /// not simply done again.
 fn cut_off(step: Option<&State>) -> Option<&'static str> {
     let step = step.filter(|step| step.may_have_acted())?;
-    ["budget_exceeded", "no_progress"]
+    ["budget_exceeded", "no_progress", "guardrail"]
         .into_iter()
         .find(|code| step.code == *code)
 }
@@ -196,6 +196,10 @@ struct Going {
 }
 
 fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
+    let forbids = super::guard::agent_denied(view, candidate.run(), &candidate.step.agent);
+    if let Some(rule) = forbids {
+        return blocked(view, candidate, BlockReason::Guardrail, rule.as_ref());
+    }
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
         Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),

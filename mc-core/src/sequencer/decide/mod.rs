@@ -11,6 +11,7 @@ pub mod attempt_end;
 pub mod call_draw;
 pub mod call_fail;
 pub mod call_reserve;
+mod call_rules;
 pub mod call_settle;
 mod clamp;
 pub mod clearance;
@@ -19,6 +20,8 @@ pub mod control;
 pub mod dispatch;
 pub mod expand;
 pub mod fail;
+pub mod guard;
+pub mod in_flight;
 pub mod journal;
 pub mod late;
 pub mod limits;
@@ -63,6 +66,8 @@ pub struct View<'a> {
     pub durable: u64,
     /// The wait of who asks is over: its place in the queue, and why.
     pub turn: Option<&'a Wake>,
+    /// The place of who asks among those that wait for a rate.
+    pub in_turn: Option<Ticket>,
 }
 
 impl<'a> View<'a> {

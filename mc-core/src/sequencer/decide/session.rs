@@ -55,6 +55,12 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
             "the engine is shutting down",
         ));
     }
+    let agents = std::slice::from_ref(&request.agent);
+    let judged = super::guard::at_start(view, None, agents);
+    if let Some(denial) = judged.denial {
+        let refused = Reply::Refused(denial.error.into());
+        return Ok(Decision::durable(judged.events, refused));
+    }
     let run_id = request.run_id;
     let step = session_step()?;
     let input = NewPart::kept(&Arc::new(Value::Null));
@@ -82,11 +88,12 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         hold: Amount::ZERO,
         approval: None,
     };
-    let events = vec![
+    let mut events = judged.events;
+    events.extend([
         NewEvent::new(run_id, created).with(input.clone()),
         NewEvent::new(run_id, RunStarted {}),
         NewEvent::new(run_id, dispatched).with(input),
-    ];
+    ]);
     Ok(Decision::durable(events, Reply::Run(run_id)))
 }
 

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::View;
-
 use super::plan::Plan;
 use super::refusal::exceeded_error;
+use super::{View, guard};
 use crate::budget::{AccountId, OnExceed};
 use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
 use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{PlanCheck, RunBudget, RunCreated, RunPlanned, RunRefused, Subject};
-use crate::id::{Digest, RunId, StepKey};
+use crate::id::{AgentName, Digest, RunId, StepKey};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::sequencer::command::{Start, StartKey};
@@ -51,11 +50,18 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     check_input(workflow, request)?;
     check_agents(view, workflow.definition())?;
     let definition = workflow.definition();
+    let agents = agents(definition);
+    let judged = guard::at_start(view, Some(&request.workflow), &agents);
+    if let Some(denial) = judged.denial {
+        let refused = Reply::Refused(denial.error.into());
+        return Ok(Decision::durable(judged.events, refused));
+    }
     let (planned, refuses) = planned(view, request, definition);
     if let (Some(plan), true) = (&planned, refuses) {
         return Ok(refused(request, row, plan.clone()));
     }
-    let mut events = vec![created(request, row, definition)];
+    let mut events = judged.events;
+    events.push(created(request, row, definition));
     events.extend(step_budgets(request, definition));
     events.extend(planned.map(|plan| NewEvent::new(request.run_id, plan)));
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
@@ -171,6 +177,12 @@ fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
                 .with_detail(Detail::Violations(violations)))
         }
     }
+}
+
+fn agents(definition: &Definition) -> Vec<AgentName> {
+    let all = definition.steps().values().map(|step| step.agent.clone());
+    let all: std::collections::BTreeSet<AgentName> = all.collect();
+    all.into_iter().collect()
 }
 
 fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {

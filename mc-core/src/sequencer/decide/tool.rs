@@ -1,10 +1,10 @@
 //! Tool calls: written down before they act; an answered one is not made again.
 
-use super::View;
 use super::call_settle::{no_progress, times};
 use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
+use super::{View, guard};
 use crate::budget::Amount;
 use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 use crate::event::BlockReason;
@@ -13,6 +13,7 @@ use crate::event::call::{ToolCallCompleted, ToolCallDenied, ToolCallDispatched, 
 use crate::event::step::{ResultLate, StepBlocked};
 use crate::id::{ApprovalId, Digest, Opaque};
 use crate::policy::RiskTier;
+use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Verdict, Who};
 use crate::resilience::REPEATS;
 use crate::run::{Call, CallKind, CallState, Step};
 use crate::sequencer::command::{BeginTool, EndTool, Patience};
@@ -50,10 +51,33 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
             .max(view.workspace.policy.tier_of(request.tool.as_str())),
         params: NewPart::octets(request.params.clone()),
     };
-    if let Some(error) = calling.forbidden(view) {
-        return Ok(calling.deny(error, events));
+    if let Some((code, error)) = calling.forbidden(view) {
+        return Ok(calling.deny((code, error), events));
+    }
+    if let Some(denial) = calling.guard(view, &mut events) {
+        let more = match denial.verdict {
+            Verdict::Halt => guard::cut(view, resident, &resident.run, token, &denial.rule),
+            Verdict::Allow | Verdict::Clamp(_) | Verdict::Deny => Vec::new(),
+        };
+        let mut decision = calling.deny((denial.rule.as_ref(), denial.error), events);
+        decision.events.extend(more);
+        return Ok(decision);
     }
     Ok(calling.clear(view, events))
+}
+
+fn asking<'a>(
+    (resident, step): (&'a Resident, &'a Step),
+    tool: &'a Opaque,
+    (at, asked): (Checkpoint, Asked<'a>),
+) -> Asking<'a> {
+    let who = Who {
+        agents: step.agent.as_slice(),
+        workflow: resident.run.workflow().map(|(name, _)| name),
+        model: None,
+        tool: Some(tool),
+    };
+    Asking { at, who, asked }
 }
 
 /// A tool call under way through the checks.
@@ -85,6 +109,29 @@ impl Calling<'_> {
             first.path, first.rule
         );
         Some(("tool_schema", refused("tool_schema", tool, message)))
+    }
+
+    /// What the policy's rules say against it.
+    fn guard(&self, view: &View<'_>, events: &mut Vec<NewEvent>) -> Option<guard::Denial> {
+        let tool = view.workspace.policy.tool(self.request.tool.as_str());
+        let asked = Asked::Tool(rules::Tool {
+            params: &self.request.params,
+            price: tool.map(|rule| rule.price).unwrap_or_default(),
+        });
+        let asking = asking(
+            (self.resident, self.step),
+            &self.request.tool,
+            (Checkpoint::ToolCall, asked),
+        );
+        let place = guard::Place {
+            token: self.token,
+            resident: self.resident,
+            ordinal: self.request.place.ordinal,
+            inputs: self.request.place.request,
+        };
+        let judged = guard::at_place(view, place, &asking);
+        events.extend(judged.events);
+        judged.denial
     }
 
     fn clear(self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
@@ -198,7 +245,7 @@ impl Calling<'_> {
         Decision::durable(events, Reply::Tool(ToolReply::Denied(error.into())))
     }
 
-    fn deny(&self, (code, error): (&'static str, Error), mut events: Vec<NewEvent>) -> Decision {
+    fn deny(&self, (code, error): (&str, Error), mut events: Vec<NewEvent>) -> Decision {
         let facts = ToolCallDenied {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
@@ -266,12 +313,55 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
         }
     };
     let mut events = vec![event];
+    let judged = answered(view, (token, resident), begun, request);
+    events.extend(judged.events);
+    if let Some(denial) = judged.denial {
+        events.extend(guard::cut(
+            view,
+            resident,
+            &resident.run,
+            token,
+            &denial.rule,
+        ));
+        return Ok(Decision::durable(
+            events,
+            Reply::Refused(denial.error.into()),
+        ));
+    }
     if same > 0 && same.is_multiple_of(REPEATS) && resident.run.workflow().is_some() {
         let ended = (request.ordinal, Amount::ZERO);
         let inputs = begun.map_or(Digest::ZERO, |call| call.request);
         events.extend(no_progress(view, resident, (token, ended), inputs));
     }
     Ok(Decision::events(events))
+}
+
+/// What the rules say of a tool's result.
+fn answered(
+    view: &View<'_>,
+    (token, resident): (&Token, &Resident),
+    begun: Option<&Call>,
+    request: &EndTool,
+) -> guard::Judged {
+    let known = begun.and_then(|call| Some((call, call.tool.as_ref()?)));
+    let step = resident.run.step(&token.step);
+    let (Some((call, tool)), Some(step), Ok(result)) = (known, step, &request.result) else {
+        return guard::Judged::default();
+    };
+    let asked = Asked::Answer(rules::Answer {
+        answer: Some(result),
+        reasoning: None,
+        served: None,
+        fits: None,
+    });
+    let asking = asking((resident, step), tool, (Checkpoint::After, asked));
+    let place = guard::Place {
+        token,
+        resident,
+        ordinal: request.ordinal,
+        inputs: call.request,
+    };
+    guard::at_place(view, place, &asking)
 }
 
 /// What a tool did after its attempt had lost its token: written down, and the state stays.

@@ -14,19 +14,25 @@ use crate::sequencer::command::ReserveCall;
 /// # Errors
 /// `InvalidInput` for a bound or terms that have no price.
 pub fn worst_case(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Amount, Option<u64>)> {
-    let (bound, max_output) = bound(quote, call)?;
+    let (bound, max_output) = bound(quote, call, None)?;
     Ok((amount(&bound), max_output))
 }
 
-/// What bounds a call, and the most output tokens to ask for.
-pub(super) fn bound(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Bound, Option<u64>)> {
+/// What bounds a call, under a cap on its output, and the most output tokens to ask for.
+pub(super) fn bound(
+    quote: &Quote<'_>,
+    call: &ReserveCall,
+    cap: Option<u64>,
+) -> Result<(Bound, Option<u64>)> {
     let caps = call.terms.caps();
     let limits = &call.bound;
     let terms = &call.terms;
+    let asked = limits.max_output_tokens.or(quote.price.max_output_tokens);
+    let most = asked.into_iter().chain(cap).min();
     let bound = CallBound {
         input_tokens: limits.input_tokens,
         rendered_bytes: call.rendered_bytes,
-        max_output_tokens: limits.max_output_tokens,
+        max_output_tokens: limits.max_output_tokens.or(cap).and(most),
         choices: limits.choices,
         hidden_retries: limits.hidden_retries,
         units: &caps,
@@ -35,8 +41,7 @@ pub(super) fn bound(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Bound, Opt
         ..CallBound::default()
     };
     let bound = reserve_bound(&quote.price, &bound).map_err(|fault| unpriced(call, fault))?;
-    let max_output = limits.max_output_tokens.or(quote.price.max_output_tokens);
-    Ok((bound, max_output))
+    Ok((bound, most))
 }
 
 /// What such a call holds.

@@ -21,9 +21,12 @@ use crate::id::StepName;
 pub(crate) use binding::whole_expression;
 pub use binding::{BindFault, BindingFault, InputBinding};
 pub use evaluate::{EvaluationFault, Scope};
-use parse::{Node, Root, Segment};
+use parse::{Node, Root, Segment, Subject};
 pub(crate) use value::size as value_size;
 
+/// The largest joined input of a step, in bytes of about its compact JSON: texts and keys count as
+/// they are, any other value 8.
+pub const MAX_JOINED_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
 /// The longest expression, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 512;
 /// The most nodes: literals, operators, calls and path segments.
@@ -70,8 +73,21 @@ impl Expression {
     /// An [`ExpressionFault`] with the column: a form that the grammar does not have, more than
     /// [`MAX_EXPRESSION_BYTES`], [`MAX_EXPRESSION_NODES`] or [`MAX_EXPRESSION_DEPTH`].
     pub fn parse(text: &str) -> Result<Self, ExpressionFault> {
+        Self::parse_about(text, Subject::Run)
+    }
+
+    /// Parses a predicate over the parameters of a tool call, which it calls `params`. It is evaluated
+    /// with them as the scope's inputs.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_predicate(text: &str) -> Result<Self, ExpressionFault> {
+        Self::parse_about(text, Subject::Params)
+    }
+
+    fn parse_about(text: &str, subject: Subject) -> Result<Self, ExpressionFault> {
         let source = text.trim();
-        let root = parse::parse(source)?;
+        let root = parse::parse(source, subject)?;
         Ok(Self {
             source: Arc::from(source),
             root: Arc::new(root),
@@ -124,8 +140,10 @@ fn collect(node: &Node, found: &mut Vec<Reference>) {
         }
         Node::Path(path) | Node::Has(path) => {
             found.push(match (&path.root, path.segments.first()) {
-                (Root::Inputs, Some(Segment::Key(name))) => Reference::Input(name.clone()),
-                (Root::Inputs, _) => Reference::WholeInput,
+                (Root::Inputs | Root::Params, Some(Segment::Key(name))) => {
+                    Reference::Input(name.clone())
+                }
+                (Root::Inputs | Root::Params, _) => Reference::WholeInput,
                 (Root::Output(step), _) => Reference::StepOutput(step.clone()),
                 (Root::Item, _) => Reference::Item,
                 (Root::Index, _) => Reference::Index,

@@ -9,10 +9,10 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::MAX_JOINED_INPUT_BYTES;
 use super::value_size;
 use super::{EvaluationFault, Expression, ExpressionFault, Scope};
 use crate::json::escape_pointer;
-use crate::workflow::limits::MAX_JOINED_INPUT_BYTES;
 
 /// The text that opens an expression.
 const OPEN: &str = "${{";

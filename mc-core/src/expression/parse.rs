@@ -49,6 +49,7 @@ pub(super) struct Path {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Root {
     Inputs,
+    Params,
     Output(StepName),
     Item,
     Index,
@@ -61,13 +62,23 @@ pub(super) enum Segment {
     Computed(Box<Node>),
 }
 
-pub(super) fn parse(source: &str) -> Result<Node, ExpressionFault> {
+/// What a text may speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A run: its input, its steps' outputs, and the item of a `for_each`.
+    Run,
+    /// The parameters of a tool call, as `params`.
+    Params,
+}
+
+pub(super) fn parse(source: &str, subject: Subject) -> Result<Node, ExpressionFault> {
     if source.len() > MAX_EXPRESSION_BYTES {
         let reason = format!("an expression has at most {MAX_EXPRESSION_BYTES} bytes");
         return Err(fault(1, reason));
     }
     let mut parser = Parser {
         tokens: tokens(source)?,
+        subject,
         next: 0,
         nodes: 0,
         depth: 0,
@@ -81,6 +92,7 @@ pub(super) fn parse(source: &str) -> Result<Node, ExpressionFault> {
 
 struct Parser {
     tokens: Vec<Placed>,
+    subject: Subject,
     next: usize,
     nodes: usize,
     depth: usize,
@@ -351,14 +363,18 @@ impl Parser {
     }
 
     fn path(&mut self, name: &str, column: usize) -> Result<Path, ExpressionFault> {
-        let root = match name {
-            "inputs" => Root::Inputs,
-            "item" => Root::Item,
-            "index" => Root::Index,
-            "steps" => self.output()?,
-            _ => {
-                let reason =
-                    format!("`{name}` is not known here; there are inputs, steps, item and index");
+        let root = match (self.subject, name) {
+            (Subject::Params, "params") => Root::Params,
+            (Subject::Run, "inputs") => Root::Inputs,
+            (Subject::Run, "item") => Root::Item,
+            (Subject::Run, "index") => Root::Index,
+            (Subject::Run, "steps") => self.output()?,
+            (subject, _) => {
+                let there = match subject {
+                    Subject::Run => "there are inputs, steps, item and index",
+                    Subject::Params => "there is only params",
+                };
+                let reason = format!("`{name}` is not known here; {there}");
                 return Err(fault(column, reason));
             }
         };

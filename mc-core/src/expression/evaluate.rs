@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
+use super::MAX_JOINED_INPUT_BYTES;
 use super::parse::{Node, Operator, Path, Root, Segment};
 use super::value::{equal, integer, kind, order};
 use super::value_size;
 use crate::id::StepName;
-use crate::workflow::limits::MAX_JOINED_INPUT_BYTES;
 
 /// What an expression can see.
 #[derive(Clone, Copy, Debug)]
@@ -219,7 +219,7 @@ fn has(path: &Path, scope: &Scope<'_>) -> Result<bool, EvaluationFault> {
 /// The value at the end of a path; `None` where a part is missing.
 fn find<'a>(path: &'a Path, scope: &Scope<'a>) -> Result<Option<Cow<'a, Value>>, EvaluationFault> {
     let mut value: &'a Value = match (&path.root, scope.item) {
-        (Root::Inputs, _) => scope.inputs,
+        (Root::Inputs | Root::Params, _) => scope.inputs,
         (Root::Output(step), _) => scope.outputs.get(step).map_or(&Value::Null, AsRef::as_ref),
         (Root::Item, Some((item, _))) => item,
         (Root::Index, Some((_, index))) => {
@@ -264,6 +264,7 @@ fn computed<'a>(value: &'a Value, key: &Value) -> Result<Option<&'a Value>, Eval
 fn show(path: &Path, scope: &Scope<'_>) -> String {
     let mut text = match &path.root {
         Root::Inputs => "inputs".to_owned(),
+        Root::Params => "params".to_owned(),
         Root::Output(step) => format!("steps.{step}.output"),
         Root::Item => "item".to_owned(),
         Root::Index => "index".to_owned(),
@@ -288,7 +289,7 @@ fn show(path: &Path, scope: &Scope<'_>) -> String {
 /// Whether the first `length` segments of a path lead somewhere.
 fn reaches(path: &Path, length: usize, scope: &Scope<'_>) -> bool {
     let mut value = match (&path.root, scope.item) {
-        (Root::Inputs, _) => scope.inputs,
+        (Root::Inputs | Root::Params, _) => scope.inputs,
         (Root::Output(step), _) => scope.outputs.get(step).map_or(&Value::Null, AsRef::as_ref),
         (Root::Item, Some((item, _))) => item,
         (Root::Item | Root::Index, _) => return false,

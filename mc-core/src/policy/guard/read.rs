@@ -1,0 +1,316 @@
+//! Reads the section `guardrails`: every problem with its place.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::names::Names;
+use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, Scope};
+use super::secrets::SecretKind;
+use crate::expression::Expression;
+use crate::form::{At, Fields, Reader, Schema, schema_problem};
+use crate::id::RuleId;
+use crate::money::NanoUsd;
+use crate::policy::Mode;
+
+/// The most rules of a policy.
+const MAX_RULES: usize = 256;
+/// The longest stretch that a rule counts over.
+const MAX_WINDOW: Duration = Duration::from_secs(31 * 86_400);
+/// The largest count.
+const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
+
+/// The fields that state a rule.
+const RULES: [&str; 25] = [
+    "max_runs_in_flight",
+    "max_runs_per_minute",
+    "agents",
+    "workflows",
+    "models",
+    "service_tiers",
+    "regions",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_cost_per_call",
+    "max_cost_per_step",
+    "max_cost_per_run",
+    "max_calls_per_step",
+    "velocity",
+    "repeated_prompt",
+    "max_bytes",
+    "forbidden",
+    "secrets",
+    "tools",
+    "schema",
+    "predicate",
+    "max_uses_per_run",
+    "max_price",
+    "max_duration",
+    "usage",
+];
+const COMMON: [&str; 5] = ["id", "at", "mode", "for", "verdict"];
+
+/// Reads the list; an id is given once.
+pub(in crate::policy) fn guardrails(reader: &mut Reader, parent: Fields<'_>) -> Vec<Guardrail> {
+    let Some(value) = parent.get(reader, "guardrails") else {
+        return Vec::new();
+    };
+    let at = parent.at("guardrails");
+    let Value::Array(items) = value else {
+        reader.form(&at, "a list of rules is wanted");
+        return Vec::new();
+    };
+    if items.len() > MAX_RULES {
+        reader.limit(&at, "rules", MAX_RULES);
+    }
+    let mut found: Vec<Guardrail> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let index = index.to_string();
+        let place = at.child(&index);
+        let Some(rail) = one(reader, item, &place) else {
+            continue;
+        };
+        if found.iter().any(|other| other.id == rail.id) {
+            reader.form(&place.child("id"), "this id is given twice");
+        }
+        found.push(rail);
+    }
+    found
+}
+
+fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
+    let known: Vec<&'static str> = COMMON.into_iter().chain(RULES).collect();
+    let later = ["needs_approval"];
+    let fields = Fields::open_with_later(reader, value, at, (&known, &later))?;
+    fields.require(reader, "id");
+    fields.require(reader, "at");
+    let id = fields.parsed::<RuleId>(reader, "id");
+    let checkpoint = fields.choice(reader, "at", &Checkpoint::NAMES);
+    let modes = [
+        ("enforce", Mode::Enforce),
+        ("observe", Mode::Observe),
+        ("off", Mode::Off),
+    ];
+    let mode = fields.choice(reader, "mode", &modes).unwrap_or_default();
+    let verdicts = [("deny", OnBreach::Deny), ("halt", OnBreach::Halt)];
+    let on_breach = verdict(reader, fields, &verdicts);
+    let given: Vec<&'static str> = RULES.into_iter().filter(|key| fields.has(key)).collect();
+    let key = match given.as_slice() {
+        [key] => Some(*key),
+        [] => {
+            reader.form(at, "a rule is missing, e.g. max_cost_per_call");
+            None
+        }
+        [_, ..] => {
+            let rule = format!(
+                "one rule is wanted, not {}; write one entry each",
+                given.join(", ")
+            );
+            reader.form(at, rule);
+            None
+        }
+    };
+    let scope = scope(reader, fields, key);
+    let rule = key.and_then(|key| rule(reader, fields, key));
+    if let (Some(key), Some(checkpoint)) = (key, checkpoint)
+        && !Rule::checkpoints(key).contains(&checkpoint)
+    {
+        let all = Rule::checkpoints(key).iter().map(|one| one.as_str());
+        let all: Vec<&str> = all.collect();
+        reader.form(
+            &fields.at("at"),
+            format!("`{key}` stands at {}", all.join(", ")),
+        );
+    }
+    Some(Guardrail {
+        id: id?,
+        at: checkpoint?,
+        mode,
+        on_breach,
+        scope,
+        rule: rule?,
+    })
+}
+
+fn verdict(reader: &mut Reader, fields: Fields<'_>, known: &[(&str, OnBreach)]) -> OnBreach {
+    if let Some(Value::String(text)) = fields.get(reader, "verdict")
+        && text == "needs_approval"
+    {
+        let rule = "`needs_approval` is not available in this version; a tool asks by its tier";
+        reader.form(&fields.at("verdict"), rule);
+        return OnBreach::Deny;
+    }
+    fields.choice(reader, "verdict", known).unwrap_or_default()
+}
+
+fn scope(reader: &mut Reader, parent: Fields<'_>, key: Option<&str>) -> Scope {
+    let Some(value) = parent.get(reader, "for") else {
+        return Scope::default();
+    };
+    let at = parent.at("for");
+    // Runs are counted by their workflow and by nothing else.
+    let known: &[&'static str] = match key {
+        Some("max_runs_in_flight" | "max_runs_per_minute") => &["workflows"],
+        Some(_) | None => &["agents", "workflows", "models", "tools"],
+    };
+    let Some(fields) = Fields::open(reader, value, &at, known) else {
+        return Scope::default();
+    };
+    Scope {
+        agents: fields.set(reader, "agents"),
+        workflows: fields.set(reader, "workflows"),
+        models: fields.set(reader, "models"),
+        tools: fields.set(reader, "tools"),
+    }
+}
+
+fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Rule> {
+    let count = |reader: &mut Reader, least: u64| fields.count(reader, key, least..=MAX_COUNT);
+    Some(match key {
+        "max_runs_in_flight" => Rule::MaxRunsInFlight(count(reader, 0)?),
+        "max_runs_per_minute" => Rule::MaxRunsPerMinute(count(reader, 0)?),
+        "agents" => Rule::Agents(names(reader, fields, key)?),
+        "workflows" => Rule::Workflows(names(reader, fields, key)?),
+        "models" => Rule::Models(names(reader, fields, key)?),
+        "service_tiers" => Rule::ServiceTiers(names(reader, fields, key)?),
+        "regions" => Rule::Regions(names(reader, fields, key)?),
+        "max_input_tokens" => Rule::MaxInputTokens(count(reader, 1)?),
+        "max_output_tokens" => Rule::MaxOutputTokens(count(reader, 1)?),
+        "max_cost_per_call" => Rule::MaxCostPerCall(money(reader, fields, key)?),
+        "max_cost_per_step" => Rule::MaxCostPerStep(money(reader, fields, key)?),
+        "max_cost_per_run" => Rule::MaxCostPerRun(money(reader, fields, key)?),
+        "max_calls_per_step" => Rule::MaxCallsPerStep(count(reader, 0)?),
+        "velocity" => velocity(reader, fields)?,
+        "repeated_prompt" => repeated(reader, fields)?,
+        "max_bytes" => Rule::MaxBytes(count(reader, 1)?),
+        "forbidden" => Rule::Forbidden(filled(reader, fields, key)?),
+        "secrets" => secrets(reader, fields)?,
+        "tools" => Rule::Tools(names(reader, fields, key)?),
+        "schema" => schema(reader, fields)?,
+        "predicate" => predicate(reader, fields)?,
+        "max_uses_per_run" => Rule::MaxUsesPerRun(count(reader, 0)?),
+        "max_price" => Rule::MaxPrice(money(reader, fields, key)?),
+        "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
+        "usage" => fields.choice(
+            reader,
+            key,
+            &[("within_hold", Rule::within_hold as fn() -> Rule)],
+        )?(),
+        _ => return None,
+    })
+}
+
+impl Rule {
+    fn within_hold() -> Self {
+        Self::UsageWithinHold
+    }
+}
+
+fn names<T>(reader: &mut Reader, parent: Fields<'_>, key: &'static str) -> Option<Names<T>>
+where
+    T: FromStr<Err: Display> + Ord,
+{
+    let value = parent.get(reader, key)?;
+    let at = parent.at(key);
+    let fields = Fields::open(reader, value, &at, &["allow", "deny"])?;
+    if !fields.has("allow") && !fields.has("deny") {
+        reader.form(&at, "a list is wanted: allow, deny, or both");
+        return None;
+    }
+    let allow = fields.has("allow").then(|| fields.set(reader, "allow"));
+    let deny = fields.set(reader, "deny");
+    Some(Names { allow, deny })
+}
+
+/// A list that is not empty: an empty one would never be broken.
+fn filled<T>(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<BTreeSet<T>>
+where
+    T: FromStr<Err: Display> + Ord,
+{
+    let before = reader.problems.len();
+    let found = fields.set(reader, key);
+    if found.is_empty() && reader.problems.len() == before {
+        reader.form(&fields.at(key), "a list with something in it is wanted");
+    }
+    (reader.problems.len() == before).then_some(found)
+}
+
+fn money(reader: &mut Reader, parent: Fields<'_>, key: &'static str) -> Option<NanoUsd> {
+    let value = parent.get(reader, key)?;
+    let at = parent.at(key);
+    let fields = Fields::open(reader, value, &at, &["usd"])?;
+    fields.require(reader, "usd");
+    fields.money(reader, "usd")
+}
+
+fn stretch(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Duration> {
+    let span = fields.duration(reader, key)?;
+    if span.is_zero() || span > MAX_WINDOW {
+        reader.form(&fields.at(key), "this is from 1ms to 31d");
+        return None;
+    }
+    Some(span)
+}
+
+fn velocity(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
+    let value = parent.get(reader, "velocity")?;
+    let at = parent.at("velocity");
+    let fields = Fields::open(reader, value, &at, &["usd", "window"])?;
+    fields.require(reader, "usd");
+    fields.require(reader, "window");
+    let money = fields.money(reader, "usd");
+    let window = stretch(reader, fields, "window");
+    Some(Rule::Velocity {
+        money: money?,
+        window: window?,
+    })
+}
+
+fn repeated(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
+    let value = parent.get(reader, "repeated_prompt")?;
+    let at = parent.at("repeated_prompt");
+    let fields = Fields::open(reader, value, &at, &["times", "within"])?;
+    fields.require(reader, "times");
+    fields.require(reader, "within");
+    let times = fields.count(reader, "times", 1..=1_000);
+    let within = stretch(reader, fields, "within");
+    Some(Rule::RepeatedPrompt {
+        times: times?,
+        within: within?,
+    })
+}
+
+fn secrets(reader: &mut Reader, fields: Fields<'_>) -> Option<Rule> {
+    if fields.get(reader, "secrets")?.as_str() == Some("any") {
+        let all = SecretKind::ALL.into_iter();
+        let all = all.filter(|kind| *kind != SecretKind::Email);
+        return Some(Rule::Secrets(all.collect()));
+    }
+    filled(reader, fields, "secrets").map(Rule::Secrets)
+}
+
+fn schema(reader: &mut Reader, fields: Fields<'_>) -> Option<Rule> {
+    let value = fields.get(reader, "schema")?;
+    match Schema::compile(value) {
+        Ok(schema) => Some(Rule::Schema(value.clone(), schema)),
+        Err(fault) => {
+            let place = fields.at("schema").pointer();
+            reader.problems.push(schema_problem(&fault, place));
+            None
+        }
+    }
+}
+
+fn predicate(reader: &mut Reader, fields: Fields<'_>) -> Option<Rule> {
+    let text = fields.text(reader, "predicate")?;
+    match Expression::parse_predicate(text) {
+        Ok(predicate) => Some(Rule::Predicate(predicate)),
+        Err(fault) => {
+            reader.form(&fields.at("predicate"), fault);
+            None
+        }
+    }
+}

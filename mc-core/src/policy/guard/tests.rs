@@ -1,0 +1,130 @@
+//! Rules as they are written: both forms, and what is refused with its place.
+
+use crate::error::{Detail, Error};
+use crate::policy::Policy;
+
+const ALL: &str = r#"
+guardrails:
+  - { id: runs, at: admission, max_runs_in_flight: 10, for: { workflows: [w] } }
+  - { id: pace, at: admission, max_runs_per_minute: 60 }
+  - { id: who, at: admission, agents: { deny: [intern] } }
+  - { id: flows, at: admission, workflows: { allow: [w, v] } }
+  - { id: models, at: model_call, models: { allow: ["openai/*", anthropic/claude-x], deny: [openai/gpt-0] } }
+  - { id: tier, at: model_call, service_tiers: { allow: [standard, batch] } }
+  - { id: region, at: model_call, regions: { allow: [eu] }, mode: observe }
+  - { id: input, at: model_call, max_input_tokens: 1000 }
+  - { id: output, at: model_call, max_output_tokens: 500, for: { agents: [writer], models: ["openai/*"] } }
+  - { id: cost, at: model_call, max_cost_per_call: { usd: "0.05" } }
+  - { id: step, at: model_call, max_cost_per_step: { usd: "1" } }
+  - { id: run, at: model_call, max_cost_per_run: { usd: "5" }, verdict: halt }
+  - { id: turns, at: model_call, max_calls_per_step: 20 }
+  - { id: speed, at: model_call, velocity: { usd: "1.00", window: 1m } }
+  - { id: again, at: model_call, repeated_prompt: { times: 3, within: 10m } }
+  - { id: size, at: model_call, max_bytes: 100000 }
+  - { id: words, at: model_call, forbidden: ["(?i)drop table", "x{3,5}"] }
+  - { id: keys, at: tool_call, secrets: any, mode: "off" }
+  - { id: mails, at: after, secrets: [email] }
+  - { id: tools, at: tool_call, tools: { deny: [shell] } }
+  - { id: form, at: tool_call, schema: { type: object }, for: { tools: [pay] } }
+  - { id: amount, at: tool_call, predicate: "params.amount <= 100" }
+  - { id: uses, at: tool_call, max_uses_per_run: 2 }
+  - { id: price, at: tool_call, max_price: { usd: "0.10" } }
+  - { id: slow, at: in_flight, max_duration: 5m }
+  - { id: honest, at: after, usage: within_hold }
+rates:
+  - { for: { provider: openai }, requests_per_minute: 60, tokens_per_minute: 90000, on_throttling: slow_down }
+  - { for: { model: openai/gpt-1 }, in_flight: 4 }
+  - { for: { agent: writer }, requests_per_minute: 6 }
+"#;
+
+fn paths(error: &Error) -> Vec<String> {
+    match error.detail() {
+        Some(Detail::Violations(all)) => all.iter().map(|v| v.path.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_rule_reads_back_from_its_normal_form() {
+    let policy = Policy::from_yaml(ALL).unwrap();
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (26, 3));
+    let again = Policy::from_canonical(policy.to_canonical()).unwrap();
+    assert_eq!(again.guardrails(), policy.guardrails());
+    assert_eq!(again.rates(), policy.rates());
+    assert_eq!(again.hash(), policy.hash());
+}
+
+#[test]
+fn a_changed_rule_is_named_by_its_id() {
+    let before = Policy::from_yaml(ALL).unwrap();
+    let after = ALL.replace("max_input_tokens: 1000", "max_input_tokens: 999");
+    let after = after.replace("in_flight: 4", "in_flight: 5");
+    let after = Policy::from_yaml(after).unwrap();
+    assert_eq!(
+        before.diff(&after),
+        ["guardrails.input", "rates.model:openai/gpt-1"]
+    );
+}
+
+#[test]
+fn rubbish_is_refused_with_every_place() {
+    let text = r#"
+guardrails:
+  - { id: a, at: nowhere, max_bytes: 1 }
+  - { id: A B, at: model_call, max_bytes: 0 }
+  - { id: c, at: model_call }
+  - { id: d, at: model_call, max_bytes: 1, max_input_tokens: 1 }
+  - { id: e, at: admission, predicate: "params.x > 1" }
+  - { id: f, at: tool_call, predicate: "inputs.x > 1" }
+  - { id: g, at: tool_call, predicate: "params.x >" }
+  - { id: h, at: model_call, forbidden: ["("] }
+  - { id: i, at: model_call, forbidden: [] }
+  - { id: j, at: model_call, secrets: [passwords] }
+  - { id: k, at: model_call, models: {} }
+  - { id: l, at: model_call, velocity: { usd: 5, window: 0s } }
+  - { id: m, at: tool_call, schema: { type: 7 } }
+  - { id: n, at: model_call, max_byte: 4 }
+  - { id: o, at: model_call, max_bytes: 4, verdict: needs_approval }
+  - { id: p, at: model_call, max_bytes: 4, mode: sometimes }
+  - { id: p, at: model_call, max_bytes: 4 }
+  - { id: q, at: admission, max_runs_in_flight: 4, for: { agents: [x] } }
+rates:
+  - { for: { provider: a/b }, requests_per_minute: 1 }
+  - { for: { provider: a, agent: b }, requests_per_minute: 1 }
+  - { for: { agent: b } }
+  - { for: { agent: c }, in_flight: 0 }
+"#;
+    let error = Policy::from_yaml(text).unwrap_err();
+    let found = paths(&error);
+    let expected = [
+        "/guardrails/0/at",
+        "/guardrails/1/id",
+        "/guardrails/1/max_bytes",
+        "/guardrails/2",
+        "/guardrails/3",
+        "/guardrails/4/at",
+        "/guardrails/5/predicate",
+        "/guardrails/6/predicate",
+        "/guardrails/7/forbidden/0",
+        "/guardrails/8/forbidden",
+        "/guardrails/9/secrets/0",
+        "/guardrails/10/models",
+        "/guardrails/11/velocity/usd",
+        "/guardrails/11/velocity/window",
+        "/guardrails/12/schema/type",
+        "/guardrails/13/max_byte",
+        "/guardrails/14/verdict",
+        "/guardrails/15/mode",
+        "/guardrails/17/for/agents",
+        "/rates/0/for/provider",
+        "/rates/1/for",
+        "/rates/2",
+        "/rates/3/in_flight",
+    ];
+    for place in expected {
+        assert!(
+            found.iter().any(|path| path == place),
+            "{place} in {found:?}"
+        );
+    }
+}

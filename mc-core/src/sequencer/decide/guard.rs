@@ -1,0 +1,299 @@
+//! Guardrails: what the policy's rules say at each checkpoint, as events and perhaps a denial.
+//!
+//! The rules themselves are `policy::guard`; what they count is `traffic`. Every verdict other than
+//! a plain allow is an event, and a rule in mode `observe` leaves it at that.
+
+use super::attempt_end::end_calls;
+use super::{View, abort, fail};
+use crate::budget::{AccountId, Amount, Books};
+use crate::error::{Detail, Error, ErrorKind};
+use crate::event::call::GuardrailJudged;
+use crate::event::step::{AbandonReason, AttemptAbandoned};
+use crate::event::workspace::AdmissionJudged;
+use crate::id::{AgentName, Digest, Opaque, RuleId, RunId, StepKey, StepName, WorkflowName};
+use crate::json;
+use crate::policy::Mode;
+use crate::policy::guard::{
+    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Rule, Verdict, Who, judge,
+};
+use crate::run::{CallKind, Run};
+use crate::sequencer::decision::{NewEvent, NewPart};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::token::Token;
+use crate::sequencer::traffic::request_key;
+
+/// What the rules of a checkpoint say.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Every verdict other than a plain allow.
+    pub events: Vec<NewEvent>,
+    /// The first rule that forbids.
+    pub denial: Option<Denial>,
+}
+
+/// A rule forbids.
+#[derive(Debug)]
+pub struct Denial {
+    /// The rule.
+    pub rule: RuleId,
+    /// Whether what is in flight is cut too.
+    pub verdict: Verdict,
+    /// The error that names it.
+    pub error: Error,
+}
+
+/// The place in a run at which a rule is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The attempt.
+    pub token: &'a Token,
+    /// The run.
+    pub resident: &'a Resident,
+    /// The call's place in the journal.
+    pub ordinal: u32,
+    /// The hash of what is judged.
+    pub inputs: Digest,
+}
+
+struct Known<'a> {
+    view: &'a View<'a>,
+    place: Option<Place<'a>>,
+    tool: Option<&'a Opaque>,
+}
+
+impl Known<'_> {
+    /// What accounts say is gone, and what open calls have drawn of what is held.
+    fn used(&self, id: &AccountId, counts: impl Fn(&StepKey) -> bool) -> Option<Amount> {
+        let place = self.place?;
+        let run = &place.resident.run;
+        let books = self.view.books(place.resident);
+        let account = books.account(id).cloned().unwrap_or_default();
+        let holds = run.holds.iter();
+        let open = holds.filter(|(key, hold)| counts(&key.step) && !hold.is_in_doubt());
+        let drawn = open.flat_map(|(_, hold)| hold.draws().values());
+        let gone = account.spent().saturating_add(account.in_doubt());
+        Some(drawn.fold(gone, |sum, one| sum.saturating_add(one)))
+    }
+}
+
+impl Counts for Known<'_> {
+    fn runs_in_flight(&self, rail: &Guardrail) -> Option<u64> {
+        Some(
+            self.view
+                .workspace
+                .shared
+                .traffic
+                .runs_in_flight(&rail.scope),
+        )
+    }
+
+    fn in_window(&self, rail: &Guardrail) -> Option<u64> {
+        let traffic = &self.view.workspace.shared.traffic;
+        Some(traffic.of_rule(&rail.id, self.view.now))
+    }
+
+    fn repeats(&self, rail: &Guardrail) -> Option<u64> {
+        let (place, Rule::RepeatedPrompt { within, .. }) = (self.place?, &rail.rule) else {
+            return None;
+        };
+        let within = i64::try_from(within.as_micros()).unwrap_or(i64::MAX);
+        let now = self.view.now.as_unix_us();
+        let since = crate::time::Timestamp::from_unix_us(now.saturating_sub(within));
+        let key = request_key(place.token.run_id, place.inputs);
+        let traffic = &self.view.workspace.shared.traffic;
+        Some(traffic.repeats(&rail.id, key, since))
+    }
+
+    fn of_step(&self) -> Option<Amount> {
+        let token = self.place?.token;
+        let name = StepName::new(token.step.name()).ok()?;
+        let account = AccountId::Step(token.run_id, StepKey::of(&name));
+        self.used(&account, |key| key.name() == token.step.name())
+    }
+
+    fn of_run(&self) -> Option<Amount> {
+        let run_id = self.place?.token.run_id;
+        self.used(&AccountId::Run(run_id), |_| true)
+    }
+
+    fn uses(&self) -> Option<u64> {
+        let (place, tool) = (self.place?, self.tool?);
+        let own = (&place.token.step, place.ordinal);
+        let steps = place.resident.run.steps.iter();
+        let calls = steps.flat_map(|(key, step)| step.calls.iter().map(move |call| (key, call)));
+        let same = calls.filter(|(key, (ordinal, call))| {
+            let it = call.kind == CallKind::Tool && call.tool.as_ref() == Some(tool);
+            it && (*key, **ordinal) != own
+        });
+        u64::try_from(same.count()).ok()
+    }
+}
+
+/// Judges at a place in a run.
+pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judged {
+    let rails = view.workspace.policy.guardrails();
+    if rails.is_empty() {
+        return Judged::default();
+    }
+    let known = Known {
+        view,
+        place: Some(place),
+        tool: asking.who.tool,
+    };
+    let findings = judge(rails, asking, &known);
+    let subject = match (asking.who.tool, asking.who.model) {
+        (Some(tool), _) => tool.to_string(),
+        (None, Some(model)) => model.to_string(),
+        (None, None) => place.token.step.to_string(),
+    };
+    let version = version(view);
+    let event = |finding: &Finding| {
+        let facts = GuardrailJudged {
+            step: place.token.step.clone(),
+            attempt: place.token.attempt,
+            ordinal: Some(place.ordinal),
+            at: asking.at,
+            rule: finding.rule.to_string(),
+            policy_version: version,
+            mode: finding.mode,
+            verdict: finding.verdict.as_str().to_owned(),
+            code: finding.code.to_owned(),
+            inputs_hash: place.inputs,
+        };
+        let event = NewEvent::new(place.token.run_id, facts);
+        event.with(NewPart::text(&finding.reason))
+    };
+    Judged {
+        events: findings.iter().map(event).collect(),
+        denial: denial(findings, subject),
+    }
+}
+
+fn version(view: &View<'_>) -> u32 {
+    view.workspace.shared.policy.map_or(0, |head| head.version)
+}
+
+fn denial(findings: Vec<Finding>, subject: String) -> Option<Denial> {
+    let first = findings.into_iter().find(Finding::forbids)?;
+    let message = format!("{}: {}: {}", first.rule, first.code, first.reason);
+    let detail = Detail::Rule {
+        rule: first.rule.to_string(),
+        subject,
+    };
+    Some(Denial {
+        rule: first.rule,
+        verdict: first.verdict,
+        error: Error::new(ErrorKind::PolicyDenied, message).with_detail(detail),
+    })
+}
+
+/// Judges a run before it starts, or a session before it opens.
+pub fn at_start(view: &View<'_>, flow: Option<&WorkflowName>, agents: &[AgentName]) -> Judged {
+    let rails = view.workspace.policy.guardrails();
+    if rails.is_empty() {
+        return Judged::default();
+    }
+    let asking = Asking {
+        at: Checkpoint::Admission,
+        who: Who {
+            agents,
+            workflow: flow,
+            ..Who::default()
+        },
+        asked: Asked::Start,
+    };
+    let known = Known {
+        view,
+        place: None,
+        tool: None,
+    };
+    let findings = judge(rails, &asking, &known);
+    let names: Vec<&str> = agents.iter().map(AsRef::as_ref).collect();
+    let inputs = serde_json::json!({ "workflow": flow.map(ToString::to_string), "agents": names });
+    let inputs_hash = json::digest(&inputs);
+    let event = |finding: &Finding| {
+        let facts = AdmissionJudged {
+            workflow: flow.cloned(),
+            agent: agents.first().filter(|_| flow.is_none()).cloned(),
+            rule: finding.rule.clone(),
+            policy_version: version(view),
+            mode: finding.mode,
+            verdict: finding.verdict.as_str().to_owned(),
+            code: finding.code.to_owned(),
+            inputs_hash,
+        };
+        let event = NewEvent::new(RunId::ZERO, facts);
+        event.with(NewPart::text(&finding.reason))
+    };
+    let subject = flow.map_or_else(|| names.join(", "), ToString::to_string);
+    Judged {
+        events: findings.iter().map(event).collect(),
+        denial: denial(findings, subject),
+    }
+}
+
+/// The rule that lets an agent act no more: asked again whenever a step is to be dispatched, since the
+/// policy may have changed since the run started.
+pub fn agent_denied<'a>(view: &View<'a>, run: &Run, agent: &AgentName) -> Option<&'a RuleId> {
+    let who = Who {
+        agents: std::slice::from_ref(agent),
+        workflow: run.workflow().map(|(name, _)| name),
+        ..Who::default()
+    };
+    let rails = view.workspace.policy.guardrails().iter();
+    let mut obeyed = rails.filter(|rail| {
+        rail.at == Checkpoint::Admission && rail.mode == Mode::Enforce && rail.scope.holds(&who)
+    });
+    let denies = |rail: &&Guardrail| {
+        let rule = &rail.rule;
+        matches!(rule, Rule::Agents(names) if names.denies(|one| one == agent))
+    };
+    obeyed.find(denies).map(|rail| &rail.id)
+}
+
+/// The most output tokens that rules let a call have.
+pub fn output_cap(view: &View<'_>, who: &Who<'_>) -> Option<u64> {
+    let rails = view.workspace.policy.guardrails().iter();
+    let obeyed = rails.filter(|rail| {
+        rail.at == Checkpoint::ModelCall && rail.mode == Mode::Enforce && rail.scope.holds(who)
+    });
+    let most = obeyed.filter_map(|rail| {
+        let Rule::MaxOutputTokens(most) = &rail.rule else {
+            return None;
+        };
+        Some(*most)
+    });
+    most.min()
+}
+
+/// The attempt ends here, and its step waits for a person; a session ends. `run` is its run as the
+/// events before leave it.
+pub fn cut(
+    view: &View<'_>,
+    resident: &Resident,
+    run: &Run,
+    token: &Token,
+    rule: &RuleId,
+) -> Vec<NewEvent> {
+    let code = rule.as_ref();
+    if run.workflow().is_none() {
+        let mut after = resident.clone();
+        after.run = std::sync::Arc::new(run.clone());
+        return abort::by_policy(view, &after, code, None);
+    }
+    let (mut events, released) = end_calls(run, &token.step, "abandoned");
+    let facts = AttemptAbandoned {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        reason: AbandonReason::Guardrail,
+        retry_at: None,
+        retry_from: None,
+        released,
+    };
+    events.push(NewEvent::new(run.run_id, facts));
+    events.push(fail::guardrail(run, &token.step, code));
+    if run.created.policy.unattended {
+        events.extend(abort::by_policy(view, resident, code, Some(&token.step)));
+    }
+    events
+}
