@@ -47,7 +47,9 @@ fn under(rule: &str, mode: &str, calls: &[ModelRequest]) -> Told {
                     assert!(error.message().starts_with("r: "), "{error}");
                     denied = denied.or(Some(index));
                 }
-                other => panic!("{other:?}"),
+                other @ (Admission::Answered(_) | Admission::NeedsApproval(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         // What it was told at once is durable with its end.
