@@ -47,7 +47,9 @@ fn under(rule: &str, mode: &str, calls: &[ModelRequest]) -> Told {
                     assert!(error.message().starts_with("r: "), "{error}");
                     denied = denied.or(Some(index));
                 }
-                other => panic!("{other:?}"),
+                other @ (Admission::Answered(_) | Admission::NeedsApproval(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         // What it was told at once is durable with its end.
@@ -70,17 +72,13 @@ fn denies(rule: &str, kind: &str, calls: &[ModelRequest], first: usize) {
     assert_eq!(under(&rule, "'off'", calls), (None, None), "{rule}");
 }
 
-fn alike(times: usize) -> Vec<ModelRequest> {
-    vec![request("p", 4); times]
-}
-
 fn different(times: usize) -> Vec<ModelRequest> {
     (0..times).map(|n| request(&format!("p{n}"), 4)).collect()
 }
 
 #[test]
 fn rules_about_who_and_what_is_called_deny_at_once() {
-    let one = alike(1);
+    let one = vec![request("p", 4)];
     denies("agents: { deny: [host] }", "agents", &one, 0);
     denies("models: { deny: [test/m] }", "models", &one, 0);
     denies("models: { allow: ['openai/*'] }", "models", &one, 0);
@@ -106,7 +104,7 @@ fn rules_about_size_and_cost_count_the_worst_case() {
     denies(
         "max_cost_per_call: { usd: '0.003' }",
         "max_cost_per_call",
-        &alike(1),
+        &vec![request("p", 4)],
         0,
     );
     denies(
@@ -138,7 +136,7 @@ fn rules_about_size_and_cost_count_the_worst_case() {
 #[test]
 fn rules_about_content_look_at_every_text() {
     let key = format!("use sk-ant-{}", "aB3".repeat(10));
-    denies("max_bytes: 10", "max_bytes", &alike(1), 0);
+    denies("max_bytes: 10", "max_bytes", &vec![request("p", 4)], 0);
     denies(
         "forbidden: ['(?i)drop\\s+table']",
         "forbidden",
@@ -155,7 +153,7 @@ fn rules_about_content_look_at_every_text() {
     denies(
         "repeated_prompt: { times: 2, within: 1m }",
         "repeated_prompt",
-        &alike(3),
+        &vec![request("p", 4); 3],
         2,
     );
 }
@@ -163,11 +161,9 @@ fn rules_about_content_look_at_every_text() {
 #[test]
 fn a_rule_for_somebody_else_says_nothing() {
     let rule = "at: model_call, for: { agents: [other] }, models: { allow: [] }";
-    assert_eq!(under(rule, "enforce", &alike(1)), (None, None));
+    assert_eq!(under(rule, "enforce", &vec![request("p", 4)]), (None, None));
     let rule = "at: model_call, for: { models: ['openai/*'] }, max_calls_per_step: 0";
-    assert_eq!(under(rule, "enforce", &alike(1)), (None, None));
-    let rule = "at: model_call, for: { workflows: [w] }, max_calls_per_step: 0";
-    assert_eq!(under(rule, "enforce", &alike(1)), (None, None));
+    assert_eq!(under(rule, "enforce", &vec![request("p", 4)]), (None, None));
 }
 
 #[test]
@@ -518,7 +514,11 @@ fn an_agent_that_may_act_no_more_gets_no_new_step() {
     let world = World::seeded(17);
     world.run(async {
         let control = world.open().await;
-        register(&control, "it", echo()).await;
+        let it = agent(|ctx, _| async move {
+            ctx.sleep(secs(9)).await;
+            Ok(json!("it").into())
+        });
+        register(&control, "it", it).await;
         let yaml = "{ workflow: w, steps: { a: { agent: it }, b: { agent: late, needs: [a] } } }";
         let late = agent(|_, _| async { Ok(json!("late").into()) });
         register(&control, "late", late).await;
@@ -533,10 +533,7 @@ fn an_agent_that_may_act_no_more_gets_no_new_step() {
             &rail("at: admission, agents: { deny: [late] }", "enforce"),
         )
         .await;
-        match run.settled_or_blocked().await.unwrap() {
-            Position::Blocked { steps, .. } => assert_eq!(steps[0].code, "r"),
-            // It may have been dispatched before.
-            Position::Ended(outcome) => assert!(matches!(outcome, Outcome::Completed(_))),
-        }
+        let position = run.settled_or_blocked().await.unwrap();
+        assert_eq!(blocks(&position)[0].2, "r");
     });
 }
