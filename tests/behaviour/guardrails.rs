@@ -78,7 +78,7 @@ fn different(times: usize) -> Vec<ModelRequest> {
 
 #[test]
 fn rules_about_who_and_what_is_called_deny_at_once() {
-    let one = vec![request("p", 4)];
+    let one = [request("p", 4)];
     denies("agents: { deny: [host] }", "agents", &one, 0);
     denies("models: { deny: [test/m] }", "models", &one, 0);
     denies("models: { allow: ['openai/*'] }", "models", &one, 0);
@@ -104,7 +104,7 @@ fn rules_about_size_and_cost_count_the_worst_case() {
     denies(
         "max_cost_per_call: { usd: '0.003' }",
         "max_cost_per_call",
-        &vec![request("p", 4)],
+        &[request("p", 4)],
         0,
     );
     denies(
@@ -136,7 +136,7 @@ fn rules_about_size_and_cost_count_the_worst_case() {
 #[test]
 fn rules_about_content_look_at_every_text() {
     let key = format!("use sk-ant-{}", "aB3".repeat(10));
-    denies("max_bytes: 10", "max_bytes", &vec![request("p", 4)], 0);
+    denies("max_bytes: 10", "max_bytes", &[request("p", 4)], 0);
     denies(
         "forbidden: ['(?i)drop\\s+table']",
         "forbidden",
@@ -153,7 +153,7 @@ fn rules_about_content_look_at_every_text() {
     denies(
         "repeated_prompt: { times: 2, within: 1m }",
         "repeated_prompt",
-        &vec![request("p", 4); 3],
+        &[0; 3].map(|_| request("p", 4)),
         2,
     );
 }
@@ -161,9 +161,9 @@ fn rules_about_content_look_at_every_text() {
 #[test]
 fn a_rule_for_somebody_else_says_nothing() {
     let rule = "at: model_call, for: { agents: [other] }, models: { allow: [] }";
-    assert_eq!(under(rule, "enforce", &vec![request("p", 4)]), (None, None));
+    assert_eq!(under(rule, "enforce", &[request("p", 4)]), (None, None));
     let rule = "at: model_call, for: { models: ['openai/*'] }, max_calls_per_step: 0";
-    assert_eq!(under(rule, "enforce", &vec![request("p", 4)]), (None, None));
+    assert_eq!(under(rule, "enforce", &[request("p", 4)]), (None, None));
 }
 
 #[test]
