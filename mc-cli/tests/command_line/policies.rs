@@ -25,7 +25,10 @@ fn a_policy_is_published_shown_compared_and_listed() {
 #[test]
 fn a_file_that_is_no_policy_makes_no_store_and_every_problem_is_told() {
     let desk = Desk::new();
-    desk.write("bad.yaml", "approvals: { from: read }\nguardrails: []\n");
+    desk.write(
+        "bad.yaml",
+        "approvals: { from: read }\nguardrails: [ { id: r, at: nowhere } ]\n",
+    );
     let answer = desk.ask(&["policy", "publish", &desk.text("bad.yaml")]);
     assert_eq!(answer.exit, Exit::Negative, "{answer:?}");
     assert!(answer.err.contains("/approvals/from") && answer.err.contains("/guardrails"));

@@ -214,6 +214,7 @@ kinds! {
 
 impl EventKind {
     /// The step that the event moves or tells of.
+    #[expect(clippy::too_many_lines, reason = "a line a kind of event")]
     pub const fn step(&self) -> Option<&crate::id::StepKey> {
         match self {
             Self::StepDispatched(f) => Some(&f.step),

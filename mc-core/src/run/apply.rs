@@ -145,6 +145,7 @@ impl Run {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line a kind of event")]
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
         match event.kind {
             EventKind::RunStarted(_)

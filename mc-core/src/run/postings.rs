@@ -96,6 +96,7 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
 }
 
 /// The movements of an event that was decided at a time, given its run as it was before.
+#[expect(clippy::too_many_lines, reason = "a line a kind of event")]
 pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
     match kind {
         EventKind::StepDispatched(_)
