@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mc_core::error::{Detail, Error, ErrorKind, Violation};
+use mc_core::error::{ApprovalFault, Detail, Error, ErrorKind, Violation};
 use serde_json::json;
 
 use crate::console::Console;
@@ -225,8 +225,11 @@ impl Failure {
     }
 
     fn advice(&self) -> &str {
-        let general = || advice(self.error.kind());
-        self.next.as_deref().unwrap_or_else(general)
+        let about = || match self.error.detail() {
+            Some(Detail::Approval { reason }) => of_approval(*reason),
+            _ => advice(self.error.kind()),
+        };
+        self.next.as_deref().unwrap_or_else(about)
     }
 }
 
@@ -280,6 +283,25 @@ fn details(error: &Error) -> Vec<String> {
             .collect(),
         Some(Detail::Accounts(accounts)) => accounts.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// What to do about a word on an approval that does not count.
+const fn of_approval(fault: ApprovalFault) -> &'static str {
+    match fault {
+        ApprovalFault::FourEyes | ApprovalFault::Requester | ApprovalFault::NotAnOperator => {
+            "another operator has to decide it: `--operator NAME`"
+        }
+        ApprovalFault::ParamsChanged
+        | ApprovalFault::PolicyChanged
+        | ApprovalFault::OverMaximumCost
+        | ApprovalFault::Pending => "see what is asked now: `mission-control approvals`",
+        ApprovalFault::Decided
+        | ApprovalFault::Used
+        | ApprovalFault::Expired
+        | ApprovalFault::Revoked
+        | ApprovalFault::Rejected
+        | ApprovalFault::StepEnded => "nothing: `mission-control approvals --all` shows it",
     }
 }
 

@@ -55,6 +55,20 @@ fn an_approval_lets_the_next_run_go_on_and_a_rejection_ends_it() {
 }
 
 #[test]
+fn a_word_that_does_not_count_says_what_to_do() {
+    let (desk, asked) = asking();
+    desk.write("p.yaml", "approvals: { four_eyes: [irreversible] }");
+    desk.ask(&["policy", "publish", &desk.text("p.yaml")]);
+    let id = asked["approval"].as_str().unwrap();
+    let say = |by: &str| desk.ask(&["approve", id, "--reason", "seen", "--operator", by]);
+    let own = say("ann");
+    assert!(own.err.contains("next: another operator has to decide it"));
+    assert_eq!(say("bob").exit, Exit::Done);
+    let late = say("bob");
+    assert!(late.err.contains("next: nothing:"), "{}", late.err);
+}
+
+#[test]
 fn a_run_at_a_terminal_asks_whoever_sits_there() {
     let desk = Desk::new();
     desk.edit("workflow.yaml", "risk: read", "risk: irreversible");
