@@ -214,7 +214,7 @@ kinds! {
 
 impl EventKind {
     /// The step that the event moves or tells of.
-    #[expect(clippy::too_many_lines, reason = "a line a kind of event")]
+    #[rustfmt::skip]
     pub const fn step(&self) -> Option<&crate::id::StepKey> {
         match self {
             Self::StepDispatched(f) => Some(&f.step),
@@ -283,8 +283,7 @@ impl EventKind {
             | Self::BudgetUnfrozen(_)
             | Self::BudgetLapsed(_)
             | Self::BudgetThresholdReached(_)
-            | Self::BudgetWindowOpened(_)
-            | Self::BudgetWindowClosed(_)
+            | Self::BudgetWindowOpened(_) | Self::BudgetWindowClosed(_)
             | Self::BudgetBreached(_) => None,
         }
     }

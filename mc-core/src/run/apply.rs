@@ -145,7 +145,7 @@ impl Run {
         Ok(())
     }
 
-    #[expect(clippy::too_many_lines, reason = "a line a kind of event")]
+    #[rustfmt::skip]
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
         match event.kind {
             EventKind::RunStarted(_)
@@ -160,8 +160,7 @@ impl Run {
             EventKind::RunPlanned(_)
             | EventKind::BudgetLimitSet(_)
             | EventKind::BudgetToppedUp(_)
-            | EventKind::BudgetFrozen(_)
-            | EventKind::BudgetUnfrozen(_)
+            | EventKind::BudgetFrozen(_) | EventKind::BudgetUnfrozen(_)
             | EventKind::BudgetBreached(_) => Ok(()),
             EventKind::StepDispatched(_)
             | EventKind::StepExpanded(_)

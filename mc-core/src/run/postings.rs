@@ -96,7 +96,7 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
 }
 
 /// The movements of an event that was decided at a time, given its run as it was before.
-#[expect(clippy::too_many_lines, reason = "a line a kind of event")]
+#[rustfmt::skip]
 pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
     match kind {
         EventKind::StepDispatched(_)
@@ -115,8 +115,7 @@ pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
         | EventKind::BudgetReconciled(_) => of_call(run, kind, at),
         EventKind::BudgetLimitSet(_)
         | EventKind::BudgetToppedUp(_)
-        | EventKind::BudgetFrozen(_)
-        | EventKind::BudgetUnfrozen(_)
+        | EventKind::BudgetFrozen(_) | EventKind::BudgetUnfrozen(_)
         | EventKind::BudgetLapsed(_)
         | EventKind::BudgetThresholdReached(_)
         | EventKind::BudgetWindowOpened(_)
