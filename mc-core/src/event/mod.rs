@@ -12,7 +12,7 @@ mod status;
 pub mod step;
 pub mod workspace;
 
-pub use kind::{EventKind, FACTS_VERSION};
+pub use kind::{EventKind, FACTS_VERSION, Topic};
 pub use record::{
     MAX_INLINE_PART_BYTES, MAX_PART_BYTES, MediaType, Part, PartContent, PartRef, Record,
 };

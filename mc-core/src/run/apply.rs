@@ -10,7 +10,7 @@ use super::{apply_approval, apply_call, apply_step};
 use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post_at};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
-use crate::event::{BlockReason, EventKind, PartRef, Record, RunStatus};
+use crate::event::{BlockReason, EventKind, PartRef, Record, RunStatus, Topic};
 use crate::id::{Actor, RunId, StepKey};
 use crate::time::Timestamp;
 
@@ -145,77 +145,15 @@ impl Run {
         Ok(())
     }
 
-    #[rustfmt::skip]
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
-        match event.kind {
-            EventKind::RunStarted(_)
-            | EventKind::RunPaused(_)
-            | EventKind::RunResumed(_)
-            | EventKind::RunCompleted(_)
-            | EventKind::RunFailed(_)
-            | EventKind::RunAborted(_)
-            | EventKind::RunSealed(_)
-            | EventKind::SignalReceived(_) => self.apply_own(event),
-            EventKind::BudgetReconciled(facts) => apply_call::reconciled(self, facts, event),
-            EventKind::RunPlanned(_)
-            | EventKind::BudgetLimitSet(_)
-            | EventKind::BudgetToppedUp(_)
-            | EventKind::BudgetFrozen(_) | EventKind::BudgetUnfrozen(_)
-            | EventKind::BudgetBreached(_) => Ok(()),
-            EventKind::StepDispatched(_)
-            | EventKind::StepExpanded(_)
-            | EventKind::StepCompleted(_)
-            | EventKind::AttemptFailed(_)
-            | EventKind::AttemptAbandoned(_)
-            | EventKind::AttemptInterrupted(_)
-            | EventKind::AttemptAdopted(_)
-            | EventKind::AttemptEnded(_)
-            | EventKind::StepSuspended(_)
-            | EventKind::StepBlocked(_)
-            | EventKind::StepUnblocked(_)
-            | EventKind::StepResolved(_)
-            | EventKind::StepFailed(_)
-            | EventKind::StepSkipped(_)
-            | EventKind::StepCancelled(_)
-            | EventKind::DecisionRecorded(_)
-            | EventKind::SideEffectRecorded(_) => apply_step::apply(self, event),
-            EventKind::ResultLate(_)
-            | EventKind::ModelCallReserved(_)
-            | EventKind::ModelCallSettled(_)
-            | EventKind::ModelCallThrottled(_)
-            | EventKind::ModelCallReleased(_)
-            | EventKind::ModelCallDoubted(_)
-            | EventKind::ModelCallDenied(_)
-            | EventKind::ToolCallDispatched(_)
-            | EventKind::ToolCallDenied(_)
-            | EventKind::ToolCallCompleted(_)
-            | EventKind::ToolCallFailed(_)
-            | EventKind::OnceRecorded(_)
-            | EventKind::JournalDiverged(_)
-            | EventKind::GuardrailJudged(_) => apply_call::apply(self, event),
-            EventKind::ApprovalRequested(_)
-            | EventKind::ApprovalDecided(_)
-            | EventKind::ApprovalConsumed(_)
-            | EventKind::ApprovalVoided(_)
-            | EventKind::ApprovalRefused(_) => apply_approval::apply(self, event),
-            EventKind::RunCreated(_)
-            | EventKind::WorkspaceCreated(_)
-            | EventKind::EpochStarted(_)
-            | EventKind::ClockJumped(_)
-            | EventKind::ClockConfirmed(_)
-            | EventKind::WorkflowPublished(_)
-            | EventKind::WorkflowActivated(_)
-            | EventKind::PricesLoaded(_)
-            | EventKind::PolicyPublished(_)
-            | EventKind::AdmissionJudged(_)
-            | EventKind::CircuitOpened(_)
-            | EventKind::CircuitHalfOpened(_)
-            | EventKind::CircuitClosed(_)
-            | EventKind::RunRefused(_)
-            | EventKind::BudgetLapsed(_)
-            | EventKind::BudgetThresholdReached(_)
-            | EventKind::BudgetWindowOpened(_)
-            | EventKind::BudgetWindowClosed(_) => Err(event.refuse("not_a_run_event")),
+        match event.kind.topic() {
+            Topic::Run => self.apply_own(event),
+            Topic::Attempt | Topic::Step => apply_step::apply(self, event),
+            Topic::Billing | Topic::Journal => apply_call::apply(self, event),
+            Topic::Approval => apply_approval::apply(self, event),
+            // What they move stands in their postings.
+            Topic::Account | Topic::Note => Ok(()),
+            Topic::Workspace | Topic::SharedAccount => Err(event.refuse("not_a_run_event")),
         }
     }
 

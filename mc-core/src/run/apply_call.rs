@@ -60,6 +60,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
             Ok(())
         }
         EventKind::ResultLate(facts) => late(run, facts, event),
+        EventKind::BudgetReconciled(facts) => reconciled(run, facts, event),
         EventKind::ModelCallDenied(_)
         | EventKind::ToolCallDenied(_)
         | EventKind::GuardrailJudged(_) => Ok(()),
@@ -315,11 +316,7 @@ fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn reconciled(
-    run: &mut Run,
-    facts: &BudgetReconciled,
-    event: &RunEvent<'_>,
-) -> Result<()> {
+fn reconciled(run: &mut Run, facts: &BudgetReconciled, event: &RunEvent<'_>) -> Result<()> {
     let place = (&facts.step, facts.attempt, facts.ordinal);
     settle_doubt(run, place, (facts.held, facts.actual), event)
 }

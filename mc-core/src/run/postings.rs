@@ -6,7 +6,7 @@
 use super::HoldKey;
 use super::state::Run;
 use crate::budget::{AccountId, Amount, Change, Lapsing, Movement, Path, Shares, Undo};
-use crate::event::EventKind;
+use crate::event::{EventKind, Topic};
 use crate::id::{AgentName, StepKey};
 use crate::time::Timestamp;
 
@@ -96,77 +96,17 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
 }
 
 /// The movements of an event that was decided at a time, given its run as it was before.
-#[rustfmt::skip]
 pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
-    match kind {
-        EventKind::StepDispatched(_)
-        | EventKind::StepCompleted(_)
-        | EventKind::AttemptFailed(_)
-        | EventKind::AttemptAbandoned(_)
-        | EventKind::StepSuspended(_)
-        | EventKind::StepCancelled(_)
-        | EventKind::AttemptInterrupted(_) => of_attempt(run, kind, at),
-        EventKind::ModelCallReserved(_)
-        | EventKind::ModelCallSettled(_)
-        | EventKind::ModelCallThrottled(_)
-        | EventKind::ModelCallReleased(_)
-        | EventKind::ModelCallDoubted(_)
-        | EventKind::ResultLate(_)
-        | EventKind::BudgetReconciled(_) => of_call(run, kind, at),
-        EventKind::BudgetLimitSet(_)
-        | EventKind::BudgetToppedUp(_)
-        | EventKind::BudgetFrozen(_) | EventKind::BudgetUnfrozen(_)
-        | EventKind::BudgetLapsed(_)
-        | EventKind::BudgetThresholdReached(_)
-        | EventKind::BudgetWindowOpened(_)
-        | EventKind::BudgetWindowClosed(_) => of_account(kind),
-        EventKind::WorkspaceCreated(_)
-        | EventKind::EpochStarted(_)
-        | EventKind::ClockJumped(_)
-        | EventKind::ClockConfirmed(_)
-        | EventKind::WorkflowPublished(_)
-        | EventKind::WorkflowActivated(_)
-        | EventKind::PricesLoaded(_)
-        | EventKind::PolicyPublished(_)
-        | EventKind::AdmissionJudged(_)
-        | EventKind::CircuitOpened(_)
-        | EventKind::CircuitHalfOpened(_)
-        | EventKind::CircuitClosed(_)
-        | EventKind::RunCreated(_)
-        | EventKind::RunStarted(_)
-        | EventKind::RunPaused(_)
-        | EventKind::RunResumed(_)
-        | EventKind::RunCompleted(_)
-        | EventKind::RunFailed(_)
-        | EventKind::RunAborted(_)
-        | EventKind::RunSealed(_)
-        | EventKind::RunPlanned(_)
-        | EventKind::RunRefused(_)
-        | EventKind::SignalReceived(_)
-        | EventKind::StepExpanded(_)
-        | EventKind::AttemptAdopted(_)
-        | EventKind::AttemptEnded(_)
-        | EventKind::StepBlocked(_)
-        | EventKind::StepUnblocked(_)
-        | EventKind::StepFailed(_)
-        | EventKind::StepResolved(_)
-        | EventKind::ToolCallDenied(_)
-        | EventKind::ApprovalRequested(_)
-        | EventKind::ApprovalDecided(_)
-        | EventKind::ApprovalConsumed(_)
-        | EventKind::ApprovalVoided(_)
-        | EventKind::ApprovalRefused(_)
-        | EventKind::StepSkipped(_)
-        | EventKind::DecisionRecorded(_)
-        | EventKind::SideEffectRecorded(_)
-        | EventKind::ModelCallDenied(_)
-        | EventKind::ToolCallDispatched(_)
-        | EventKind::ToolCallCompleted(_)
-        | EventKind::ToolCallFailed(_)
-        | EventKind::OnceRecorded(_)
-        | EventKind::JournalDiverged(_)
-        | EventKind::GuardrailJudged(_)
-        | EventKind::BudgetBreached(_) => Vec::new(),
+    match kind.topic() {
+        Topic::Attempt => of_attempt(run, kind, at),
+        Topic::Billing => of_call(run, kind, at),
+        Topic::Account | Topic::SharedAccount => of_account(kind),
+        Topic::Workspace
+        | Topic::Run
+        | Topic::Note
+        | Topic::Step
+        | Topic::Journal
+        | Topic::Approval => Vec::new(),
     }
 }
 
