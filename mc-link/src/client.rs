@@ -167,6 +167,7 @@ impl Connection {
                 (_, None) => {}
                 (FromOwner::Order(order), Some(guest)) => guest.start(*order),
                 (FromOwner::Cancel(token), Some(guest)) => guest.cancel(&token),
+                (FromOwner::Recall(session), Some(guest)) => guest.recall(session),
                 (FromOwner::Moved(runs), Some(guest)) => guest.moved(&runs),
                 (FromOwner::Missed(missed), Some(guest)) => guest.missed(missed),
             }

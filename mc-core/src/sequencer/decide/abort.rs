@@ -3,29 +3,35 @@
 use super::View;
 use super::attempt_end::end_calls;
 use crate::error::Result;
-use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{StepBlocked, StepCancelled};
-use crate::id::{RunId, StepKey};
+use crate::event::{BlockReason, EventKind};
+use crate::id::StepKey;
 use crate::run::{Run, RunTrigger, Step, refuse_run, run_after};
-use crate::sequencer::decision::{Decision, NewEvent};
+use crate::sequencer::command::Steer;
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 
 /// Ends a run by an operator's word.
 ///
 /// # Errors
 /// `NotFound`; `InvalidTransition` where it has ended already.
-pub fn abort(view: &View<'_>, run_id: RunId) -> Result<Decision> {
+pub fn abort(view: &View<'_>, steer: &Steer) -> Result<Decision> {
+    let run_id = steer.run_id;
     let resident = view.resident(run_id)?;
     if run_after(resident.run.status, RunTrigger::Abort).is_none() {
         return Err(refuse_run(resident.run.status, RunTrigger::Abort).with_context("run", run_id));
     }
-    Ok(Decision::events(all(
-        view,
-        resident,
-        AbortReason::Operator,
-        None,
-    )))
+    let mut events = all(view, resident, AbortReason::Operator, None);
+    // The reason stands with the word that ended the run.
+    let end = events
+        .iter_mut()
+        .find(|event| matches!(event.kind, EventKind::RunAborted(_)));
+    let reason = steer.reason.as_deref().map(NewPart::text);
+    if let Some(end) = end {
+        end.parts.extend(reason);
+    }
+    Ok(Decision::events(events))
 }
 
 /// Ends a run because a policy left no way on and nobody is there to decide.

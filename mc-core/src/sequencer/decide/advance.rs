@@ -93,7 +93,7 @@ pub fn fail(resident: &Resident, step: StepKey, code: &str, message: &str) -> Di
     let run = &resident.run;
     let on_failure = after_failure(resident, &step);
     if on_failure == Some(OnFailure::Pause) {
-        let events = vec![pause_after_failure(run, step)];
+        let events = Vec::from_iter(pause_after_failure(run, step));
         return Dispatched::Decided(Decision::events(events));
     }
     let facts = StepFailed {
@@ -251,14 +251,15 @@ fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> 
     events
 }
 
-/// The run pauses because a step ran out of attempts.
-pub fn pause_after_failure(run: &Run, step: StepKey) -> NewEvent {
-    NewEvent::new(
-        run.run_id,
-        RunPaused {
-            reason: PauseReason::StepFailed { step },
-        },
-    )
+/// The run pauses because a step ran out of attempts; what an operator paused or halted stays so.
+pub fn pause_after_failure(run: &Run, step: StepKey) -> Option<NewEvent> {
+    match run.paused {
+        None | Some(PauseReason::Budget { .. } | PauseReason::StepFailed { .. }) => {
+            let reason = PauseReason::StepFailed { step };
+            Some(NewEvent::new(run.run_id, RunPaused { reason }))
+        }
+        Some(PauseReason::Operator | PauseReason::Halt { .. }) => None,
+    }
 }
 
 /// The seal, once the run has ended and nothing of it is open.

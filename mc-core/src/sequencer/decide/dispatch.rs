@@ -14,7 +14,7 @@ use super::{View, advance, approve, is_waiting};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
-use crate::event::step::{StepBlocked, StepDispatched};
+use crate::event::step::{HALTED, StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::policy::{Mode, PriceAge, RiskTier};
@@ -97,6 +97,14 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     let agent = &candidate.step.agent;
     if !view.workspace.agents.contains_key(agent) {
         return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
+    }
+    if view.workspace.shared.halts.of([agent]).is_some() {
+        return Ok(blocked(
+            view,
+            candidate,
+            BlockReason::AgentUnavailable,
+            HALTED,
+        ));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
         let code = super::agents::ABANDONED_HANDLERS;
