@@ -78,7 +78,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         reply = Reply::Refused(denial.error.into());
     } else if same > 0 && same.is_multiple_of(REPEATS) && run.workflow().is_some() {
         let ended = (answer.ordinal, cost.actual);
-        events.extend(no_progress(view, resident, (token, ended), digest(answer)));
+        events.extend(no_progress(resident, (token, ended), digest(answer)));
     }
     let answer = if matches!(reply, Reply::Refused(_)) {
         Answer::Durable(reply)
@@ -363,7 +363,6 @@ pub fn times<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer:
 /// What follows where a call was answered in the same way again and again: the rule is asked at
 /// every third time, so that a step that was let go on has as many tries again.
 pub fn no_progress(
-    view: &View<'_>,
     resident: &Resident,
     (token, ended): (&Token, (u32, Amount)),
     inputs_hash: Digest,
@@ -390,10 +389,6 @@ pub fn no_progress(
             let mut events = vec![judged];
             events.extend(stop(run, token, ended, AbandonReason::NoProgress));
             events.push(fail::guardrail(run, &token.step, "no_progress"));
-            if run.created.policy.unattended {
-                let (step, code) = (Some(&token.step), "no_progress");
-                events.extend(abort::by_policy(view, resident, code, step));
-            }
             events
         }
     }
@@ -501,7 +496,7 @@ fn halt(
         let reason = AbortReason::Budget {
             account: account.clone(),
         };
-        return abort::all(view, &stopped, reason, None);
+        return abort::all(view, &stopped, reason);
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(

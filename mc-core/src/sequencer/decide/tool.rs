@@ -238,7 +238,7 @@ impl Calling<'_> {
     /// Nobody answers: that is the end of the run.
     fn nobody_there(&self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
         let code = BlockReason::Approval.as_str();
-        events.extend(super::abort::by_policy(view, self.resident, code, None));
+        events.extend(super::abort::by_policy(view, self.resident, code));
         let tool = &self.request.tool;
         let message = format!(
             "tool `{tool}` is {}: nobody is there to approve it",
@@ -334,7 +334,7 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
     if same > 0 && same.is_multiple_of(REPEATS) && resident.run.workflow().is_some() {
         let ended = (request.ordinal, Amount::ZERO);
         let inputs = begun.map_or(Digest::ZERO, |call| call.request);
-        events.extend(no_progress(view, resident, (token, ended), inputs));
+        events.extend(no_progress(resident, (token, ended), inputs));
     }
     Ok(Decision::events(events))
 }
