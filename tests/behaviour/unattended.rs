@@ -33,11 +33,9 @@ fn unattended(policy: &str, rest: &str, it: Agent) -> (Outcome, u64, Account) {
         let run = begin_with(&control, &one(rest), json!({}), options).await;
         let outcome = run.outcome().await.unwrap();
         world.pass(secs(100)).await;
-        (
-            outcome,
-            control.metrics().soft_restarts,
-            workspace(&control),
-        )
+        let account = control.account(&AccountId::Workspace);
+        let restarts = control.metrics().soft_restarts;
+        (outcome, restarts, account.unwrap_or_default())
     })
 }
 

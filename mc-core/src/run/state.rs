@@ -330,6 +330,10 @@ pub struct Run {
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
+    /// How often each tool was called; a call that is made again because its attempt was cut off counts
+    /// once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_uses: BTreeMap<Opaque, u64>,
 }
 
 impl Run {

@@ -113,18 +113,20 @@ fn judged(
         (Some(_), true) => Fits::Over,
         (Some(_), false) => Fits::Within,
     };
+    let prices = &view.workspace.settings.prices;
+    let served = answer.model.as_ref().filter(|served| *served != model);
     let asking = Asking {
         at: Checkpoint::After,
         who: Who {
             agents: agent.as_slice(),
             workflow: resident.run.workflow().map(|(name, _)| name),
-            model: Some(model),
+            model: Some(prices.named(model)),
             tool: None,
         },
         asked: Asked::Answer(rules::Answer {
             answer: answer.answer.as_ref(),
             reasoning: answer.reasoning.as_ref(),
-            served: answer.model.as_ref().filter(|served| *served != model),
+            served: served.map(|served| prices.named(served)),
             fits: Some(fits),
         }),
     };
