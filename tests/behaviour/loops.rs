@@ -1,7 +1,7 @@
 //! Loops: the same call with the same answer, again and again, makes no progress.
 
 use crate::common::*;
-use mission_control::{Mode, RiskTier};
+use mission_control::{Mode, Policy, RiskTier};
 
 fn looping(mode: Mode) -> Agent {
     let _ = mode;
@@ -53,6 +53,24 @@ fn a_loop_that_is_only_observed_is_only_written_down() {
         assert_eq!(
             facts(&control, &run, "guardrail.judged").await["rule"],
             "no_progress"
+        );
+    });
+}
+
+#[test]
+fn the_policy_in_force_says_what_follows_whatever_the_run_was_started_with() {
+    let world = World::seeded(6);
+    world.run(async {
+        let control = world.open_with(with_mode(Mode::Enforce)).await;
+        let observe = Policy::from_yaml("no_progress: observe").unwrap();
+        control.publish_policy("ann", observe).await.unwrap();
+        register(&control, "it", looping(Mode::Observe)).await;
+        let run = begin(&control, ONE, json!({})).await;
+        assert_eq!(output_of(&run).await, json!("done"));
+        let judged = facts(&control, &run, "guardrail.judged").await;
+        assert_eq!(
+            (&judged["mode"], &judged["policy_version"]),
+            (&json!("observe"), &json!(1))
         );
     });
 }

@@ -8,6 +8,7 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod news;
 mod plan;
 mod policy;
 mod price_changes;
@@ -19,6 +20,7 @@ mod resolve;
 mod run;
 mod runs;
 mod show;
+mod top;
 mod verify;
 mod watch;
 mod workflows;
@@ -29,7 +31,7 @@ use mc_core::id::OperatorName;
 use approvals::Word;
 
 use crate::args::{
-    BudgetsCommand, Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand,
+    BudgetsCommand, Cli, Command, Common, LiveCommand, PeopleCommand, PolicyCommand, PricesCommand,
     WorkflowsCommand,
 };
 use crate::console::Console;
@@ -55,6 +57,8 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
+        Command::Live(LiveCommand::Top) => top::execute(common, console).await,
+        Command::Live(LiveCommand::Watch(args)) => news::execute(common, args, console).await,
         Command::People(command) => people(common, command, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(command) => prices::execute(common, command, console).await,
@@ -106,6 +110,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
         Command::Runs(_)
+        | Command::Live(LiveCommand::Top | LiveCommand::Watch(_))
         | Command::People(
             PeopleCommand::Approvals(_)
             | PeopleCommand::Policy(

@@ -369,14 +369,14 @@ pub fn no_progress(
     inputs_hash: Digest,
 ) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mode = run.created.policy.no_progress;
+    let (mode, policy_version) = view.workspace.no_progress(&run.created.policy);
     let judged = GuardrailJudged {
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: Some(ended.0),
         at: Checkpoint::After,
         rule: "no_progress".to_owned(),
-        policy_version: 0,
+        policy_version,
         mode,
         verdict: "deny".to_owned(),
         code: String::new(),
