@@ -47,7 +47,7 @@ pub fn by_policy(
 
 /// Every event of a run's end.
 ///
-/// `blocked` names a step that the same decision has just blocked, without an attempt out.
+/// `blocked` names a step that the same decision has just blocked, after it ended its attempt.
 pub fn all(
     view: &View<'_>,
     resident: &Resident,
@@ -73,7 +73,13 @@ pub fn cancel_steps(
 ) -> Vec<NewEvent> {
     let mut events = Vec::new();
     for (key, step) in &run.steps {
-        if !step.status.0.is_terminal() && Some(key) != spare {
+        if step.status.0.is_terminal() || Some(key) == spare {
+            continue;
+        }
+        if Some(key) == just_blocked {
+            // Its attempt and its calls ended in events of this decision, which `run` has not seen.
+            events.push(cancelled(run, key));
+        } else {
             cancel_one(run, key, step, &mut events);
         }
     }
