@@ -51,7 +51,7 @@ fn heading(view: &View) -> Line<'static> {
 fn footing(view: &View) -> Line<'static> {
     match &view.said {
         Some(Said::Done(text)) => Line::styled(text.clone(), Style::new().fg(Color::Green)),
-        Some(Said::Failed(text)) => {
+        Some(Said::Failed(text) | Said::Away(text)) => {
             Line::styled(crate::text::clean(text), Style::new().fg(Color::Red))
         }
         None => Line::from(Span::styled(
@@ -151,7 +151,7 @@ fn accounts(view: &View, frame: &mut Frame<'_>, area: Rect) {
         pane: Pane::Accounts,
         head: &["ACCOUNT", "", "USED", "SPENT", "RESETS", "WINDOW"],
         widths: &[
-            Constraint::Length(16),
+            Constraint::Fill(2),
             Constraint::Length(10),
             Constraint::Length(6),
             Constraint::Fill(2),

@@ -124,9 +124,10 @@ fn at((key, step): (&StepKey, &Step)) -> Option<(u8, String)> {
         }
         StepStatus::Running if step.expansion.is_some() => None,
         StepStatus::Running => Some((1, format!("{key} #{attempt}"))),
-        StepStatus::Waiting => step
-            .wake_at
-            .map(|at| (2, format!("{key} #{attempt} again at {}", clock(at)))),
+        StepStatus::Waiting => Some(match step.wake_at {
+            Some(at) => (2, format!("{key} #{attempt} again at {}", clock(at))),
+            None => (3, format!("{key} waits")),
+        }),
         StepStatus::Completed
         | StepStatus::Failed
         | StepStatus::Skipped

@@ -87,7 +87,7 @@ async fn refresh(view: &mut View, store: &impl Reach, moved: &Moved) -> Result<(
     match read.await {
         Ok(reading) => view.take(reading),
         Err(error) if is_passing(&error) => {
-            view.said = Some(Said::Failed(error.message().to_owned()));
+            view.said = Some(Said::Away(error.message().to_owned()));
         }
         Err(error) => return Err(error),
     }

@@ -75,6 +75,8 @@ pub(crate) enum Said {
     Done(String),
     /// It was not.
     Failed(String),
+    /// The store could not be read for the moment; said until it can.
+    Away(String),
 }
 
 /// All that is shown.
@@ -111,6 +113,10 @@ impl View {
     /// Takes over what was read; what was chosen stays chosen, wherever it is now.
     pub(crate) fn take(&mut self, reading: Reading) {
         let (run, request) = (self.chosen_run(), self.chosen_request());
+        self.said = self
+            .said
+            .take()
+            .filter(|said| !matches!(said, Said::Away(_)));
         self.owner = reading.owner;
         self.accounts = reading.accounts;
         if reading.extent == Extent::Whole {

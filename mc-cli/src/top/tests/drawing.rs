@@ -40,9 +40,9 @@ RUN           WORKFLOW     STATUS    STEP              TOKENS     USD
 
 
 
-ACCOUNT                     USED   SPENT              RESETS           WINDOW
-agent:writer     ####++.... 41%    8.20 of 20.00 USD  2026-01-02 00:00 day UTC
-workspace                          8.20 of 20.00 USD  2026-01-02 00:00 day UTC
+ACCOUNT                      USED   SPENT             RESETS           WINDOW
+agent:writer      ####++.... 41%    8.20 of 20.00 USD 2026-01-02 00:00 day UTC
+workspace                           8.20 of 20.00 USD 2026-01-02 00:00 day UTC
 ASKED            TIER         WHAT              AT MOST USD UNTIL
 02020202-0202/1  financial    send_invoice of p 0.10        2026-01-01 01:00:02Z
                               {\"amount\":7}

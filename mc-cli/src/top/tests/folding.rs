@@ -38,6 +38,18 @@ fn what_moved_is_replaced_and_the_rest_stays() {
 }
 
 #[test]
+fn that_the_store_is_away_is_said_until_it_was_read_again() {
+    let mut view = view();
+    view.said = Some(Said::Away("its owner went away".to_owned()));
+    view.take(reading());
+    assert_eq!(view.said, None);
+    let done = Some(Said::Done("it is approved".to_owned()));
+    view.said.clone_from(&done);
+    view.take(reading());
+    assert_eq!(view.said, done);
+}
+
+#[test]
 fn a_whole_reading_forgets_what_is_not_in_it() {
     let mut view = view();
     view.take(Reading::default());
