@@ -76,6 +76,13 @@ pub(crate) enum Command {
     /// Versions of workflows: store, look at, compare, draw, let new runs take
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
+    #[command(flatten)]
+    Proof(ProofCommand),
+}
+
+/// Evidence.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProofCommand {
     /// Check the log: headers, facts, chains, tree and parts
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)

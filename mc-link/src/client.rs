@@ -179,8 +179,8 @@ impl Connection {
                 (message, Ear::Guest(guest)) => tell(guest, message),
                 (FromOwner::Moved(runs), Ear::Follower(news)) => news.moved(&runs),
                 (FromOwner::Missed(_), Ear::Follower(news)) => news.anything(),
-                (FromOwner::Order(_) | FromOwner::Cancel(_), Ear::Follower(_)) => {}
-                (_, Ear::Nobody) => {}
+                (FromOwner::Order(_) | FromOwner::Cancel(_), Ear::Follower(_))
+                | (_, Ear::Nobody) => {}
             }
         }
     }

@@ -32,7 +32,7 @@ use approvals::Word;
 
 use crate::args::{
     BudgetsCommand, Cli, Command, Common, LiveCommand, PeopleCommand, PolicyCommand, PricesCommand,
-    WorkflowsCommand,
+    ProofCommand, WorkflowsCommand,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -57,14 +57,26 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
         Command::Abort(args) => abort::execute(common, args, console).await,
-        Command::Live(LiveCommand::Top) => top::execute(common, console).await,
-        Command::Live(LiveCommand::Watch(args)) => news::execute(common, args, console).await,
+        Command::Live(command) => live(common, command, console).await,
         Command::People(command) => people(common, command, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
-        Command::Verify(args) => verify::execute(common, args, console).await,
-        Command::Export(args) => export::execute(common, args, console).await,
+        Command::Proof(command) => proof(common, command, console).await,
+    }
+}
+
+async fn live(common: &Common, command: &LiveCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        LiveCommand::Top => top::execute(common, console).await,
+        LiveCommand::Watch(args) => news::execute(common, args, console).await,
+    }
+}
+
+async fn proof(common: &Common, command: &ProofCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        ProofCommand::Verify(args) => verify::execute(common, args, console).await,
+        ProofCommand::Export(args) => export::execute(common, args, console).await,
     }
 }
 
@@ -130,8 +142,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | WorkflowsCommand::Diff { .. }
             | WorkflowsCommand::Graph { .. },
         )
-        | Command::Verify(_)
-        | Command::Export(_) => OnClose::Stop,
+        | Command::Proof(ProofCommand::Verify(_) | ProofCommand::Export(_)) => OnClose::Stop,
     }
 }
 

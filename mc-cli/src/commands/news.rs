@@ -173,5 +173,5 @@ async fn said(log: &dyn EventLog, record: &Record) -> Result<Option<Arc<str>>, E
     };
     let given: Value = serde_json::from_str(&text).unwrap_or_default();
     let reason = given["reason"].as_str().or_else(|| given.as_str());
-    Ok(Some(reason.map_or(text.clone(), Arc::from)))
+    Ok(Some(reason.map_or(text, Arc::from)))
 }

@@ -164,7 +164,14 @@ impl View {
             Key::Char('q') | Key::Escape | Key::Enter | Key::Backspace => return Deed::Nothing,
             Key::Char('a') => (scroll, asking(ApprovalVerdict::Approved)),
             Key::Char('r') => (scroll, asking(ApprovalVerdict::Rejected)),
-            other => (scrolled(scroll, other), None),
+            Key::Up
+            | Key::Down
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Tab
+            | Key::BackTab
+            | Key::Interrupt
+            | Key::Char(_) => (scrolled(scroll, key), None),
         };
         self.page = Page::Request { id, scroll, asking };
         Deed::Nothing
@@ -187,7 +194,15 @@ impl View {
             }
             Key::Backspace => drop(asking.reason.pop()),
             Key::Char(c) if asking.reason.chars().count() < MAX_REASON => asking.reason.push(c),
-            other => at = scrolled(scroll, other),
+            Key::Up
+            | Key::Down
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Tab
+            | Key::BackTab
+            | Key::Enter
+            | Key::Interrupt
+            | Key::Char(_) => at = scrolled(scroll, key),
         }
         self.page = Page::Request {
             id,

@@ -42,7 +42,7 @@ pub(super) fn request(
     let [whole, below] = Layout::vertical([Constraint::Fill(1), answer]).areas(area);
     let lines = lines(view, id, whole.width);
     let shown = lines.iter().skip(usize::from(scroll)).map(String::as_str);
-    let text = Text::from_iter(shown.take(usize::from(whole.height)));
+    let text: Text<'_> = shown.take(usize::from(whole.height)).collect();
     frame.render_widget(Paragraph::new(text), whole);
     if let Some(asking) = asking {
         reason(&view.operator, asking, (frame, below));

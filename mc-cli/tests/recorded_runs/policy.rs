@@ -101,7 +101,7 @@ fn what_is_observed_changes_no_outcome_no_total_and_no_cost() {
     assert_eq!(ends(&observed), ends(&plain));
     let unjudged = Summary {
         would_deny: None,
-        ..observed.summary.clone()
+        ..observed.summary
     };
     assert_eq!(unjudged, plain.summary);
     let denied = denials(&observed);

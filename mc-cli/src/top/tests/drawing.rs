@@ -2,6 +2,7 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 
 use super::*;
 use crate::top::draw::draw;
@@ -15,7 +16,7 @@ fn drawn(view: &View, (width, height): (u16, u16)) -> Vec<String> {
     terminal.draw(|frame| draw(view, frame)).unwrap();
     let buffer = terminal.backend().buffer();
     let cells = buffer.content().chunks(usize::from(width.max(1)));
-    let line = |row: &[ratatui::buffer::Cell]| row.iter().map(|cell| cell.symbol()).collect();
+    let line = |row: &[Cell]| row.iter().map(Cell::symbol).collect();
     let lines = cells.map(line);
     lines
         .map(|line: String| line.trim_end().to_owned())
