@@ -7,11 +7,12 @@ use mc_core::engine::{Engine, MissionControl, Parts, Spawner};
 use mc_core::error::Result;
 use mc_core::id::AuthMethod;
 use mc_core::policy::guard::{Redaction, RedactionScope, Redactor};
-use mc_core::ports::{Clock, Entropy, EventLog};
+use mc_core::ports::{Clock, Entropy, EventLog, HaltSwitch};
 use mc_core::sequencer::Settings;
 use mc_link::{Opening, Succession};
 use mc_store::{RedbOptions, Threads as StoreThreads};
 
+use crate::halt_file::HaltFile;
 use crate::system::{OsEntropy, SystemClock, Threads};
 
 /// Opens the store in a file, made where there is none, with everything at its default.
@@ -111,7 +112,23 @@ impl Builder {
             },
             succession: self.succession,
         };
-        mc_link::open(opening, |log| self.parts(log)).await
+        let store = opening.path.clone();
+        let mut switch = None;
+        let control = mc_link::open(opening, |log| {
+            let file = HaltFile::beside(&store);
+            switch = Some(Arc::clone(&file));
+            let switch: Arc<dyn HaltSwitch> = file;
+            let parts = self.parts(log)?;
+            Ok(Parts {
+                switch: Some(switch),
+                ..parts
+            })
+        });
+        let control = control.await?;
+        if let Some(file) = switch {
+            file.watch(control.switch_hand());
+        }
+        Ok(control)
     }
 
     /// Opens any log.
@@ -134,6 +151,7 @@ impl Builder {
             spawner,
             settings: self.settings,
             auth_method: self.auth_method.unwrap_or(AuthMethod::Library),
+            switch: None,
         })
     }
 }

@@ -35,6 +35,7 @@
 //! [`testing`] (virtual time and a seed for a host's own tests).
 
 mod builder;
+mod halt_file;
 mod system;
 pub mod testing;
 
@@ -45,7 +46,7 @@ pub use system::{OsEntropy, SystemClock, Threads};
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
-    Budget, BudgetEffect, CallError, EffectProbe, Health, Metrics, MissionControl, ModelAnswer,
+    Budget, BudgetEffect, By, CallError, EffectProbe, Health, Metrics, MissionControl, ModelAnswer,
     ModelRequest, Outcome, Permit, PolicyRecord, PolicyVersion, Position, ProbeAnswer, Progress,
     ProviderError, Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, Settled,
     StartOptions, StepContext, StepOutcome,
@@ -70,7 +71,9 @@ pub use mc_core::pricing::{
 };
 pub use mc_core::resilience::{CallFailure, OutputBegun};
 pub use mc_core::run::{Approval, ApprovalState, HoldKey, Run};
-pub use mc_core::sequencer::{Activation, CallEnd, Note, Resolution, Settings, TokenBound};
+pub use mc_core::sequencer::{
+    Activation, CallEnd, HaltScope, Note, Resolution, Settings, TokenBound,
+};
 pub use mc_core::time::Timestamp;
 pub use mc_core::usage::Usage;
 pub use mc_core::workflow::Workflow;

@@ -61,8 +61,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Sum what was spent
     Costs(CostsArgs),
-    /// End a run now
-    Abort(RunArg),
+    #[command(flatten)]
+    Steer(SteerCommand),
     #[command(flatten)]
     Live(LiveCommand),
     #[command(flatten)]
@@ -128,6 +128,57 @@ pub(crate) enum PeopleCommand {
     /// The policy: put one into force, look at it, compare versions
     #[command(subcommand)]
     Policy(PolicyCommand),
+}
+
+/// Stop and go.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SteerCommand {
+    /// End a run now
+    Abort(AbortArgs),
+    /// Dispatch nothing more in a run; what is out goes on
+    Pause(AbortArgs),
+    /// Stop everything, an agent or a run, with what is out, until it is resumed
+    Halt(HaltArgs),
+    /// Let go on what was halted, or a run that was paused
+    Resume(ResumeArgs),
+}
+
+/// `abort` and `pause`.
+#[derive(Debug, Args)]
+pub(crate) struct AbortArgs {
+    /// The run's id, or as much of its beginning as is unique
+    pub(crate) run: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `halt`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  mission-control halt agent:writer --reason 'it posts nonsense'\n\nWithout this program: touch FILE.halt beside the store FILE."
+)]
+pub(crate) struct HaltArgs {
+    /// What is halted: workspace, agent:NAME or run:ID
+    #[arg(value_name = "SCOPE", default_value = "workspace")]
+    pub(crate) scope: String,
+    /// How long what is out has to end by itself
+    #[arg(long, value_name = "SPAN", default_value = "5s")]
+    pub(crate) drain: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// What goes on: workspace, agent:NAME or run:ID
+    #[arg(value_name = "SCOPE", default_value = "workspace")]
+    pub(crate) scope: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 /// A run.

@@ -44,11 +44,22 @@ impl View<'_> {
         format!("`mission-control abort {} --db {db}`", self.run.run_id)
     }
 
+    /// The command that lets the run go on.
+    fn resume(&self) -> String {
+        let db = quoted(&self.db.display().to_string());
+        format!("`mission-control resume run:{} --db {db}`", self.run.run_id)
+    }
+
     fn paused(&self, why: &PauseReason) -> String {
         let abort = self.abort();
         match why {
             PauseReason::Operator => format!(
-                "the run is paused by an operator: its host lets it go on with `run.resume`, or end it with {abort}"
+                "the run is paused by an operator: {} lets it go on, or end it with {abort}",
+                self.resume()
+            ),
+            PauseReason::Halt { .. } => format!(
+                "the run is halted by an operator: {} lets it go on, or end it with {abort}",
+                self.resume()
             ),
             PauseReason::Budget { account } => format!(
                 "the run is paused by the budget of {account}: {}",
@@ -58,7 +69,8 @@ impl View<'_> {
                 let said = self.message(step).map(shortened);
                 let said = said.map_or_else(String::new, |said| format!(" ({said})"));
                 format!(
-                    "the run is paused because {step} failed{said}: its host lets it go on with `run.resume`, or end it with {abort}"
+                    "the run is paused because {step} failed{said}: {} lets it go on, or end it with {abort}",
+                    self.resume()
                 )
             }
         }

@@ -366,6 +366,11 @@ pub enum Detail {
         /// What it judged.
         subject: String,
     },
+    /// An operator halted it.
+    Halted {
+        /// What is halted: `workspace`, `agent:NAME` or `run:ID`.
+        scope: String,
+    },
     /// A price that nobody has checked for too long.
     StalePrice {
         /// The model that was asked.

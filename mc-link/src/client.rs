@@ -179,7 +179,10 @@ impl Connection {
                 (message, Ear::Guest(guest)) => tell(guest, message),
                 (FromOwner::Moved(runs), Ear::Follower(news)) => news.moved(&runs),
                 (FromOwner::Missed(_), Ear::Follower(news)) => news.anything(),
-                (FromOwner::Order(_) | FromOwner::Cancel(_), Ear::Follower(_))
+                (
+                    FromOwner::Order(_) | FromOwner::Cancel(_) | FromOwner::Recall(_),
+                    Ear::Follower(_),
+                )
                 | (_, Ear::Nobody) => {}
             }
         }
@@ -247,6 +250,7 @@ fn tell(guest: &Guest, message: FromOwner) {
     match message {
         FromOwner::Order(order) => guest.start(*order),
         FromOwner::Cancel(token) => guest.cancel(&token),
+        FromOwner::Recall(session) => guest.recall(session),
         FromOwner::Moved(runs) => guest.moved(&runs),
         FromOwner::Missed(missed) => guest.missed(missed),
         // Whoever asked was told before.

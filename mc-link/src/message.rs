@@ -88,6 +88,8 @@ pub(crate) enum FromOwner {
     Order(Box<AttemptOrder>),
     /// This attempt or session is to stop.
     Cancel(Token),
+    /// A session has to ask for every call.
+    Recall(RunId),
     /// These runs have moved.
     Moved(Vec<RunId>),
     /// So many notices were left out.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::poll;
 use mc_core::engine::{AgentHost, Asked, Notice, Owner, RoomOf, Told};
 use mc_core::error::{Detail, Error, ErrorKind, Result};
+use mc_core::id::RunId;
 use mc_core::sequencer::{AttemptOrder, Command, Token};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -66,6 +67,13 @@ impl AgentHost for Host {
 
     fn cancel(&self, token: &Token) {
         self.say(&FromOwner::Cancel(token.clone()));
+    }
+
+    fn recall(&self, session: RunId) {
+        // What was looked up before is said before.
+        let order = lock(&self.order);
+        self.say(&FromOwner::Recall(session));
+        drop(order);
     }
 }
 

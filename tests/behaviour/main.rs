@@ -25,6 +25,7 @@ mod flow;
 mod groups;
 mod joined;
 mod guardrails;
+mod halts;
 mod journal;
 mod life;
 mod loops;

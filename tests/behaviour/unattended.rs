@@ -1,70 +1,95 @@
-//! Runs that nobody attends: what only a person could clear ends them, in one decision.
-
-use mission_control::{AbortReason, Mode, Policy};
+//! Runs that nobody attends: what only a person could unblock ends them, and harms nothing else.
 
 use crate::common::*;
+use mission_control::core::event::run::RunPolicy;
+use mission_control::{AbortReason, Policy};
 
-fn alone(mode: Mode) -> Settings {
-    let mut settings = settings();
-    settings.run_policy.unattended = true;
-    settings.run_policy.no_progress = mode;
-    settings
-}
-
-/// An agent that asks the same again and again, inside a hold of its own.
-fn stopped(rules: &str) -> (String, u64, Vec<String>) {
-    let world = World::seeded(11);
-    let it = agent(|ctx, _| async move {
-        for _ in 0..5 {
-            call(&ctx, "same", 10, 1).await?;
+/// Two calls: one that is settled below its bound, then one of this prompt.
+fn asks(prompt: &'static str) -> Agent {
+    agent(move |ctx, _| async move {
+        for prompt in ["ok", prompt] {
+            let request = request(prompt, 30);
+            let sent = ctx.model_call(&request, |_| async { Ok(answer("ok", 10)) });
+            sent.await?;
         }
-        Ok(json!("done").into())
-    });
-    world.run(async {
-        let control = open_with(&world, alone(Mode::Enforce), "it", it).await;
-        let policy = Policy::from_yaml(rules).unwrap();
-        control.publish_policy("ann", policy).await.unwrap();
-        let hold =
-            ", estimate: { model: test/m, input_tokens: 0, max_output_tokens: 10, calls: 2 }";
-        let run = begin(&control, &one(hold), json!({})).await;
-        let outcome = run.outcome().await.unwrap();
-        let Outcome::Aborted(AbortReason::Policy { code }) = outcome else {
-            panic!("{outcome:?}")
-        };
-        let kinds = loop {
-            // The attempt that was cut ends on its own.
-            let kinds = events(&control, &run).await;
-            if kinds.iter().any(|record| &*record.kind == "run.sealed") {
-                break kinds;
-            }
-            world.pass(secs(1)).await;
-        };
-        let kinds = kinds.iter().map(|record| record.kind.to_string()).collect();
-        (code, control.metrics().soft_restarts, kinds)
+        Ok(json!(1).into())
     })
 }
 
+/// Runs one step unattended under a policy: how it ends, and how often the engine had to restart.
+fn unattended(policy: &str, rest: &str, it: Agent) -> (Outcome, u64, Account) {
+    let world = World::seeded(3);
+    world.run(async {
+        let control = open_for(&world, "it", it).await;
+        let policy = Policy::from_yaml(policy).unwrap();
+        control.publish_policy("ann", policy).await.unwrap();
+        let options = StartOptions {
+            policy: Some(RunPolicy {
+                unattended: true,
+                ..settings().run_policy
+            }),
+            ..StartOptions::by("ann")
+        };
+        let run = begin_with(&control, &one(rest), json!({}), options).await;
+        let outcome = run.outcome().await.unwrap();
+        world.pass(secs(100)).await;
+        (
+            outcome,
+            control.metrics().soft_restarts,
+            workspace(&control),
+        )
+    })
+}
+
+fn aborted_by(code: &str) -> Outcome {
+    let code = code.to_owned();
+    Outcome::Aborted(AbortReason::Policy { code })
+}
+
+const ESTIMATE: &str =
+    ", estimate: { model: test/m, input_tokens: 0, max_output_tokens: 30, calls: 3 }";
+
 #[test]
-fn calls_without_progress_end_the_run_at_the_third() {
-    let (code, restarts, kinds) = stopped("{}");
-    assert_eq!((code.as_str(), restarts), ("no_progress", 0));
-    let settled = |kind: &&String| *kind == "model_call.settled";
-    assert_eq!(kinds.iter().filter(settled).count(), 3);
-    assert_eq!(kinds.last().unwrap(), "run.sealed");
+fn a_denied_call_ends_the_run_and_harms_nothing_else() {
+    for (rule, rest, risk) in [
+        ("at: model_call, forbidden: [stop]", ESTIMATE, ""),
+        (
+            "at: model_call, forbidden: [stop], verdict: halt",
+            ESTIMATE,
+            "",
+        ),
+        (
+            "at: model_call, forbidden: [stop]",
+            "",
+            ", risk: irreversible",
+        ),
+        (
+            "at: model_call, forbidden: [stop], verdict: halt",
+            ESTIMATE,
+            ", risk: irreversible",
+        ),
+    ] {
+        let policy = format!(
+            "guardrails: [{{ id: r, mode: enforce, {rule} }}]\napprovals: {{ from: financial }}"
+        );
+        let (outcome, restarts, account) =
+            unattended(&policy, &format!("{rest}{risk}"), asks("stop"));
+        assert_eq!((outcome, restarts), (aborted_by("r"), 0), "{rule} {risk}");
+        assert_eq!(account.spent().money, mills(10), "{rule} {risk}");
+        assert_eq!(account.reserved().money, mills(0), "{rule} {risk}");
+    }
 }
 
 #[test]
-fn an_answer_that_a_rule_forbids_ends_the_run() {
-    let rule = "guardrails: [ { id: short, at: after, max_bytes: 1 } ]";
-    let (code, restarts, kinds) = stopped(rule);
-    assert_eq!((code.as_str(), restarts), ("short", 0));
-    assert_eq!(kinds.last().unwrap(), "run.sealed");
+fn an_answer_that_breaks_a_rule_ends_the_run_and_is_paid_for() {
+    let policy = "guardrails: [{ id: r, mode: enforce, at: after, forbidden: [\"^ok$\"] }]";
+    let (outcome, restarts, account) = unattended(policy, ESTIMATE, asks("more"));
+    assert_eq!((outcome, restarts), (aborted_by("r"), 0));
+    assert_eq!(account.spent().money, mills(10));
 }
 
 #[test]
-fn a_call_that_a_rule_denies_ends_the_run() {
-    let rule = "guardrails: [ { id: never, at: model_call, models: { deny: [test/m] } } ]";
-    let (code, restarts, kinds) = stopped(rule);
-    assert_eq!((code.as_str(), restarts), ("never", 0));
-    assert_eq!(kinds.last().unwrap(), "run.sealed");
+fn what_asks_a_person_ends_the_run_where_there_is_none() {
+    let (outcome, restarts, _) = unattended("{}", ", risk: irreversible", asks("more"));
+    assert_eq!((outcome, restarts), (aborted_by("approval"), 0));
 }

@@ -1,6 +1,5 @@
 //! One file a command; each gets its arguments and a console and answers with an exit.
 
-mod abort;
 mod approvals;
 mod ask;
 mod budgets;
@@ -20,6 +19,7 @@ mod resolve;
 mod run;
 mod runs;
 mod show;
+mod steer;
 mod top;
 mod verify;
 mod watch;
@@ -56,8 +56,8 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Show(args) => show::execute(common, args, console).await,
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
-        Command::Abort(args) => abort::execute(common, args, console).await,
         Command::Live(command) => live(common, command, console).await,
+        Command::Steer(command) => steer::execute(common, command, console).await,
         Command::People(command) => people(common, command, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(command) => prices::execute(common, command, console).await,
@@ -100,7 +100,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
         Command::Run(_)
         | Command::Rehearse(_)
         | Command::Demo
-        | Command::Abort(_)
+        | Command::Steer(_)
         | Command::People(
             PeopleCommand::Approve(_)
             | PeopleCommand::Reject(_)

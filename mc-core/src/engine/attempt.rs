@@ -153,6 +153,13 @@ impl AttemptCell {
         }
     }
 
+    /// Whoever has the session's handle has to ask for every call.
+    pub(super) fn recall(&self) {
+        if let Some(host) = &self.host {
+            host.recall(self.run_id);
+        }
+    }
+
     /// The next place in the journal.
     pub(super) fn next_ordinal(&self) -> u32 {
         self.ordinal.fetch_add(1, Ordering::AcqRel)

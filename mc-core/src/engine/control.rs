@@ -15,6 +15,7 @@ use super::driver::Driver;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
 use super::port::{Peek, Peeked};
+use super::registry::Offers;
 use super::registry::Registry;
 use super::restart::idle_scribe;
 use super::run_handle::RunHandle;
@@ -26,7 +27,7 @@ use super::sync::Mutex;
 use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
-use crate::ports::{Clock, Entropy, EventLog, Page, Recovered, RunQuery, RunSummary};
+use crate::ports::{Clock, Entropy, EventLog, HaltSwitch, Page, Recovered, RunQuery, RunSummary};
 use crate::sequencer::{
     Activate, Activation, Note, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
 };
@@ -51,6 +52,8 @@ pub struct Parts {
     pub settings: Settings,
     /// How callers of this process are known.
     pub auth_method: AuthMethod,
+    /// What halts everything from beside the store; none where nothing does.
+    pub switch: Option<Arc<dyn HaltSwitch>>,
 }
 
 /// Opens engines.
@@ -106,6 +109,7 @@ impl Inner {
             spawner: parts.spawner,
             settings: parts.settings,
             auth_method: parts.auth_method,
+            switch: parts.switch,
             live: Mutex::new(Live {
                 phase,
                 sequencer: None,
@@ -143,6 +147,7 @@ impl Driver {
             scribe,
             parked_due: None,
             defects: Vec::new(),
+            offers: Offers::default(),
             driving,
         };
         driver.take_up(found, BTreeMap::new()).await?;
@@ -238,6 +243,7 @@ impl MissionControl {
     /// `Unavailable` while the store refuses.
     pub async fn start_dispatch(&self) -> Result<()> {
         self.inner.dispatches.store(true, Ordering::Relaxed);
+        self.switch_hand().obey();
         self.inner
             .submit(Actor::System, Request::StartDispatch)
             .await

@@ -17,7 +17,7 @@ use super::port::AgentHost;
 use super::registry::Provider;
 use super::status::Counters;
 use crate::error::ErrorKind;
-use crate::id::Actor;
+use crate::id::{Actor, RunId};
 use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 
 impl Inner {
@@ -145,6 +145,13 @@ impl Inner {
         if let Err(error) = self.submit(Actor::System, request).await {
             tracing::debug!(%token, %error, "an attempt's report was not taken");
         }
+    }
+
+    /// Lets the joined process that has a session ask for every call.
+    pub(super) fn recall(&self, session: RunId) {
+        let attempts = lock(&self.attempts);
+        let own = attempts.iter().filter(|((run, ..), _)| *run == session);
+        own.for_each(|(_, cell)| cell.recall());
     }
 
     /// Asks an attempt to stop whose token was revoked.

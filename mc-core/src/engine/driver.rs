@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::inner::{Inner, Phase, lock, stopped};
+use super::registry::{Offers, Provider};
 use super::status::Counters;
 use super::steady_clock::Jump;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub(super) struct Driver {
     pub(super) scribe: Scribe,
     /// When the next run that is not in memory is due.
     pub(super) parked_due: Option<Timestamp>,
+    /// Whom runs on disk wait for that go on.
+    pub(super) offers: Offers,
     /// When contradictions were found lately.
     pub(super) defects: Vec<Duration>,
     /// Last, so that it goes after everything that the driver holds.
@@ -124,13 +127,16 @@ impl Driver {
     }
 
     /// The batch is durable: replies and effects leave.
-    fn hand_out(&self, promised: Promised) {
+    fn hand_out(&mut self, promised: Promised) {
         // The agents are found first: who waits for the commit may let an older version go.
         let find = |effect: Effect| match &effect {
             Effect::Start(order) => (self.inner.agent_of(order), effect),
-            Effect::Cancel(_) | Effect::Probe(_) => (None, effect),
+            Effect::Cancel(_) | Effect::Probe(_) | Effect::Recall(_) | Effect::Offer(_) => {
+                (None, effect)
+            }
         };
         let effects: Vec<_> = promised.effects.into_iter().map(find).collect();
+        self.look_at_switch(&effects);
         if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
             sequencer.committed(promised.next_seq);
         }
@@ -146,11 +152,23 @@ impl Driver {
                 }
                 Effect::Cancel(token) => self.inner.cancel_attempt(&token),
                 Effect::Probe(order) => self.inner.ask_probe(*order),
+                Effect::Recall(session) => self.inner.recall(session),
+                Effect::Offer(agents) => self.offers.add(agents),
             }
         }
         // Whoever aborted a run is answered once its attempts are told to stop.
         for pending in promised.pending {
             pending.answer();
+        }
+    }
+
+    /// Before anything goes out: is everything halted from beside the store? Then it does not.
+    fn look_at_switch(&self, effects: &[(Option<Provider>, Effect)]) {
+        let starts = effects
+            .iter()
+            .any(|(_, effect)| matches!(effect, Effect::Start(_)));
+        if let Some((by, halt)) = starts.then(|| self.inner.pulled()).flatten() {
+            self.inner.tell(by, halt);
         }
     }
 
@@ -163,6 +181,9 @@ impl Driver {
 
     /// Sleeps until the bell rings or something is due.
     async fn wait(&mut self) {
+        if self.offers.any() {
+            return;
+        }
         let bell = self.inner.bell.notified();
         let due = self.due();
         match due {
@@ -209,6 +230,9 @@ impl Driver {
         {
             tracing::warn!(%error, "runs that are due could not be read");
             self.parked_due = Some(now.after(Duration::from_secs(1)));
+        }
+        if let Err(error) = self.offers.next_page(&self.inner).await {
+            tracing::warn!(%error, "runs that wait for an agent could not be read");
         }
         let due = {
             let live = lock(&self.inner.live);

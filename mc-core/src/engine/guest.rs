@@ -76,6 +76,13 @@ impl Guest {
         self.inner.cancel_attempt(token);
     }
 
+    /// A session has to ask for every call, until the owner says what may be drawn again.
+    pub fn recall(&self, session: RunId) {
+        if let Some(block) = lock(&self.inner.blocks).get(&session) {
+            block.shut();
+        }
+    }
+
     /// Runs have moved.
     pub fn moved(&self, runs: &[RunId]) {
         self.inner.publish(runs);

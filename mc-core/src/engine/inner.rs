@@ -21,7 +21,7 @@ pub(super) use super::sync::lock;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AuthMethod, CommandId, RunId};
-use crate::ports::{Clock, Entropy, EventLog, uuid_v7};
+use crate::ports::{Clock, Entropy, EventLog, HaltSwitch, uuid_v7};
 use crate::sequencer::{Command, Instant, Reply, Request, Sequencer, Settings, Submitted};
 use crate::time::Timestamp;
 
@@ -85,6 +85,8 @@ pub(super) struct Inner {
     pub(super) blocks: Mutex<BTreeMap<RunId, Arc<Block>>>,
     /// Whether this process owns the log; once it does, it does for good.
     pub(super) drives: AtomicBool,
+    /// What halts everything from beside the store.
+    pub(super) switch: Option<Arc<dyn HaltSwitch>>,
     /// Whether this process asked to dispatch.
     pub(super) dispatches: AtomicBool,
     /// Closed when the driver has gone.

@@ -20,6 +20,7 @@ mod doubts;
 mod driver;
 mod events;
 mod guest;
+mod halt;
 mod inner;
 #[cfg(test)]
 mod interleavings;
@@ -55,6 +56,7 @@ pub use control::{Engine, MissionControl, Parts, Published};
 pub use doubts::{Billed, Settled};
 pub use events::{RunEvents, RunNews};
 pub use guest::Guest;
+pub use halt::{By, SwitchHand};
 pub use options::StartOptions;
 pub use outcome::{BlockedStep, Outcome, Position};
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};

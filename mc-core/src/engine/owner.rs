@@ -295,6 +295,7 @@ impl Owner {
                 Peeked::Prices(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
             }
             Peek::Metrics => Peeked::Metrics(Box::new(inner.metrics())),
+            Peek::Halts => Peeked::Halts(inner.halts()),
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         Request::Abort(_)
         | Request::Pause(_)
         | Request::Resume(_)
+        | Request::Halt(_)
+        | Request::Lift(_)
         | Request::Unblock(..)
         | Request::SetLimit(_)
         | Request::Adjust(_)

@@ -18,7 +18,8 @@ use crate::id::{Digest, RunId, StepKey};
 use crate::policy::PriceAge;
 use crate::pricing::{ModelPrice, UnknownModels};
 use crate::run::HoldKey;
-use crate::sequencer::{AttemptOrder, Command, Reply, Token};
+use crate::sequencer::{AttemptOrder, Command, HaltScope, Reply, Token};
+use crate::time::Timestamp;
 
 /// What finds an attempt.
 pub type AttemptKey = (RunId, StepKey, u32);
@@ -91,6 +92,8 @@ pub enum Peek {
     Prices,
     /// Counts and sizes.
     Metrics,
+    /// What is halted.
+    Halts,
 }
 
 /// The answer to a [`Peek`].
@@ -107,6 +110,8 @@ pub enum Peeked {
     Prices(Option<String>),
     /// The counts.
     Metrics(Box<Metrics>),
+    /// The halts, each with its deadline.
+    Halts(Vec<(HaltScope, Timestamp)>),
 }
 
 /// What a joined handle asks of the process that owns the log.
@@ -160,4 +165,7 @@ pub trait AgentHost: Send + Sync + fmt::Debug + 'static {
 
     /// Tells it that an attempt is to stop.
     fn cancel(&self, token: &Token);
+
+    /// Tells it that a session of its has to ask for every call.
+    fn recall(&self, session: RunId);
 }

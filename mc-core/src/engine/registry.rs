@@ -144,6 +144,44 @@ impl Registry {
     }
 }
 
+/// Whom runs on disk wait for that may go on: they are paged in, page by page.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// By agent, the last run that was told.
+    after: BTreeMap<AgentName, Option<RunId>>,
+}
+
+impl Offers {
+    pub(super) fn add(&mut self, agents: Vec<AgentName>) {
+        self.after
+            .extend(agents.into_iter().map(|agent| (agent, None)));
+    }
+
+    pub(super) fn any(&self) -> bool {
+        !self.after.is_empty()
+    }
+
+    /// Tells the next page of runs; a page that cannot be read is left until its agent is here anew.
+    pub(super) async fn next_page(&mut self, inner: &Inner) -> Result<()> {
+        let Some((agent, after)) = self.after.pop_first() else {
+            return Ok(());
+        };
+        let page = inner.log.runs_waiting_for(&agent, after, PAGE).await?;
+        for run in &page {
+            inner.page_in(*run).await?;
+        }
+        let version = inner.agents.all().remove(&agent);
+        if let (Some(version), false) = (version, page.is_empty()) {
+            let here = vec![(agent.clone(), version)];
+            inner.tell(Actor::System, Request::AgentsAvailable(here));
+        }
+        if page.len() == PAGE {
+            self.after.insert(agent, page.last().copied());
+        }
+        Ok(())
+    }
+}
+
 impl Inner {
     pub(super) async fn register(&self, name: &str, agent: Arc<dyn AgentExecutor>) -> Result<()> {
         let name = AgentName::new(name).map_err(|fault| Error::invalid("agent", fault))?;

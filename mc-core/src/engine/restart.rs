@@ -209,6 +209,7 @@ impl Driver {
                 break;
             }
         }
+        self.offers.add(inner.agents.all().into_keys().collect());
         self.parked_due = self.next_parked().await?;
         inner.turned.notify_waiters();
         Ok(())

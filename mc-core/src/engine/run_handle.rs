@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::attempt::Progress;
 use super::content;
 use super::events::RunEvents;
+use super::halt::By;
 use super::inner::{Inner, lock};
 use super::options::operator;
 use super::outcome::{Outcome, Position, blocked};
@@ -14,7 +15,7 @@ use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Opaque, RunId, StepKey};
 use crate::run::{HoldKey, Run};
-use crate::sequencer::{Reconcile, Request};
+use crate::sequencer::{Reconcile, Request, Steer};
 
 /// A run, by its id. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -104,28 +105,33 @@ impl RunHandle {
         self.inner.submit(actor, request).await.map(drop)
     }
 
+    async fn steer(&self, by: By<'_>, how: fn(Steer) -> Request) -> Result<()> {
+        let request = how(by.steers(self.run_id));
+        self.inner.submit(by.actor()?, request).await.map(drop)
+    }
+
     /// Ends the run now, whatever its agents do.
     ///
     /// # Errors
     /// `NotFound`; `InvalidTransition` where it has ended.
-    pub async fn abort(&self, operator: &str) -> Result<()> {
-        self.command(operator, Request::Abort(self.run_id)).await
+    pub async fn abort(&self, by: impl Into<By<'_>>) -> Result<()> {
+        self.steer(by.into(), Request::Abort).await
     }
 
     /// Dispatches no new step; attempts that are out go on.
     ///
     /// # Errors
     /// `NotFound`; `InvalidTransition` where it has ended.
-    pub async fn pause(&self, operator: &str) -> Result<()> {
-        self.command(operator, Request::Pause(self.run_id)).await
+    pub async fn pause(&self, by: impl Into<By<'_>>) -> Result<()> {
+        self.steer(by.into(), Request::Pause).await
     }
 
-    /// Dispatches again.
+    /// Dispatches again, where it was paused or halted.
     ///
     /// # Errors
     /// `NotFound`; `InvalidTransition` where it has ended.
-    pub async fn resume(&self, operator: &str) -> Result<()> {
-        self.command(operator, Request::Resume(self.run_id)).await
+    pub async fn resume(&self, by: impl Into<By<'_>>) -> Result<()> {
+        self.steer(by.into(), Request::Resume).await
     }
 
     /// Lets a step that a rule or a budget blocked try afresh.

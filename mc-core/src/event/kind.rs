@@ -112,6 +112,10 @@ kinds! {
     ClockJumped(workspace::ClockJumped) = "clock.jumped" of Workspace,
     /// An operator says that a wall clock which jumped ahead is right: it is followed at once.
     ClockConfirmed(workspace::ClockConfirmed) = "clock.confirmed" of Workspace,
+    /// Nothing goes out any more, of an agent or at all, and what is out stops.
+    HaltPlaced(workspace::HaltPlaced) = "halt.placed" of Workspace,
+    /// It goes on.
+    HaltLifted(workspace::HaltLifted) = "halt.lifted" of Workspace,
     /// A version of a workflow was stored.
     WorkflowPublished(workspace::WorkflowPublished) = "workflow.published" of Workspace,
     /// New runs take this version.

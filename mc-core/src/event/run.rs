@@ -9,6 +9,7 @@ use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::error::FailingAccount;
 use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, StepName, WorkflowName};
 use crate::policy::Mode;
+use crate::time::Timestamp;
 
 /// What a run executes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,9 +170,14 @@ pub enum PauseReason {
         /// The step.
         step: StepKey,
     },
+    /// An operator halted it: what is out stops as well.
+    Halt {
+        /// When what was out has to be gone.
+        until: Timestamp,
+    },
 }
 
-/// Facts of `run.paused`.
+/// Facts of `run.paused`. Part 0: an operator's reason, where one was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunPaused {
@@ -179,7 +185,7 @@ pub struct RunPaused {
     pub reason: PauseReason,
 }
 
-/// Facts of `run.resumed`: none.
+/// Facts of `run.resumed`: none. Part 0: an operator's reason, where one was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunResumed {}
@@ -219,7 +225,7 @@ pub enum AbortReason {
     HostLost,
 }
 
-/// Facts of `run.aborted`.
+/// Facts of `run.aborted`. Part 0: an operator's reason, where one was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunAborted {

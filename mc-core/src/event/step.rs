@@ -92,7 +92,14 @@ pub enum AbandonReason {
     Budget,
     /// A rule of the policy cut it.
     Guardrail,
+    /// It did not stop in time when it was halted.
+    Halt,
+    /// Its run ended, or went on without it, while it may have done what cannot be undone.
+    Abort,
 }
+
+/// The code of an attempt that a halt stopped: it does not count against the retries.
+pub const HALTED: &str = "halted";
 
 /// Facts of `attempt.abandoned`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

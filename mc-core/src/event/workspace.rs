@@ -45,6 +45,26 @@ pub struct ClockConfirmed {
     pub wall: Timestamp,
 }
 
+/// Facts of `halt.placed`. Part 0: the operator's reason, where one was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HaltPlaced {
+    /// The agent; none for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// When what was out has to be gone.
+    pub until: Timestamp,
+}
+
+/// Facts of `halt.lifted`. Part 0: the operator's reason, where one was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HaltLifted {
+    /// The agent; none for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+}
+
 /// Facts of `workflow.published`. Part 0: the definition's canonical bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

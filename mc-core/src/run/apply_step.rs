@@ -8,8 +8,9 @@ use crate::budget::{Amount, Hold};
 use crate::error::Result;
 use crate::event::step::{
     AbandonReason, AttemptAbandoned, AttemptAdopted, AttemptEnded, AttemptFailed,
-    AttemptInterrupted, DoubtEnd, StepBlocked, StepCancelled, StepCompleted, StepDispatched,
-    StepExpanded, StepFailed, StepResolved, StepSkipped, StepSuspended, StepUnblocked, WaitingFor,
+    AttemptInterrupted, DoubtEnd, HALTED, StepBlocked, StepCancelled, StepCompleted,
+    StepDispatched, StepExpanded, StepFailed, StepResolved, StepSkipped, StepSuspended,
+    StepUnblocked, WaitingFor,
 };
 use crate::event::{BlockReason, EventKind};
 use crate::id::{StepKey, StepName};
@@ -96,6 +97,9 @@ fn failed_attempt(run: &mut Run, facts: &AttemptFailed, event: &RunEvent<'_>) ->
     step.live = None;
     step.code.clone_from(&facts.code);
     step.wake_at = facts.retry_at;
+    if facts.code == HALTED {
+        step.forgiven += 1;
+    }
     Ok(())
 }
 
@@ -111,6 +115,11 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
         AbandonReason::NoProgress => "no_progress",
         AbandonReason::Guardrail => "guardrail",
         AbandonReason::Budget => "budget_exceeded",
+        AbandonReason::Abort => "aborted",
+        AbandonReason::Halt => {
+            step.forgiven += 1;
+            HALTED
+        }
     };
     code.clone_into(&mut step.code);
     Ok(())

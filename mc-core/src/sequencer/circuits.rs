@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventKind;
+use crate::event::step::HALTED;
 use crate::id::ModelId;
 use crate::resilience::{
     Breaker, BreakerSettings, Breakers, Change, RetryBudget, RetryBudgetSettings, Trigger,
@@ -128,7 +129,7 @@ fn trigger(kind: &EventKind) -> Option<(&ModelId, Trigger)> {
         EventKind::ModelCallDoubted(f) => {
             let ours = matches!(
                 f.code.as_str(),
-                "dropped" | "aborted" | "abandoned" | "crashed"
+                "dropped" | "aborted" | "abandoned" | "crashed" | HALTED
             );
             Some((
                 &f.model,

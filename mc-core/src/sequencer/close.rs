@@ -183,6 +183,7 @@ impl Sequencer {
         let ended = resident.run.status.is_terminal();
         self.workspace.runs.insert(run, resident);
         self.note_wake(run);
+        self.note_halt(run);
         if ended {
             self.note_end(run);
         }
@@ -274,7 +275,9 @@ impl Sequencer {
         let pace = pace.filter(|_| self.workspace.dispatch == Dispatch::On);
         let deadline = deadline.into_iter().chain(pace).min();
         let window = self.next_window();
-        let wall = self.workspace.next_wake().into_iter().chain(window).min();
+        let drained = self.workspace.draining.values().min().copied();
+        let wall = self.workspace.next_wake().into_iter();
+        let wall = wall.chain(window).chain(drained).min();
         (wall, deadline)
     }
 

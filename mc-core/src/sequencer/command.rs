@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::halt::HaltScope;
 use super::token::Token;
 use crate::budget::{AccountId, Amount, Limit, OnExceed, Window};
 use crate::event::approval::ApprovalVerdict;
@@ -57,11 +58,15 @@ pub enum Request {
     /// End a session; open calls go in doubt.
     CloseSession(RunId),
     /// End a run.
-    Abort(RunId),
+    Abort(Steer),
     /// Dispatch nothing more in a run.
-    Pause(RunId),
+    Pause(Steer),
     /// Go on.
-    Resume(RunId),
+    Resume(Steer),
+    /// Let nothing go out, and stop what is out.
+    Halt(Halt),
+    /// Let what was halted go on; a run is resumed.
+    Lift(Lift),
     /// Let a step that a rule blocked try afresh.
     Unblock(RunId, StepKey),
     /// Bring a signal to a run.
@@ -138,6 +143,35 @@ pub struct Activate {
     pub workflow: WorkflowName,
     /// The version.
     pub version: u32,
+}
+
+/// A run that is steered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Steer {
+    /// The run.
+    pub run_id: RunId,
+    /// Why, in the operator's words.
+    pub reason: Option<Arc<str>>,
+}
+
+/// Lets nothing go out, and stops what is out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Halt {
+    /// What is halted.
+    pub scope: HaltScope,
+    /// How long what is out has to end, in milliseconds.
+    pub drain_ms: u64,
+    /// Why, in the operator's words.
+    pub reason: Option<Arc<str>>,
+}
+
+/// Lets what was halted go on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lift {
+    /// The agent; none for everything.
+    pub agent: Option<AgentName>,
+    /// Why, in the operator's words.
+    pub reason: Option<Arc<str>>,
 }
 
 /// Starts a run.
@@ -541,13 +575,15 @@ impl Request {
     pub const fn run_id(&self) -> Option<RunId> {
         match self {
             Self::CloseSession(run)
-            | Self::Abort(run)
-            | Self::Pause(run)
-            | Self::Resume(run)
             | Self::Unblock(run, _)
             | Self::Signal(run, ..)
             | Self::Recover(run, _)
             | Self::HostLost(run, _) => Some(*run),
+            Self::Abort(steer) | Self::Pause(steer) | Self::Resume(steer) => Some(steer.run_id),
+            Self::Halt(halt) => match halt.scope {
+                HaltScope::Run(run) => Some(run),
+                HaltScope::Workspace | HaltScope::Agent(_) => None,
+            },
             Self::Reconcile(reconcile) => Some(reconcile.run_id),
             Self::DecideApproval(decide) => Some(decide.word.approval.run_id),
             Self::RevokeApproval(word) => Some(word.approval.run_id),
@@ -559,6 +595,7 @@ impl Request {
             | Self::Activate(_)
             | Self::PublishPolicy(_)
             | Self::ChangePrices(_)
+            | Self::Lift(_)
             | Self::Start(_)
             | Self::OpenSession(_)
             | Self::AgentsAvailable(_)

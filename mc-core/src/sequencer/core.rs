@@ -321,9 +321,11 @@ impl Sequencer {
             Request::Start(start) => decide::start::start(&view, start),
             Request::OpenSession(open) => decide::session::open(&view, open),
             Request::CloseSession(run) => decide::session::close(&view, *run),
-            Request::Abort(run) => decide::abort::abort(&view, *run),
-            Request::Pause(run) => decide::control::pause(&view, *run),
-            Request::Resume(run) => decide::control::resume(&view, *run),
+            Request::Abort(steer) => decide::abort::abort(&view, steer),
+            Request::Pause(steer) => decide::control::pause(&view, steer),
+            Request::Resume(steer) => decide::control::resume(&view, steer),
+            Request::Halt(halt) => decide::halt::halt(&view, halt),
+            Request::Lift(lift) => decide::halt::lift(&view, lift),
             Request::Unblock(run, step) => decide::control::unblock(&view, *run, step),
             Request::Signal(run, name, payload) => {
                 decide::signal::signal(&view, *run, name, payload)

@@ -147,6 +147,10 @@ pub enum Effect {
     Start(Box<AttemptOrder>),
     /// Revoke a token and ask its attempt to stop.
     Cancel(Token),
+    /// Let the joined process that has a session ask for every call.
+    Recall(RunId),
+    /// Let runs go on that wait for these agents, wherever they are.
+    Offer(Vec<AgentName>),
     /// Ask an agent what became of a step in doubt.
     Probe(Box<ProbeOrder>),
 }

@@ -7,6 +7,7 @@ use super::command::{Request, Start};
 use super::core::{Instant, Sequencer};
 use super::decide::{self, View, dispatch::Dispatched};
 use super::decision::Wait;
+use super::halt::HaltScope;
 use super::resident::Resident;
 use super::workspace::{Dispatch, Waiting};
 use crate::budget::{Waiter, Wake};
@@ -34,6 +35,7 @@ impl Sequencer {
             Request::StartDispatch => self.begin_dispatch(),
             Request::Drain => self.workspace.dispatch = Dispatch::Draining,
             Request::Tick => touched.extend(self.tick()?),
+            Request::Lift(_) => self.agents_available()?,
             Request::Recover(run, _) | Request::HostLost(run, _) => {
                 self.workspace
                     .runs
@@ -49,6 +51,7 @@ impl Sequencer {
             | Request::Abort(_)
             | Request::Pause(_)
             | Request::Resume(_)
+            | Request::Halt(_)
             | Request::Unblock(..)
             | Request::Signal(..)
             | Request::SetLimit(_)
@@ -83,7 +86,8 @@ impl Sequencer {
 
     /// Steps that waited for an agent go on, run by run as their turn comes.
     pub(super) fn agents_available(&mut self) -> Result<()> {
-        let agents = self.workspace.agents.clone();
+        let agents = self.workspace.agents.keys();
+        let agents = self.workspace.shared.halts.free(agents);
         let all: Vec<RunId> = self.workspace.runs.keys().copied().collect();
         for run in all {
             let Some(resident) = self.workspace.runs.get(&run) else {
@@ -116,6 +120,7 @@ impl Sequencer {
             self.commit(decision.events)?;
             touched.insert(token.run_id);
         }
+        touched.extend(self.drained(now)?);
         let wakes = self.workspace.wakes.iter();
         let due = wakes.filter(|(_, at)| **at <= now);
         let due: Vec<(RunId, Timestamp)> = due.map(|(run, at)| (*run, *at)).collect();
@@ -137,6 +142,20 @@ impl Sequencer {
                 self.commit(assumed)?;
             }
             self.expire_approvals(run)?;
+        }
+        Ok(touched)
+    }
+
+    /// What was out at a halt and did not end in time is cut.
+    fn drained(&mut self, now: Timestamp) -> Result<BTreeSet<RunId>> {
+        let due = self.workspace.draining.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<HaltScope> = due.map(|(scope, _)| scope.clone()).collect();
+        let mut touched = BTreeSet::new();
+        for scope in due {
+            let events = decide::halt::cut(&self.view(), &scope);
+            touched.extend(events.iter().map(|event| event.run_id));
+            self.commit(events)?;
+            self.workspace.draining.remove(&scope);
         }
         Ok(touched)
     }

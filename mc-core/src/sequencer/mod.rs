@@ -15,6 +15,7 @@ mod decision;
 mod departures;
 mod ended;
 mod forward;
+pub mod halt;
 mod limiter;
 mod pace;
 mod place;
@@ -36,15 +37,16 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
-    CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, JournalPlace, Note, Observed,
-    OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution,
-    Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
+    CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, JournalPlace, Lift,
+    Note, Observed, OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall,
+    Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,
 };
+pub use halt::HaltScope;
 pub use prices::Prices;
 pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};

@@ -6,6 +6,7 @@ use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
 use super::decision::{Effect, NewEvent, ProbeOrder};
+use super::halt::{HaltScope, run_halt};
 use super::redaction::redact;
 use super::resident::Resident;
 use super::token::Token;
@@ -14,8 +15,8 @@ use super::workspace::{PolicyHead, Versions, Workspace};
 use crate::budget::{self, Movement, post_at};
 use crate::error::{Error, Result};
 use crate::event::workspace::{
-    CircuitClosed, CircuitHalfOpened, CircuitOpened, PolicyPublished, PricesLoaded,
-    WorkflowActivated, WorkflowPublished,
+    CircuitClosed, CircuitHalfOpened, CircuitOpened, HaltLifted, HaltPlaced, PolicyPublished,
+    PricesLoaded, WorkflowActivated, WorkflowPublished,
 };
 use crate::event::{EventKind, StepStatus};
 use crate::id::{ModelId, RunId, StepKey};
@@ -121,6 +122,8 @@ impl Sequencer {
         match &event.kind {
             EventKind::WorkflowPublished(facts) => self.published(facts, event)?,
             EventKind::WorkflowActivated(facts) => self.activated(facts)?,
+            EventKind::HaltPlaced(facts) => self.halted(facts),
+            EventKind::HaltLifted(facts) => self.lifted(facts),
             EventKind::BudgetLimitSet(_)
             | EventKind::BudgetWindowOpened(_)
             | EventKind::BudgetWindowClosed(_)
@@ -143,6 +146,32 @@ impl Sequencer {
         let run_seq = self.next_run_zero;
         self.next_run_zero += 1;
         Ok(run_seq)
+    }
+
+    fn halted(&mut self, facts: &HaltPlaced) {
+        let halts = &mut self.workspace.shared.halts;
+        halts.set(facts.agent.as_ref(), Some(facts.until));
+        let scope = HaltScope::of_agent(facts.agent.as_ref());
+        self.workspace.draining.insert(scope, facts.until);
+        self.recall();
+    }
+
+    fn lifted(&mut self, facts: &HaltLifted) {
+        let workspace = &mut self.workspace;
+        workspace.shared.halts.set(facts.agent.as_ref(), None);
+        let scope = HaltScope::of_agent(facts.agent.as_ref());
+        workspace.draining.remove(&scope);
+        let agents = match &facts.agent {
+            Some(agent) => vec![agent.clone()],
+            None => workspace.agents.keys().cloned().collect(),
+        };
+        self.batch.effects.push(Effect::Offer(agents));
+    }
+
+    /// Joined processes have to ask for every call of their sessions, until they are told otherwise.
+    fn recall(&mut self) {
+        let lent = self.workspace.lent.iter().copied();
+        self.batch.effects.extend(lent.map(Effect::Recall));
     }
 
     fn prices_loaded(&mut self, facts: &PricesLoaded, event: &NewEvent, seq: u64) -> Result<()> {
@@ -266,6 +295,10 @@ impl Sequencer {
             );
         }
         self.note_step(run_id, &event.kind);
+        self.note_halt(run_id);
+        if matches!(&event.kind, EventKind::RunPaused(_)) {
+            self.recall();
+        }
         self.probe_after(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
         self.note_call(run_id, &event.kind);
@@ -348,6 +381,17 @@ impl Sequencer {
         }
         if let EventKind::StepUnblocked(_) = kind {
             self.ask_queue_again(run_id);
+        }
+    }
+
+    /// When what a run has out is to be gone, where the run is halted.
+    pub(super) fn note_halt(&mut self, run: RunId) {
+        let resident = self.workspace.runs.get(&run);
+        let halted = resident.filter(|resident| !resident.live.is_empty());
+        match halted.and_then(|resident| run_halt(&resident.run)) {
+            Some(until) => drop(self.workspace.draining.insert(HaltScope::Run(run), until)),
+            None if self.workspace.draining.is_empty() => {}
+            None => drop(self.workspace.draining.remove(&HaltScope::Run(run))),
         }
     }
 

@@ -118,6 +118,7 @@ fn workspace(
         );
     }
     let keys = RecentKeys::from(found.head.next_seq);
+    let draining = shared.halts.all().collect();
     Ok(Workspace {
         workspace_id,
         epoch: found.lease.epoch,
@@ -136,6 +137,7 @@ fn workspace(
         abandoned: BTreeMap::new(),
         wakes: BTreeMap::new(),
         budget_blocked: BTreeSet::new(),
+        draining,
         agents: BTreeMap::new(),
         lent: BTreeSet::new(),
         keys,

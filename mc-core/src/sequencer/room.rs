@@ -4,6 +4,7 @@
 //! dies, every open hold is in doubt whole anyway.
 
 use super::core::Sequencer;
+use super::decide;
 use super::token::Token;
 use crate::budget::{Amount, Hold};
 use crate::id::RunId;
@@ -28,9 +29,12 @@ impl Sequencer {
         let policy = &self.workspace.policy;
         let free = policy.guardrails().is_empty() && policy.rates().is_empty();
         let lent = free && self.workspace.lent.contains(&token.run_id);
-        let Some((resident, _)) = view.live(token).filter(|_| lent) else {
+        let Some((resident, step)) = view.live(token).filter(|_| lent) else {
             return Amount::ZERO;
         };
+        if decide::halt::in_force(&view, &resident.run, step, None).is_some() {
+            return Amount::ZERO;
+        }
         let key = HoldKey::escrow(token.step.clone(), token.attempt);
         let durable = |seq: &u64| *seq < self.durable;
         let settings = &self.workspace.settings.breaker;

@@ -10,6 +10,7 @@ use super::batch::{ClosedBatch, ClosedRun, Placed};
 use super::decision::NewPart;
 use crate::audit::{Frontier, Sealer};
 use crate::error::{Error, Result};
+use crate::event::step::HALTED;
 use crate::event::{EventKind, FACTS_VERSION, MAX_INLINE_PART_BYTES, Part, PartContent, Record};
 use crate::id::{Digest, RunId, WorkspaceId};
 use crate::ports::{AccountRow, Batch, Blob, Entropy, RunRow, RunSummary, WorkspaceRow};
@@ -226,6 +227,7 @@ fn note(run: &Run) -> String {
             AbortReason::HostLost => "host_lost".to_owned(),
         },
         (None, Some(PauseReason::Operator)) => "paused".to_owned(),
+        (None, Some(PauseReason::Halt { .. })) => HALTED.to_owned(),
         (None, Some(PauseReason::Budget { account })) => format!("budget:{account}"),
         (None, Some(PauseReason::StepFailed { step })) => format!("step_failed:{step}"),
         (None, None) => blocked(run),

@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
 use super::command::ReserveCall;
+use super::halt::{HaltScope, Halts};
 use super::prices::Prices;
 use super::token::Token;
 use super::traffic::{CallsOut, Traffic};
@@ -146,6 +147,9 @@ pub struct Shared {
     /// The price table that was last in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_version: Option<Digest>,
+    /// What is halted, but for runs.
+    #[serde(default, skip_serializing_if = "Halts::is_empty")]
+    pub halts: Halts,
     /// The policy in force; its content stands in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyHead>,
@@ -216,6 +220,8 @@ pub struct Workspace {
     pub wakes: BTreeMap<RunId, Timestamp>,
     /// Steps that only money in doubt, or a paused account, holds up.
     pub budget_blocked: BTreeSet<(RunId, StepKey)>,
+    /// Halts whose deadline is to come, or has come while nobody looked.
+    pub draining: BTreeMap<HaltScope, Timestamp>,
     /// Agents that are registered here, each with its version where its host names one.
     pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
     /// Sessions of which a joined process has the block in hand.

@@ -213,6 +213,7 @@ impl World {
                 ..Settings::default()
             },
             auth_method: AuthMethod::Library,
+            switch: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use mission_control::core::engine::{
     AgentHost, Asked, AttemptKey, Engine, Guest, Notice, Owner, OwnerPort, OwnerTerms, Parts, Peek,
     Peeked, Spawner, Told, Unreached,
 };
-use mission_control::core::id::AuthMethod;
+use mission_control::core::id::{AuthMethod, RunId};
 use mission_control::core::sequencer::{AttemptOrder, Command, Token};
 
 static HOSTS: AtomicU64 = AtomicU64::new(1);
@@ -59,6 +59,12 @@ impl AgentHost for Wire {
     fn cancel(&self, token: &Token) {
         if self.is_here() {
             self.guest.get().unwrap().cancel(token);
+        }
+    }
+
+    fn recall(&self, session: RunId) {
+        if self.is_here() {
+            self.guest.get().unwrap().recall(session);
         }
     }
 }
@@ -148,6 +154,7 @@ pub fn join(world: &World, owner: &MissionControl) -> Joined {
         spawner: Arc::clone(&spawner),
         settings: settings(),
         auth_method: AuthMethod::Library,
+        switch: None,
     };
     let owner = owner.owner().unwrap();
     let mut news = owner.news();

@@ -67,6 +67,7 @@ async fn open(log: &ModelLog) -> MissionControl {
         spawner: Arc::new(Threads),
         settings: Settings::default(),
         auth_method: AuthMethod::Library,
+        switch: None,
     };
     let control = Engine::open(parts).await.unwrap();
     control.register_agent("echo", Echo).await.unwrap();

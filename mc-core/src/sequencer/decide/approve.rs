@@ -348,7 +348,7 @@ pub fn failed(
         // It asks anew once somebody lets the run go on.
         Some(OnFailure::Pause) => {
             let mut events = unblocked(run, key, step);
-            events.push(advance::pause_after_failure(run, key.clone()));
+            events.extend(advance::pause_after_failure(run, key.clone()));
             events
         }
         Some(OnFailure::Continue) => vec![failed(true)],

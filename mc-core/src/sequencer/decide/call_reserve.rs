@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::clamp::Clamp;
 use super::guard;
+use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
@@ -18,7 +19,7 @@ use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
 use crate::event::run::AbortReason;
-use crate::event::step::{AbandonReason, AttemptAbandoned, StepBlocked};
+use crate::event::step::{AbandonReason, AttemptAbandoned, HALTED, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
 use crate::money::NanoUsd;
@@ -90,7 +91,10 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         Found::Diverged(event) => asking.events.push(*event),
         Found::Nothing => {}
     }
-    asking.price()
+    match halt::forbids(view, &resident.run, step, call.agent.as_ref()) {
+        Some(error) => Ok(asking.deny(HALTED, error)),
+        None => asking.price(),
+    }
 }
 
 impl Asking<'_> {
@@ -469,7 +473,7 @@ impl Asking<'_> {
         let run = &self.resident.run;
         if on_exceed == OnExceed::Abort || run.created.policy.unattended {
             let reason = AbortReason::Budget { account };
-            return super::abort::all(&self.view, self.resident, reason, None);
+            return super::abort::all(&self.view, self.resident, reason);
         }
         let (mut events, released) =
             super::attempt_end::end_calls(run, &self.token.step, "abandoned");

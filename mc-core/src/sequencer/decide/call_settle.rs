@@ -390,10 +390,6 @@ pub fn no_progress(
             let mut events = vec![judged];
             events.extend(stop(run, token, ended, AbandonReason::NoProgress));
             events.push(fail::guardrail(run, &token.step, "no_progress"));
-            if run.created.policy.unattended {
-                let (step, code) = (Some(&token.step), "no_progress");
-                events.extend(abort::by_policy(view, resident, code, step));
-            }
             events
         }
     }
@@ -501,7 +497,7 @@ fn halt(
         let reason = AbortReason::Budget {
             account: account.clone(),
         };
-        return abort::all(view, &stopped, reason, None);
+        return abort::all(view, &stopped, reason);
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(

@@ -3,44 +3,45 @@
 use super::View;
 use crate::budget::AccountId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::BlockReason;
 use crate::event::run::{PauseReason, RunPaused, RunResumed};
 use crate::event::step::StepUnblocked;
+use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
 use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
-use crate::sequencer::decision::{Decision, NewEvent, Reply};
+use crate::sequencer::command::Steer;
+use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
 
 /// Dispatches nothing more in a run; attempts that are out go on.
 ///
 /// # Errors
 /// `NotFound`; `InvalidTransition` where it has ended.
-pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
-    let run = &view.resident(run_id)?.run;
+pub fn pause(view: &View<'_>, steer: &Steer) -> Result<Decision> {
+    let run = &view.resident(steer.run_id)?.run;
     check(run, RunTrigger::Pause)?;
     match run.paused {
         // What waits for room in an account would go on by itself; from now on it waits for a
         // person.
         None | Some(PauseReason::Budget { .. }) => {}
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => {
+        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
             return Ok(Decision::durable(Vec::new(), Reply::Done));
         }
     }
     let facts = RunPaused {
         reason: PauseReason::Operator,
     };
-    Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
+    Ok(Decision::events(vec![said(steer, facts)]))
 }
 
 /// Dispatches again, and lets what the pause held up try afresh.
 ///
 /// # Errors
 /// `NotFound`; `InvalidTransition` where it has ended.
-pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
-    let run = &view.resident(run_id)?.run;
+pub fn resume(view: &View<'_>, steer: &Steer) -> Result<Decision> {
+    let run = &view.resident(steer.run_id)?.run;
     check(run, RunTrigger::Resume)?;
     let mut events: Vec<NewEvent> = budget_blocked(run).collect();
     if run.paused.is_some() {
-        events.push(NewEvent::new(run_id, RunResumed {}));
+        events.push(said(steer, RunResumed {}));
     }
     if events.is_empty() {
         return Ok(Decision::durable(Vec::new(), Reply::Done));
@@ -48,7 +49,19 @@ pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     Ok(Decision::events(events))
 }
 
-fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
+/// An event of a run with the operator's reason.
+pub fn said(steer: &Steer, kind: impl Into<EventKind>) -> NewEvent {
+    let mut event = NewEvent::new(steer.run_id, kind);
+    let reason = steer.reason.as_deref();
+    event.parts.extend(reason.map(NewPart::text));
+    event
+}
+
+/// Whether a run may be steered so.
+///
+/// # Errors
+/// `InvalidTransition` where it has ended.
+pub fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
     match run_after(run.status, trigger) {
         Some(_) => Ok(()),
         None => Err(refuse_run(run.status, trigger).with_context("run", run.run_id)),
@@ -62,7 +75,9 @@ pub fn pause_for_budget(run: &Run, account: AccountId) -> Option<NewEvent> {
             let reason = PauseReason::Budget { account };
             Some(NewEvent::new(run.run_id, RunPaused { reason }))
         }
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => None,
+        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
+            None
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Fail: an attempt ended with an error; the policy says what follows.
 
 use super::attempt_end::end_calls;
-use super::{View, abort, advance, late};
+use super::{View, advance, halt, late};
 use crate::error::Result;
 use crate::event::BlockReason;
-use crate::event::step::{AttemptFailed, StepBlocked, StepFailed};
+use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
 use crate::id::StepKey;
 use crate::run::{Run, Step};
 use crate::sequencer::command::{AttemptFailure, Retry};
@@ -33,6 +33,9 @@ pub fn fail(
         return late::result(view, token, "failed", message);
     };
     let run = &resident.run;
+    if halt::in_force(view, run, step, None).is_some() {
+        return Ok(stopped(view, token, run, (message, raw)));
+    }
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let denied = &*failure.code == POLICY_DENIED;
     let acting = step.has_lasting_call_out();
@@ -55,16 +58,36 @@ pub fn fail(
         // What it was at may have happened: it is not simply done again.
         events.push(in_doubt(run, &token.step));
     } else if denied {
-        events.extend(blocked_by_policy(
-            view,
-            resident,
-            &token.step,
-            &failure.message,
-        ));
+        let code = failure.message.split(':').next().unwrap_or(POLICY_DENIED);
+        events.push(guardrail(run, &token.step, code));
     } else if retry_at.is_none() {
         events.extend(exhausted(resident, &token.step, &failure.code));
     }
     Ok(Decision::events(events))
+}
+
+/// An attempt ended because it was told to stop: it is made again once what was halted goes on, unless
+/// it may have done what cannot be undone.
+pub fn stopped(
+    view: &View<'_>,
+    token: &Token,
+    run: &Run,
+    (message, raw): (NewPart, Option<NewPart>),
+) -> Decision {
+    let (mut events, released) = end_calls(run, &token.step, HALTED);
+    let acted = run.step(&token.step).is_some_and(Step::may_have_acted);
+    let facts = AttemptFailed {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        code: HALTED.to_owned(),
+        retry_at: (!acted).then_some(view.now),
+        released,
+    };
+    let mut event = NewEvent::new(run.run_id, facts).with(message);
+    event.parts.extend(raw);
+    events.push(event);
+    events.extend(acted.then(|| halt::in_doubt(run, &token.step)));
+    Decision::events(events)
 }
 
 /// When the next attempt starts, if there is to be one.
@@ -102,7 +125,7 @@ pub fn exhausted(resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent
         NewEvent::new(run.run_id, facts)
     };
     match advance::after_failure(resident, key) {
-        Some(OnFailure::Pause) => vec![advance::pause_after_failure(run, key.clone())],
+        Some(OnFailure::Pause) => Vec::from_iter(advance::pause_after_failure(run, key.clone())),
         Some(OnFailure::Continue) => vec![failed(true)],
         Some(OnFailure::Fail) | None => vec![failed(false)],
     }
@@ -116,20 +139,6 @@ fn in_doubt(run: &Run, key: &StepKey) -> NewEvent {
         failing: Vec::new(),
     };
     NewEvent::new(run.run_id, facts)
-}
-
-fn blocked_by_policy(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    message: &str,
-) -> Vec<NewEvent> {
-    let code = message.split(':').next().unwrap_or(POLICY_DENIED);
-    let mut events = vec![guardrail(&resident.run, key, code)];
-    if resident.run.created.policy.unattended {
-        events.extend(abort::by_policy(view, resident, code, Some(key)));
-    }
-    events
 }
 
 /// The step waits for a person because a rule stopped it.

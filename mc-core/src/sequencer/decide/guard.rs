@@ -279,7 +279,7 @@ pub fn cut(
     if run.workflow().is_none() {
         let mut after = resident.clone();
         after.run = std::sync::Arc::new(run.clone());
-        return abort::by_policy(view, &after, code, None);
+        return abort::by_policy(view, &after, code);
     }
     let (mut events, released) = end_calls(run, &token.step, "abandoned");
     let facts = AttemptAbandoned {
@@ -292,8 +292,5 @@ pub fn cut(
     };
     events.push(NewEvent::new(run.run_id, facts));
     events.push(fail::guardrail(run, &token.step, code));
-    if run.created.policy.unattended {
-        events.extend(abort::by_policy(view, resident, code, Some(&token.step)));
-    }
     events
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::View;
 use super::guard::{Place, at_place, cut};
+use super::{View, halt};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ModelId, Region};
@@ -23,6 +23,12 @@ use crate::sequencer::token::Token;
 /// `Cancelled` where the token was revoked; `InvalidTransition` for a call that is not open.
 pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result<Decision> {
     let (resident, step) = view.require_live(token)?;
+    if let Some(error) = halt::forbids(view, &resident.run, step, None) {
+        return Ok(Decision::durable(
+            Vec::new(),
+            Reply::Refused(Arc::new(error)),
+        ));
+    }
     let call = step.calls.get(&report.ordinal);
     let open = CallState::Open {
         attempt: token.attempt,

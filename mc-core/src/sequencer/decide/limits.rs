@@ -148,7 +148,9 @@ pub fn room(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
     let paused_for = match &run.paused {
         None => None,
         Some(PauseReason::Budget { account }) => Some(account),
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => return Vec::new(),
+        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
+            return Vec::new();
+        }
     };
     let blocked: Vec<(&StepKey, &Block)> = run.steps.iter().filter_map(blocked).collect();
     let fits = blocked

@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod expand;
 pub mod fail;
 pub mod guard;
+pub mod halt;
 pub mod in_flight;
 pub mod journal;
 pub mod late;

@@ -2,14 +2,14 @@
 
 use super::View;
 use super::attempt_end::end_calls;
-use super::fail::{exhausted, next_attempt};
+use super::fail::{exhausted, next_attempt, stopped};
 use super::late;
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, AttemptEnded, StepBlocked};
 use crate::policy::RiskTier;
 use crate::sequencer::command::{AttemptFailure, Retry};
-use crate::sequencer::decision::{Decision, NewEvent};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::token::Token;
 
 /// Abandons an attempt; nothing where it is not out any more.
@@ -57,11 +57,15 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
     Decision::events(events)
 }
 
-/// An abandoned attempt has ended without a result.
+/// An attempt that was told to stop has ended without a result, abandoned or not.
 ///
 /// # Errors
 /// `NotFound`.
 pub fn ended(view: &View<'_>, token: &Token) -> Result<Decision> {
+    if let Some((resident, _)) = view.live(token) {
+        let message = NewPart::text("it was told to stop");
+        return Ok(stopped(view, token, &resident.run, (message, None)));
+    }
     let run = late::known(view, token)?;
     let out = run
         .step(&token.step)

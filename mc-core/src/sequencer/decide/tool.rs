@@ -4,13 +4,13 @@ use super::call_settle::{no_progress, times};
 use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
-use super::{View, guard};
+use super::{View, guard, halt};
 use crate::budget::Amount;
 use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 use crate::event::BlockReason;
 use crate::event::PartRef;
 use crate::event::call::{ToolCallCompleted, ToolCallDenied, ToolCallDispatched, ToolCallFailed};
-use crate::event::step::{ResultLate, StepBlocked};
+use crate::event::step::{HALTED, ResultLate, StepBlocked};
 use crate::id::{ApprovalId, Digest, Opaque};
 use crate::policy::RiskTier;
 use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Verdict, Who};
@@ -51,6 +51,9 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
             .max(view.workspace.policy.tier_of(request.tool.as_str())),
         params: NewPart::octets(request.params.clone()),
     };
+    if let Some(error) = halt::forbids(view, &resident.run, step, None) {
+        return Ok(calling.deny((HALTED, error), events));
+    }
     if let Some((code, error)) = calling.forbidden(view) {
         return Ok(calling.deny((code, error), events));
     }
@@ -235,7 +238,7 @@ impl Calling<'_> {
     /// Nobody answers: that is the end of the run.
     fn nobody_there(&self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
         let code = BlockReason::Approval.as_str();
-        events.extend(super::abort::by_policy(view, self.resident, code, None));
+        events.extend(super::abort::by_policy(view, self.resident, code));
         let tool = &self.request.tool;
         let message = format!(
             "tool `{tool}` is {}: nobody is there to approve it",

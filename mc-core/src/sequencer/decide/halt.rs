@@ -1,0 +1,185 @@
+//! Halt: nothing more goes out, and what is out stops, until an operator resumes it.
+//!
+//! At once: no dispatch, no call, no tool; agents that are out are asked to stop, and what they report
+//! still counts. At the deadline: whoever is still out loses its token, as at a time-out. A session
+//! stays open; its calls are refused.
+
+use super::View;
+use super::attempt_end::end_calls;
+use super::control;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::BlockReason;
+use crate::event::run::{PauseReason, RunPaused};
+use crate::event::step::{AbandonReason, AttemptAbandoned, HALTED, StepBlocked};
+use crate::event::workspace::{HaltLifted, HaltPlaced};
+use crate::id::{AgentName, RunId, StepKey};
+use crate::policy::RiskTier;
+use crate::run::{Run, RunTrigger, Step};
+use crate::sequencer::command::{Halt, Lift};
+use crate::sequencer::decision::{Decision, Effect, NewEvent, NewPart};
+use crate::sequencer::halt::{HaltScope, refused, run_halt};
+use crate::sequencer::resident::Resident;
+use crate::sequencer::token::Token;
+use crate::time::Timestamp;
+
+/// Puts a halt into force; one that is in force already can only be cut shorter.
+///
+/// # Errors
+/// `NotFound`; `InvalidTransition` for a run that has ended.
+pub fn halt(view: &View<'_>, order: &Halt) -> Result<Decision> {
+    let until = view
+        .now
+        .after(std::time::Duration::from_millis(order.drain_ms));
+    let (before, mut event) = match &order.scope {
+        HaltScope::Run(id) => {
+            let run = &view.resident(*id)?.run;
+            control::check(run, RunTrigger::Pause)?;
+            let reason = PauseReason::Halt { until };
+            (run_halt(run), NewEvent::new(*id, RunPaused { reason }))
+        }
+        HaltScope::Agent(agent) => placed(view, Some(agent), until),
+        HaltScope::Workspace => placed(view, None, until),
+    };
+    if before.is_some_and(|before| before <= until) {
+        return Ok(Decision::events(Vec::new()));
+    }
+    event
+        .parts
+        .extend(order.reason.as_deref().map(NewPart::text));
+    let mut decision = Decision::events(vec![event]);
+    if order.drain_ms == 0 {
+        decision.events.extend(cut(view, &order.scope));
+    } else {
+        decision.effects = asked_to_stop(view, &order.scope);
+    }
+    Ok(decision)
+}
+
+fn placed(
+    view: &View<'_>,
+    agent: Option<&AgentName>,
+    until: Timestamp,
+) -> (Option<Timestamp>, NewEvent) {
+    let before = view.workspace.shared.halts.until(agent);
+    let agent = agent.cloned();
+    (
+        before,
+        NewEvent::new(RunId::ZERO, HaltPlaced { agent, until }),
+    )
+}
+
+/// Lets the workspace, or an agent, go on.
+///
+/// # Errors
+/// `InvalidTransition` where it is not halted.
+pub fn lift(view: &View<'_>, order: &Lift) -> Result<Decision> {
+    let agent = order.agent.clone();
+    if view.workspace.shared.halts.until(agent.as_ref()).is_none() {
+        let scope = agent.map_or(HaltScope::Workspace, HaltScope::Agent);
+        let message = format!("`{scope}` is not halted");
+        return Err(Error::new(ErrorKind::InvalidTransition, message));
+    }
+    let mut event = NewEvent::new(RunId::ZERO, HaltLifted { agent });
+    event
+        .parts
+        .extend(order.reason.as_deref().map(NewPart::text));
+    Ok(Decision::events(vec![event]))
+}
+
+/// The halt that keeps an attempt from acting: of its run, its agent, of another agent in whose name
+/// it asks, or of everything.
+pub fn in_force(
+    view: &View<'_>,
+    run: &Run,
+    step: &Step,
+    other: Option<&AgentName>,
+) -> Option<HaltScope> {
+    if run_halt(run).is_some() {
+        return Some(HaltScope::Run(run.run_id));
+    }
+    let halts = &view.workspace.shared.halts;
+    if halts.is_empty() {
+        return None;
+    }
+    halts.of(step.agent.iter().chain(other))
+}
+
+/// As [`in_force`], as the error that whoever asks is told.
+pub fn forbids(
+    view: &View<'_>,
+    run: &Run,
+    step: &Step,
+    other: Option<&AgentName>,
+) -> Option<Error> {
+    in_force(view, run, step, other).map(|scope| refused(&scope))
+}
+
+/// Attempts of a halt's scope that are out; sessions are none.
+fn out<'a>(
+    view: &View<'a>,
+    scope: &'a HaltScope,
+) -> impl Iterator<Item = (&'a Resident, &'a StepKey, &'a Step)> + 'a {
+    let runs = view.workspace.runs.iter();
+    let runs = runs.filter(move |(id, _)| match scope {
+        HaltScope::Run(run) => run == *id,
+        HaltScope::Workspace | HaltScope::Agent(_) => true,
+    });
+    let runs = runs.filter(|(_, resident)| resident.workflow.is_some());
+    runs.flat_map(move |(_, resident)| {
+        let live = resident.live.iter();
+        let live = live.filter_map(move |key| Some((resident, key, resident.run.steps.get(key)?)));
+        live.filter(move |(_, _, step)| match scope {
+            HaltScope::Agent(agent) => step.agent.as_ref() == Some(agent),
+            HaltScope::Workspace | HaltScope::Run(_) => true,
+        })
+    })
+}
+
+fn asked_to_stop(view: &View<'_>, scope: &HaltScope) -> Vec<Effect> {
+    let tokens = out(view, scope).filter_map(|(resident, key, step)| {
+        Some(Token {
+            epoch: step.live?,
+            run_id: resident.run.run_id,
+            step: key.clone(),
+            attempt: step.attempt,
+        })
+    });
+    tokens.map(Effect::Cancel).collect()
+}
+
+/// Whoever is still out loses its token.
+pub fn cut(view: &View<'_>, scope: &HaltScope) -> Vec<NewEvent> {
+    let each =
+        out(view, scope).map(|(resident, key, step)| cut_one(view, &resident.run, key, step));
+    each.flatten().collect()
+}
+
+fn cut_one(view: &View<'_>, run: &Run, key: &StepKey, step: &Step) -> Vec<NewEvent> {
+    let (mut events, released) = end_calls(run, key, HALTED);
+    let acted = step.may_have_acted();
+    // A retry that could act twice waits until the first attempt has ended, or long enough.
+    let writes = step.risk.is_none_or(|risk| risk >= RiskTier::Write);
+    let grace = view.now.after(view.workspace.settings.zombie_grace);
+    let facts = AttemptAbandoned {
+        step: key.clone(),
+        attempt: step.attempt,
+        reason: AbandonReason::Halt,
+        retry_at: (!acted).then_some(if writes { grace } else { view.now }),
+        retry_from: (writes && !acted).then_some(view.now),
+        released,
+    };
+    events.push(NewEvent::new(run.run_id, facts));
+    events.extend(acted.then(|| in_doubt(run, key)));
+    events
+}
+
+/// An attempt that a halt stopped may have done what cannot be undone.
+pub fn in_doubt(run: &Run, key: &StepKey) -> NewEvent {
+    let facts = StepBlocked {
+        step: key.clone(),
+        reason: BlockReason::InDoubt,
+        code: HALTED.to_owned(),
+        failing: Vec::new(),
+    };
+    NewEvent::new(run.run_id, facts)
+}

@@ -1,0 +1,104 @@
+//! The halt file: a file beside the store that halts everything.
+//!
+//! `touch agents.redb.halt` is enough; its first line, if it has one, is the reason, and whoever owns
+//! the file is the operator. It is watched, and looked at with every commit that dispatches something.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mc_core::engine::SwitchHand;
+use mc_core::ports::{HaltSwitch, Pulled};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+/// The most of the file that is read.
+const MOST_BYTES: u64 = 1_024;
+
+/// The switch beside a store.
+#[derive(Debug)]
+pub(crate) struct HaltFile {
+    path: PathBuf,
+    /// For as long as it is kept, the file is watched.
+    watcher: Mutex<Option<RecommendedWatcher>>,
+}
+
+impl HaltFile {
+    /// That of a store whose file is there.
+    pub(crate) fn beside(store: &Path) -> Arc<Self> {
+        let store = fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
+        let mut path = store.into_os_string();
+        path.push(".halt");
+        Arc::new(Self {
+            path: path.into(),
+            watcher: Mutex::new(None),
+        })
+    }
+
+    /// Halts everything as soon as the file is there. Where the system has no way to watch, the look
+    /// with every dispatch is left.
+    pub(crate) fn watch(&self, hand: SwitchHand) {
+        let name = self.path.file_name().map(OsStr::to_owned);
+        let told = move |event: notify::Result<Event>| {
+            let paths = event.map(|event| event.paths).unwrap_or_default();
+            if paths.iter().any(|path| path.file_name() == name.as_deref()) {
+                hand.obey();
+            }
+        };
+        let beside = self.path.parent().unwrap_or(Path::new("."));
+        let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
+            watcher.watch(beside, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        match watcher {
+            Ok(watcher) => {
+                *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
+            }
+            Err(error) => tracing::warn!(%error, "the halt file is not watched, only looked up"),
+        }
+    }
+
+    fn reason(&self) -> String {
+        let mut text = Vec::new();
+        if let Ok(file) = fs::File::open(&self.path) {
+            // What cannot be read halts all the same.
+            let _ = file.take(MOST_BYTES).read_to_end(&mut text);
+        }
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().next().map(str::trim).unwrap_or_default();
+        match line {
+            "" => format!("{} is there", self.path.display()),
+            line => line.to_owned(),
+        }
+    }
+}
+
+impl HaltSwitch for HaltFile {
+    fn pulled(&self) -> Option<Pulled> {
+        let meta = fs::symlink_metadata(&self.path).ok()?;
+        Some(Pulled {
+            by: owner(&meta),
+            reason: self.reason(),
+            place: self.path.display().to_string(),
+        })
+    }
+}
+
+#[cfg(unix)]
+fn owner(meta: &fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = meta.uid().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut users = users.lines().map(|line| line.splitn(4, ':'));
+    let name = users.find_map(|mut user| {
+        let name = user.next()?;
+        (user.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+#[cfg(not(unix))]
+fn owner(_: &fs::Metadata) -> String {
+    "halt-file".to_owned()
+}
