@@ -14,7 +14,7 @@ use mc_core::ports::EventLog;
 use mc_store::{RedbLog, RedbOptions};
 use tokio::time::Instant;
 
-use crate::client::{Connection, NotJoined, Wire, join};
+use crate::client::{Connection, Ear, NotJoined, Wire, join};
 use crate::linked_log::{LinkedLog, Source};
 use crate::listener;
 use crate::opening::Succession;
@@ -87,7 +87,7 @@ impl Keeper {
     ) -> Option<tokio::task::JoinHandle<()>> {
         let (connection, guest) = (Arc::clone(connection), Arc::clone(&self.guest));
         self.thread
-            .spawn(async move { connection.serve(wire, Some(&guest)).await })
+            .spawn(async move { connection.serve(wire, Ear::Guest(&guest)).await })
     }
 
     /// Tries until somebody owns the file; none where it is this process.

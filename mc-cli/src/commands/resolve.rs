@@ -37,6 +37,8 @@ pub(super) async fn execute(
     let run = opened.control.run(run_id);
     let said = run.resolve(&by, &step, resolution, &args.reason).await;
     let status = run.state().await.map(|run| run.status);
+    // A handle keeps the store open.
+    drop(run);
     opened.close(Duration::ZERO).await?;
     said?;
     let status = status?;

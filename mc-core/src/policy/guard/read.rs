@@ -81,6 +81,16 @@ pub(in crate::policy) fn guardrails(reader: &mut Reader, parent: Fields<'_>) -> 
     found
 }
 
+/// How a rule acts, in a field of its own.
+pub(in crate::policy) fn mode(
+    reader: &mut Reader,
+    fields: Fields<'_>,
+    field: &'static str,
+) -> Option<Mode> {
+    let modes = [Mode::Enforce, Mode::Observe, Mode::Off];
+    fields.choice(reader, field, &modes.map(|mode| (mode.as_str(), mode)))
+}
+
 fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     let known: Vec<&'static str> = COMMON.into_iter().chain(RULES).collect();
     let later = ["needs_approval"];
@@ -89,12 +99,7 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     fields.require(reader, "at");
     let id = fields.parsed::<RuleId>(reader, "id");
     let checkpoint = fields.choice(reader, "at", &Checkpoint::NAMES);
-    let modes = [
-        ("enforce", Mode::Enforce),
-        ("observe", Mode::Observe),
-        ("off", Mode::Off),
-    ];
-    let mode = fields.choice(reader, "mode", &modes).unwrap_or_default();
+    let mode = mode(reader, fields, "mode").unwrap_or_default();
     let verdicts = [("deny", OnBreach::Deny), ("halt", OnBreach::Halt)];
     let on_breach = verdict(reader, fields, &verdicts);
     let given: Vec<&'static str> = RULES.into_iter().filter(|key| fields.has(key)).collect();

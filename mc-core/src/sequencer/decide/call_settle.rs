@@ -78,7 +78,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
         reply = Reply::Refused(denial.error.into());
     } else if same > 0 && same.is_multiple_of(REPEATS) && run.workflow().is_some() {
         let ended = (answer.ordinal, cost.actual);
-        events.extend(no_progress(resident, (token, ended), digest(answer)));
+        events.extend(no_progress(view, resident, (token, ended), digest(answer)));
     }
     let answer = if matches!(reply, Reply::Refused(_)) {
         Answer::Durable(reply)
@@ -365,19 +365,20 @@ pub fn times<'a>(calls: impl Iterator<Item = &'a Call>, request: Digest, answer:
 /// What follows where a call was answered in the same way again and again: the rule is asked at
 /// every third time, so that a step that was let go on has as many tries again.
 pub fn no_progress(
+    view: &View<'_>,
     resident: &Resident,
     (token, ended): (&Token, (u32, Amount)),
     inputs_hash: Digest,
 ) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mode = run.created.policy.no_progress;
+    let (mode, policy_version) = view.workspace.no_progress(&run.created.policy);
     let judged = GuardrailJudged {
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: Some(ended.0),
         at: Checkpoint::After,
         rule: "no_progress".to_owned(),
-        policy_version: 0,
+        policy_version,
         mode,
         verdict: "deny".to_owned(),
         code: String::new(),

@@ -334,7 +334,7 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
     if same > 0 && same.is_multiple_of(REPEATS) && resident.run.workflow().is_some() {
         let ended = (request.ordinal, Amount::ZERO);
         let inputs = begun.map_or(Digest::ZERO, |call| call.request);
-        events.extend(no_progress(resident, (token, ended), inputs));
+        events.extend(no_progress(view, resident, (token, ended), inputs));
     }
     Ok(Decision::events(events))
 }
