@@ -212,8 +212,8 @@ impl MissionControl {
         }
         let agents = self.inner.agents.all();
         for (name, step) in workflow.definition().steps() {
-            if !agents.contains_key(&step.agent) {
-                tracing::warn!(step = %name, agent = %step.agent, "the agent is not registered yet");
+            if let Some(agent) = step.agent().filter(|agent| !agents.contains_key(*agent)) {
+                tracing::warn!(step = %name, %agent, "the agent is not registered yet");
             }
         }
     }

@@ -30,6 +30,7 @@ mod paging;
 mod passage;
 mod port;
 mod policy;
+mod position;
 mod probe;
 mod prices;
 mod registry;
@@ -54,7 +55,8 @@ pub use doubts::{Billed, Settled};
 pub use events::{RunEvents, RunNews};
 pub use guest::Guest;
 pub use options::StartOptions;
-pub use outcome::{BlockedStep, Outcome, Position};
+pub use outcome::Outcome;
+pub use position::{BlockedStep, PausedRun, Position};
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{

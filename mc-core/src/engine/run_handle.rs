@@ -9,7 +9,8 @@ use super::content;
 use super::events::RunEvents;
 use super::inner::{Inner, lock};
 use super::options::operator;
-use super::outcome::{Outcome, Position, blocked};
+use super::outcome::Outcome;
+use super::position::{Position, blocked};
 use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Opaque, RunId, StepKey};
@@ -73,7 +74,8 @@ impl RunHandle {
                 if let Some(outcome) = self.inner.outcome(&run).await? {
                     return Ok(Position::Ended(outcome));
                 }
-                if let Some(position) = blocked(&run) {
+                let nested = self.inner.settled_nested(&run).await?;
+                if let Some(position) = nested.and_then(|nested| blocked(&run, &nested)) {
                     return Ok(position);
                 }
             }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::error::FailingAccount;
-use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, StepName, WorkflowName};
+use crate::event::nested::NestedIn;
+use crate::id::{AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, WorkflowName};
 use crate::policy::Mode;
 
 /// What a run executes.
@@ -146,6 +147,10 @@ pub struct RunCreated {
     /// The caller's key against double starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<Opaque>,
+    /// The composed steps that it is nested in, the nearest first: its money counts in the accounts of
+    /// each of their runs too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested_in: Vec<NestedIn>,
 }
 
 /// Facts of `run.started`: none.
@@ -168,6 +173,11 @@ pub enum PauseReason {
     StepFailed {
         /// The step.
         step: StepKey,
+    },
+    /// A run that it is nested in is paused.
+    Outer {
+        /// That run.
+        run: RunId,
     },
 }
 
@@ -217,6 +227,11 @@ pub enum AbortReason {
     },
     /// The process of a session died.
     HostLost,
+    /// The run that it is nested in ended, or needs it no more.
+    Outer {
+        /// That run.
+        run: RunId,
+    },
 }
 
 /// Facts of `run.aborted`.

@@ -107,6 +107,7 @@ impl Run {
             holds: BTreeMap::new(),
             doubts: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            nested: BTreeMap::new(),
             signals: Vec::new(),
         };
         run.open_account(created);
@@ -138,7 +139,7 @@ impl Run {
     fn post(&mut self, postings: &[Posting], event: &RunEvent<'_>) -> Result<()> {
         let mut books = OwnBooks(&mut self.accounts);
         for posting in postings {
-            let own = posting.own();
+            let own = posting.own(self.run_id);
             post_at(&mut books, &own, posting.at, &posting.movement)
                 .map_err(|fault| event.refuse("ledger").with_source(fault))?;
         }

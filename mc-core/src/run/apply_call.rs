@@ -256,6 +256,9 @@ fn doubted(run: &mut Run, facts: &ModelCallDoubted, event: &RunEvent<'_>) -> Res
 }
 
 fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
+    if let Some(step) = run.steps.get_mut(&facts.step) {
+        step.acted |= !facts.risk.is_repeatable();
+    }
     let call = Call {
         kind: CallKind::Tool,
         request: facts.params_digest,

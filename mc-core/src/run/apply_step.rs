@@ -2,6 +2,7 @@
 
 use super::apply::RunEvent;
 use super::ids::HoldKey;
+use super::nested;
 use super::state::{Block, CallState, Expansion, Run, Step, Suspension};
 use super::transitions::StepTrigger;
 use crate::budget::{Amount, Hold};
@@ -22,6 +23,9 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::StepDispatched(facts) => dispatched(run, facts, event),
         EventKind::StepExpanded(facts) => expanded(run, facts, event),
+        EventKind::StepComposed(facts) => nested::composed(run, facts, event),
+        EventKind::NestedEnded(facts) => nested::ended(run, facts, event),
+        EventKind::NestedSealed(facts) => nested::sealed(run, facts, event),
         EventKind::StepCompleted(facts) => completed(run, facts, event),
         EventKind::AttemptFailed(facts) => failed_attempt(run, facts, event),
         EventKind::AttemptAbandoned(facts) => abandoned(run, facts, event),
@@ -363,7 +367,7 @@ fn end_step(step: &mut Step) {
     step.calls.clear();
 }
 
-fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {
+pub(super) fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {
     let parent = key.index().and_then(|_| StepName::new(key.name()).ok());
     let parent = parent.and_then(|name| run.steps.get_mut(&StepKey::of(&name)));
     if let Some(expansion) = parent.and_then(|step| step.expansion.as_mut()) {

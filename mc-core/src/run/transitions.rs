@@ -11,7 +11,7 @@
 //!
 //! | step | trigger | becomes |
 //! |---|---|---|
-//! | waiting | dispatch, expand | running |
+//! | waiting | dispatch, expand, compose | running |
 //! | waiting | block | blocked |
 //! | waiting | skip | skipped |
 //! | waiting, running, blocked | fail, cancel | failed, cancelled |
@@ -75,6 +75,8 @@ triggers!(
         Dispatch = "dispatch",
         /// A `for_each` gets its items.
         Expand = "expand",
+        /// A run is nested for it.
+        Compose = "compose",
         /// It has its output.
         Complete = "complete",
         /// An attempt ended, and another follows or the end is decided next.
@@ -121,7 +123,7 @@ pub const fn step_after(status: StepStatus, trigger: StepTrigger) -> Option<Step
     use StepStatus as S;
     use StepTrigger as T;
     match (status, trigger) {
-        (S::Waiting, T::Dispatch | T::Expand) | (S::Blocked, T::Continue) => Some(S::Running),
+        (S::Waiting, T::Dispatch | T::Expand | T::Compose) | (S::Blocked, T::Continue) => Some(S::Running),
         (S::Running, T::Retry | T::Sleep) | (S::Blocked, T::Unblock) => Some(S::Waiting),
         (S::Waiting | S::Running, T::Block) => Some(S::Blocked),
         (S::Running, T::Complete) => Some(S::Completed),
@@ -129,15 +131,23 @@ pub const fn step_after(status: StepStatus, trigger: StepTrigger) -> Option<Step
         (S::Waiting | S::Running | S::Blocked, T::Fail) => Some(S::Failed),
         (S::Waiting | S::Running | S::Blocked, T::Cancel) => Some(S::Cancelled),
         (S::Waiting, T::Complete | T::Retry | T::Sleep | T::Unblock | T::Continue)
-        | (S::Running, T::Dispatch | T::Expand | T::Unblock | T::Continue | T::Skip)
+        | (S::Running, T::Dispatch | T::Expand | T::Compose | T::Unblock | T::Continue | T::Skip)
         | (
             S::Blocked,
-            T::Dispatch | T::Expand | T::Complete | T::Retry | T::Sleep | T::Block | T::Skip,
+            T::Dispatch
+            | T::Expand
+            | T::Compose
+            | T::Complete
+            | T::Retry
+            | T::Sleep
+            | T::Block
+            | T::Skip,
         )
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
             T::Dispatch
             | T::Expand
+            | T::Compose
             | T::Complete
             | T::Retry
             | T::Sleep

@@ -14,6 +14,7 @@ pub mod decide;
 mod decision;
 mod departures;
 mod ended;
+mod family;
 mod forward;
 mod limiter;
 mod pace;
@@ -41,6 +42,7 @@ pub use command::{
     Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
+pub use family::Family;
 pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,

@@ -229,9 +229,13 @@ impl Sequencer {
             let run = Run::create(run_id, &run_event)?;
             let hash = run.created.definition_hash;
             let workflow = hash.and_then(|hash| self.workspace.compiled.get(&hash).cloned());
+            let nested = run.outer().is_some();
             let mut resident = Resident::new(run, workflow, value.unwrap_or_default());
             resident.last_seq = seq;
             self.workspace.runs.insert(run_id, resident);
+            if nested {
+                self.stirred.insert(run_id);
+            }
             return Ok(0);
         }
         let resident = self.workspace.runs.get_mut(&run_id);
@@ -268,6 +272,7 @@ impl Sequencer {
         self.note_step(run_id, &event.kind);
         self.probe_after(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
+        self.note_nested(run_id, &event.kind, (&postings, seq))?;
         self.note_call(run_id, &event.kind);
         Ok(run_seq)
     }

@@ -41,6 +41,8 @@ pub struct Resident {
     pub open: BTreeSet<StepName>,
     /// Steps and items with an attempt out.
     pub live: BTreeSet<StepKey>,
+    /// Composed steps and items whose nested run is under way.
+    pub composing: BTreeSet<StepKey>,
     /// When steps and items go on by themselves.
     pub wakes: BTreeMap<StepKey, Timestamp>,
     /// A step that failed for good and was not tolerated.
@@ -147,6 +149,7 @@ impl Resident {
             open,
             held_up: BTreeSet::new(),
             live: BTreeSet::new(),
+            composing: BTreeSet::new(),
             wakes: BTreeMap::new(),
             failed: None,
             run: Arc::new(run),
@@ -267,6 +270,11 @@ impl Resident {
         }
     }
 
+    /// How many attempts and nested runs are out.
+    pub fn out(&self) -> usize {
+        self.live.len() + self.composing.len()
+    }
+
     /// Takes over whether a step is out, and when it goes on by itself.
     fn note(&mut self, key: &StepKey) {
         let step = self.run.steps.get(key);
@@ -274,6 +282,11 @@ impl Resident {
             self.live.insert(key.clone());
         } else {
             self.live.remove(key);
+        }
+        if step.is_some_and(|step| step.composing().is_some()) {
+            self.composing.insert(key.clone());
+        } else {
+            self.composing.remove(key);
         }
         match step.and_then(|step| step.wake_at) {
             Some(at) => drop(self.wakes.insert(key.clone(), at)),
@@ -328,6 +341,7 @@ impl Resident {
                 }
                 self.look_at(&f.step);
             }
+            EventKind::StepComposed(f) => self.look_at_parent(&f.step),
             EventKind::AttemptFailed(f) => self.look_at(&f.step),
             EventKind::AttemptAbandoned(f) => self.look_at(&f.step),
             EventKind::AttemptInterrupted(f) => self.look_at(&f.step),

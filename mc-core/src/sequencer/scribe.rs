@@ -224,10 +224,12 @@ fn note(run: &Run) -> String {
             AbortReason::Budget { account } => format!("budget:{account}"),
             AbortReason::Policy { code } => format!("policy:{code}"),
             AbortReason::HostLost => "host_lost".to_owned(),
+            AbortReason::Outer { .. } => "outer".to_owned(),
         },
         (None, Some(PauseReason::Operator)) => "paused".to_owned(),
         (None, Some(PauseReason::Budget { account })) => format!("budget:{account}"),
         (None, Some(PauseReason::StepFailed { step })) => format!("step_failed:{step}"),
+        (None, Some(PauseReason::Outer { .. })) => "outer".to_owned(),
         (None, None) => blocked(run),
     }
 }

@@ -23,6 +23,9 @@ struct Args {
     /// Also let people be asked before what cannot be undone.
     #[arg(long, conflicts_with = "tame")]
     asking: bool,
+    /// Also let workflows use others: runs nested in runs.
+    #[arg(long, conflicts_with_all = ["tame", "asking"])]
+    nesting: bool,
 }
 
 fn range(text: &str) -> Option<std::ops::Range<u64>> {
@@ -37,10 +40,11 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "--seeds takes FROM..TO, e.g. 0..100");
         return ExitCode::from(64);
     };
-    let habits = match (args.tame, args.asking) {
-        (true, _) => Habits::Tame,
-        (false, true) => Habits::Asking,
-        (false, false) => Habits::Wild,
+    let habits = match (args.tame, args.asking, args.nesting) {
+        (true, ..) => Habits::Tame,
+        (false, true, _) => Habits::Asking,
+        (false, false, true) => Habits::Nesting,
+        (false, false, false) => Habits::Wild,
     };
     // Agents panic on purpose; their words are in the log.
     std::panic::set_hook(Box::new(|_| {}));

@@ -23,6 +23,7 @@ use super::disk::Disk;
 use super::draw::Draw;
 use super::habits::Habits;
 use super::handlers::Working;
+use super::nesting::Shelf;
 use super::script::{AGENTS, Scripted, request, workflow};
 
 /// Windows that end while a world lasts, and one that does not.
@@ -46,6 +47,8 @@ pub(super) struct Desk<'a> {
     pub(super) runs: &'a mut Vec<RunId>,
     pub(super) habits: Habits,
     pub(super) sessions: Vec<Arc<Opened>>,
+    /// What its flows may use.
+    pub(super) shelf: Shelf,
 }
 
 /// An open session, and that this process has it.
@@ -63,13 +66,28 @@ impl Desk<'_> {
 
     /// One button, drawn.
     pub(super) async fn press(&mut self) {
-        let run = self.draw.pick(self.runs).copied();
+        let run = if self.habits.nests() && self.draw.one_in(3) {
+            self.nested()
+        } else {
+            self.draw.pick(self.runs).copied()
+        };
         let run = run.map(|run| self.control.run(run));
         if self.habits.asks() && self.draw.one_in(2) {
             self.answer(run).await;
         } else {
             self.turn(run).await;
         }
+    }
+
+    /// A run that is nested in another, if there is one.
+    fn nested(&mut self) -> Option<RunId> {
+        let faults = self.agent.log.faults();
+        let nested: Vec<RunId> = faults.checker(|checker| {
+            let nested = checker.runs().values();
+            let nested = nested.filter(|run| run.outer().is_some() && !run.sealed);
+            nested.map(|run| run.run_id).collect()
+        });
+        self.draw.pick(&nested).copied()
     }
 
     /// One button of those that every world has.
@@ -135,13 +153,16 @@ impl Desk<'_> {
 
     async fn start(&mut self) {
         let name = format!("flow{}", self.draw.below(3));
-        let Ok(definition) = Workflow::from_yaml(workflow(&name, self.draw, self.habits)) else {
+        let (text, runs) = workflow(&name, self.draw, (self.habits, &self.shelf));
+        let Ok(definition) = Workflow::from_yaml(text) else {
             return;
         };
         let hash = definition.hash();
-        if self.control.publish(definition).await.is_err() {
+        let Ok(published) = self.control.publish(definition).await else {
             return;
-        }
+        };
+        let version = format!("{}@{}", published.workflow, published.version);
+        self.shelf.put(version, runs);
         self.acknowledged("a definition", |log| log.workflows().contains_key(&hash));
         let input = json!({"list": [1, 2, 3]});
         let started = self.control.start(&name, input, StartOptions::by("ann"));

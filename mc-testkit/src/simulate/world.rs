@@ -23,6 +23,7 @@ use super::draw::Draw;
 use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
+use super::nesting::Shelf;
 use super::script::{AGENTS, Hangs, Scripted};
 
 /// What a seed came to.
@@ -128,6 +129,7 @@ impl World {
                 runs,
                 habits: *habits,
                 sessions: Vec::new(),
+                shelf: Shelf::default(),
             };
             for _ in 0..4 + desk.draw.below(12) {
                 desk.press().await;
@@ -255,23 +257,38 @@ async fn raise_limits(control: &MissionControl) -> Result<()> {
     Ok(())
 }
 
+/// A run, and those nested in it that are not sealed.
+async fn family(control: &MissionControl, run: &RunHandle) -> Result<Vec<RunHandle>> {
+    let mut all = vec![run.clone()];
+    let mut next = 0;
+    while let Some(one) = all.get(next) {
+        let nested: Vec<RunId> = one.state().await?.unsealed().collect();
+        all.extend(nested.into_iter().map(|id| control.run(id)));
+        next += 1;
+    }
+    Ok(all)
+}
+
 /// Clears what a person can clear; after a while the run is aborted, as a person would.
 async fn bring_to_an_end(control: &MissionControl, run: &RunHandle) -> Result<()> {
     for _ in 0..8 {
         match run.settled_or_blocked().await? {
             Position::Ended(_) => return Ok(()),
             Position::Blocked { steps, .. } => {
-                for (hold, _) in run.doubts().await? {
-                    drop(
-                        run.reconcile("ann", &hold, Amount::ZERO, "not billed")
-                            .await,
-                    );
+                for one in family(control, run).await? {
+                    for (hold, _) in one.doubts().await? {
+                        drop(
+                            one.reconcile("ann", &hold, Amount::ZERO, "not billed")
+                                .await,
+                        );
+                    }
+                    asking::clear(control, &one).await;
                 }
                 for step in steps {
-                    drop(run.unblock("ann", &step.step).await);
-                    drop(run.signal("ann", "go", json!(null)).await);
+                    let its = control.run(step.run);
+                    drop(its.unblock("ann", &step.step).await);
+                    drop(its.signal("ann", "go", json!(null)).await);
                 }
-                asking::clear(control, run).await;
                 drop(run.resume("ann").await);
             }
         }

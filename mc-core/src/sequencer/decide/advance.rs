@@ -152,7 +152,7 @@ fn condition(resident: &Resident, step: &Step) -> std::result::Result<bool, Stri
 }
 
 /// Needs that a join no longer waits for: those that nobody else can still use.
-pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
+pub fn superfluous(view: &View<'_>, resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
     let definition = resident
         .workflow
         .as_ref()
@@ -176,12 +176,17 @@ pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
         if run.status_of(need).is_terminal() || wanted {
             continue;
         }
-        cancel_with_items(run, need, &mut events);
+        cancel_with_items(view, run, need, &mut events);
     }
     events
 }
 
-fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
+fn cancel_with_items(
+    view: &View<'_>,
+    run: &Run,
+    name: &StepName,
+    events: &mut Vec<NewEvent>,
+) {
     let mut any = false;
     for (key, step) in run
         .steps
@@ -190,7 +195,7 @@ fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     {
         any |= key.index().is_none();
         if !step.status.0.is_terminal() {
-            abort::cancel_one(run, key, step, events);
+            abort::cancel_one(view, run, (key, step), events);
         }
     }
     if !any {
@@ -235,7 +240,6 @@ pub fn run_end(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
 
 fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mut events = abort::cancel_steps(run, None, Some(key));
     let denied = code == "policy_denied" || code == "budget_exceeded";
     if run.created.policy.unattended && denied {
         let reason = AbortReason::Policy {
@@ -243,6 +247,7 @@ fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> 
         };
         return abort::all(view, resident, reason, None);
     }
+    let mut events = abort::cancel_steps(view, run, Some(key));
     let facts = RunFailed {
         step: key.clone(),
         code: code.to_owned(),

@@ -9,6 +9,7 @@ use crate::event::step::StepUnblocked;
 use crate::id::{RunId, StepKey};
 use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
 use crate::sequencer::decision::{Decision, NewEvent, Reply};
+use crate::sequencer::family;
 
 /// Dispatches nothing more in a run; attempts that are out go on.
 ///
@@ -20,27 +21,79 @@ pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     match run.paused {
         // What waits for room in an account would go on by itself; from now on it waits for a
         // person.
-        None | Some(PauseReason::Budget { .. }) => {}
+        // What waits for the run around it would go on with that one; from now on it does not.
+        None | Some(PauseReason::Budget { .. } | PauseReason::Outer { .. }) => {}
         Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => {
             return Ok(Decision::durable(Vec::new(), Reply::Done));
         }
     }
-    let facts = RunPaused {
-        reason: PauseReason::Operator,
-    };
-    Ok(Decision::events(vec![NewEvent::new(run_id, facts)]))
+    Ok(Decision::events(paused(view, run, PauseReason::Operator)))
 }
 
-/// Dispatches again, and lets what the pause held up try afresh.
+/// A run pauses, and with it every run that is nested in it and would go on by itself.
+pub fn paused(view: &View<'_>, run: &Run, reason: PauseReason) -> Vec<NewEvent> {
+    let mut events = vec![NewEvent::new(run.run_id, RunPaused { reason })];
+    for nested in family::open_in(view.workspace, run) {
+        match nested.paused {
+            None | Some(PauseReason::Budget { .. }) => {
+                let reason = PauseReason::Outer { run: run.run_id };
+                events.push(NewEvent::new(nested.run_id, RunPaused { reason }));
+            }
+            // A pause that is a person's to end stands.
+            Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Outer { .. }) => {}
+        }
+    }
+    events
+}
+
+/// The run goes on, and with it every run that paused because it did.
+pub fn resumed(view: &View<'_>, run: &Run) -> Vec<NewEvent> {
+    let mut events = vec![NewEvent::new(run.run_id, RunResumed {})];
+    go_on(view, run, &mut events);
+    events
+}
+
+/// Runs nested in one that goes on do too, but where one of them has a pause of its own.
+fn go_on(view: &View<'_>, run: &Run, events: &mut Vec<NewEvent>) {
+    for nested in family::open_children(view.workspace, run) {
+        match nested.paused {
+            None => {}
+            Some(PauseReason::Outer { .. }) => {
+                events.push(NewEvent::new(nested.run_id, RunResumed {}));
+            }
+            Some(
+                PauseReason::Operator
+                | PauseReason::StepFailed { .. }
+                | PauseReason::Budget { .. },
+            ) => continue,
+        }
+        go_on(view, nested, events);
+    }
+}
+
+/// Dispatches again, in the run and in those that are nested in it, and lets what a pause held up try
+/// afresh.
 ///
 /// # Errors
-/// `NotFound`; `InvalidTransition` where it has ended.
+/// `NotFound`; `InvalidTransition` where it has ended, and where a run around it is paused.
 pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
     let run = &view.resident(run_id)?.run;
     check(run, RunTrigger::Resume)?;
-    let mut events: Vec<NewEvent> = budget_blocked(run).collect();
-    if run.paused.is_some() {
-        events.push(NewEvent::new(run_id, RunResumed {}));
+    let mut outer = run.created.nested_in.iter().rev();
+    let outer = outer.find(|place| {
+        let outer = view.workspace.runs.get(&place.run);
+        outer.is_some_and(|outer| outer.run.paused.is_some())
+    });
+    if let Some(place) = outer {
+        let message = format!("the run that it is nested in is paused; resume run {}", place.run);
+        return Err(Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id));
+    }
+    let mut events = Vec::new();
+    for one in std::iter::once(&**run).chain(family::open_in(view.workspace, run)) {
+        events.extend(budget_blocked(one));
+        if one.paused.is_some() {
+            events.push(NewEvent::new(one.run_id, RunResumed {}));
+        }
     }
     if events.is_empty() {
         return Ok(Decision::durable(Vec::new(), Reply::Done));
@@ -56,13 +109,20 @@ fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
 }
 
 /// The run pauses until an account has room; a pause that waits for a person stands.
-pub fn pause_for_budget(run: &Run, account: AccountId) -> Option<NewEvent> {
+pub fn pause_for_budget(view: &View<'_>, run: &Run, account: &AccountId) -> Vec<NewEvent> {
+    // The account of a run around it pauses that one.
+    let mut outer = run.created.nested_in.iter();
+    let outer = outer.find(|place| account.run() == Some(place.run));
+    let outer = outer.and_then(|place| view.workspace.runs.get(&place.run));
+    let run = outer.map_or(run, |outer| &outer.run);
     match run.paused {
         None | Some(PauseReason::Budget { .. }) => {
-            let reason = PauseReason::Budget { account };
-            Some(NewEvent::new(run.run_id, RunPaused { reason }))
+            let account = account.clone();
+            paused(view, run, PauseReason::Budget { account })
         }
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. }) => None,
+        Some(
+            PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Outer { .. },
+        ) => Vec::new(),
     }
 }
 

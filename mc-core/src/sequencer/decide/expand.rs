@@ -95,7 +95,7 @@ pub fn next_item(
         return Ok(Dispatched::NotNow);
     };
     if expansion.failed > 0 {
-        return Ok(fail_parent(resident, parent));
+        return Ok(fail_parent(view, resident, parent));
     }
     if expansion.ended >= expansion.count {
         return Ok(join(resident, name, parent, expansion.count));
@@ -118,7 +118,7 @@ pub fn next_item(
     )
 }
 
-fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
+fn fail_parent(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatched {
     let run = &resident.run;
     let mut events = Vec::new();
     let mut code = String::new();
@@ -131,7 +131,7 @@ fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
             code.clone_from(&item.code);
         }
         if key.index().is_some() && !item.status.0.is_terminal() {
-            super::abort::cancel_one(run, key, item, &mut events);
+            super::abort::cancel_one(view, run, (key, item), &mut events);
         }
     }
     let facts = StepFailed {

@@ -16,6 +16,7 @@ pub mod call_settle;
 mod clamp;
 pub mod clearance;
 pub mod complete;
+pub mod compose;
 pub mod control;
 pub mod dispatch;
 pub mod expand;
@@ -83,6 +84,7 @@ impl<'a> View<'a> {
     pub fn books(&self, resident: &'a Resident) -> AllBooks<'a> {
         AllBooks {
             shared: &self.workspace.accounts,
+            family: &self.workspace.family,
             run: &resident.run,
         }
     }
