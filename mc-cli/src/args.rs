@@ -175,6 +175,9 @@ pub(crate) struct RunsArgs {
     /// Runs started since: a span (24h, 7d), a day or a time in UTC
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
+    /// Also runs that are nested in others
+    #[arg(long)]
+    pub(crate) nested: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     pub(crate) limit: usize,

@@ -30,6 +30,7 @@ mod life;
 mod loops;
 mod memory;
 mod money;
+mod nested;
 mod outcomes;
 mod pace;
 mod panics;

@@ -350,12 +350,9 @@ impl MissionControl {
             };
         }
         let live = lock(&self.inner.live);
-        live.sequencer
-            .as_ref()?
-            .workspace()
-            .accounts
-            .get(id)
-            .cloned()
+        let workspace = live.sequencer.as_ref()?.workspace();
+        let summed = workspace.family.account(id);
+        summed.or_else(|| workspace.accounts.get(id)).cloned()
     }
 
     /// The most by which a shared account can end above its limit if what is out now is billed as

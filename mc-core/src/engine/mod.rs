@@ -19,6 +19,7 @@ mod dispatch;
 mod doubts;
 mod driver;
 mod events;
+mod family_events;
 mod guest;
 mod inner;
 #[cfg(test)]
@@ -53,15 +54,16 @@ pub use context::StepContext;
 pub use control::{Engine, MissionControl, Parts, Published};
 pub use doubts::{Billed, Settled};
 pub use events::{RunEvents, RunNews};
+pub use family_events::FamilyEvents;
 pub use guest::Guest;
 pub use options::StartOptions;
 pub use outcome::Outcome;
-pub use position::{BlockedStep, PausedRun, Position};
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{
     AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
 };
+pub use position::{BlockedStep, PausedRun, Position};
 pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};
 pub use probe::{EffectProbe, ProbeAnswer};
 pub use run_handle::RunHandle;

@@ -25,7 +25,8 @@ impl Inner {
             // Another may have brought it in, changed it and let it go since the row was read.
             let same = before.filter(|(epoch, _)| *epoch == sequencer.workspace().epoch);
             let fresh = |run: RunId| {
-                let left = same.is_none_or(|(_, departures)| sequencer.has_left_since(run, departures));
+                let left =
+                    same.is_none_or(|(_, departures)| sequencer.has_left_since(run, departures));
                 !left || sequencer.workspace().runs.contains_key(&run)
             };
             if family.iter().all(|resident| fresh(resident.run.run_id)) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::attempt::Progress;
 use super::content;
 use super::events::RunEvents;
+use super::family_events::FamilyEvents;
 use super::inner::{Inner, lock};
 use super::options::operator;
 use super::outcome::Outcome;
@@ -99,6 +100,11 @@ impl RunHandle {
     /// The run's events from a `run_seq` on, as they become durable.
     pub fn events_from(&self, run_seq: u64) -> RunEvents {
         RunEvents::new(Arc::clone(&self.inner), self.run_id, run_seq)
+    }
+
+    /// The run's events from its first with those of runs that are nested in it, as they become durable.
+    pub fn family_events(&self) -> FamilyEvents {
+        FamilyEvents::new(Arc::clone(&self.inner), self.run_id)
     }
 
     pub(super) async fn command(&self, by: &str, request: Request) -> Result<()> {

@@ -19,7 +19,7 @@ pub use crate::event::{BlockReason, RunStatus, StepStatus};
 pub use apply::RunEvent;
 pub use approval::{Approval, ApprovalState, ApprovalTrigger, approval_after};
 pub use ids::HoldKey;
-pub use nested::{Nested, NestedState};
+pub use nested::{Nested, NestedState, accounts_with_nested};
 pub use replay::{read_event, replay};
 pub use state::{
     Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step,

@@ -4,16 +4,19 @@
 //! every run around it; the sums of that are `sequencer::family`, since a row is the fold of its own
 //! run's events alone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::apply::RunEvent;
 use super::state::{Run, Step};
 use super::transitions::StepTrigger;
-use crate::budget::{AccountId, Amount};
-use crate::error::Result;
+use crate::budget::{Account, AccountId, Amount, Movement, Path, post_at};
+use crate::error::{Error, Result};
 use crate::event::StepStatus;
 use crate::event::nested::{NestedEnded, NestedIn, NestedSealed, StepComposed};
 use crate::id::{RunId, StepKey, StepName};
+use crate::time::Timestamp;
 
 /// A run that is nested in another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +58,7 @@ impl NestedState {
 impl Step {
     /// The nested run that is under way for it.
     pub fn composing(&self) -> Option<RunId> {
-        self.nested
-            .filter(|_| self.status.0 == StepStatus::Running)
+        self.nested.filter(|_| self.status.0 == StepStatus::Running)
     }
 
     /// Whether something of it went out that cannot be undone.
@@ -106,6 +108,53 @@ impl Run {
     pub fn has_acted(&self) -> bool {
         self.steps.values().any(Step::has_acted) || self.nested.values().any(|nested| nested.acted)
     }
+}
+
+/// The accounts of a run with everything that is nested in it; `of` gives those nested runs that are not
+/// sealed, with what is nested in them.
+///
+/// # Errors
+/// `Corrupt` where the sums are beyond what can be counted.
+pub fn accounts_with_nested(
+    run: &Run,
+    of: &dyn Fn(RunId) -> Option<Account>,
+) -> Result<BTreeMap<AccountId, Account>> {
+    let mut books = run.accounts.clone();
+    for (id, nested) in &run.nested {
+        let columns = match (nested.state, of(*id)) {
+            (NestedState::Sealed, _) => [nested.spent, Amount::ZERO, Amount::ZERO],
+            (NestedState::Open | NestedState::Ended, None) => continue,
+            (NestedState::Open | NestedState::Ended, Some(account)) => {
+                [*account.spent(), *account.reserved(), *account.in_doubt()]
+            }
+        };
+        let step = StepName::new(nested.step.name()).ok();
+        let step = step.map(|name| AccountId::Step(run.run_id, StepKey::of(&name)));
+        let path = std::iter::once(AccountId::Run(run.run_id)).chain(step);
+        add(&mut books, &path.collect(), columns)?;
+    }
+    Ok(books)
+}
+
+/// Columns come to an account from elsewhere.
+fn add(
+    books: &mut BTreeMap<AccountId, Account>,
+    path: &Path,
+    [spent, reserved, in_doubt]: [Amount; 3],
+) -> Result<()> {
+    let all = spent.saturating_add(&reserved).saturating_add(&in_doubt);
+    if all.is_zero() {
+        return Ok(());
+    }
+    let settle = Movement::Settle {
+        held: spent,
+        actual: spent,
+    };
+    for movement in [Movement::Reserve(all), settle, Movement::Doubt(in_doubt)] {
+        post_at(books, path, Timestamp::EPOCH, &movement)
+            .map_err(|fault| Error::corrupt("ledger", None).with_source(fault))?;
+    }
+    Ok(())
 }
 
 pub(super) fn composed(run: &mut Run, facts: &StepComposed, event: &RunEvent<'_>) -> Result<()> {

@@ -415,9 +415,7 @@ impl Run {
                     .as_ref()
                     .is_none_or(|b| b.reason != BlockReason::InDoubt)
         };
-        self.holds.is_empty()
-            && self.steps.values().all(quiet)
-            && self.unsealed().next().is_none()
+        self.holds.is_empty() && self.steps.values().all(quiet) && self.unsealed().next().is_none()
     }
 
     /// The earliest time at which a step goes on by itself.

@@ -123,7 +123,9 @@ pub const fn step_after(status: StepStatus, trigger: StepTrigger) -> Option<Step
     use StepStatus as S;
     use StepTrigger as T;
     match (status, trigger) {
-        (S::Waiting, T::Dispatch | T::Expand | T::Compose) | (S::Blocked, T::Continue) => Some(S::Running),
+        (S::Waiting, T::Dispatch | T::Expand | T::Compose) | (S::Blocked, T::Continue) => {
+            Some(S::Running)
+        }
         (S::Running, T::Retry | T::Sleep) | (S::Blocked, T::Unblock) => Some(S::Waiting),
         (S::Waiting | S::Running, T::Block) => Some(S::Blocked),
         (S::Running, T::Complete) => Some(S::Completed),

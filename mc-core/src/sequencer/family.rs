@@ -7,16 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::batch::Placed;
 use super::core::Sequencer;
+use super::decision::NewEvent;
 use super::resident::Resident;
 use super::workspace::Workspace;
-use crate::budget::{Account, AccountId, Amount, Movement, Path, post_at};
+use crate::budget::{Account, AccountId, post_at};
 use crate::error::{Error, Result};
 use crate::event::EventKind;
-use crate::id::{RunId, StepKey, StepName};
+use crate::event::run::{PauseReason, RunPaused, RunResumed};
+use crate::id::RunId;
 use crate::run::postings::Posting;
-use crate::run::{NestedState, Run};
-use crate::time::Timestamp;
+use crate::run::{Run, accounts_with_nested};
 
 /// The accounts of runs in memory that have others nested in them.
 #[derive(Clone, Debug, Default)]
@@ -89,46 +91,12 @@ fn sums(workspace: &Workspace, run: &Run) -> Result<Option<BTreeMap<AccountId, A
     if run.nested.is_empty() {
         return Ok(None);
     }
-    let mut books = run.accounts.clone();
-    for (id, nested) in &run.nested {
-        let own = AccountId::Run(*id);
-        let of_it = workspace.runs.get(id).map(|resident| resident.run.account());
-        let columns = match (nested.state, workspace.family.account(&own).or(of_it.as_ref())) {
-            (NestedState::Sealed, _) => [nested.spent, Amount::ZERO, Amount::ZERO],
-            (NestedState::Open | NestedState::Ended, None) => continue,
-            (NestedState::Open | NestedState::Ended, Some(account)) => {
-                [*account.spent(), *account.reserved(), *account.in_doubt()]
-            }
-        };
-        let step = StepName::new(nested.step.name()).ok();
-        let step = step.map(|name| AccountId::Step(run.run_id, StepKey::of(&name)));
-        let path: Path = std::iter::once(AccountId::Run(run.run_id))
-            .chain(step)
-            .collect();
-        add(&mut books, &path, columns)?;
-    }
-    Ok(Some(books))
-}
-
-/// Columns come to an account from elsewhere.
-fn add(
-    books: &mut BTreeMap<AccountId, Account>,
-    path: &Path,
-    [spent, reserved, in_doubt]: [Amount; 3],
-) -> Result<()> {
-    let all = spent.saturating_add(&reserved).saturating_add(&in_doubt);
-    if all.is_zero() {
-        return Ok(());
-    }
-    let settle = Movement::Settle {
-        held: spent,
-        actual: spent,
+    let of = |nested: RunId| {
+        let own = workspace.runs.get(&nested)?.run.account();
+        let summed = workspace.family.account(&AccountId::Run(nested));
+        Some(summed.cloned().unwrap_or(own))
     };
-    for movement in [Movement::Reserve(all), settle, Movement::Doubt(in_doubt)] {
-        post_at(books, path, Timestamp::EPOCH, &movement)
-            .map_err(|fault| Error::corrupt("ledger", None).with_source(fault))?;
-    }
-    Ok(())
+    accounts_with_nested(run, &of).map(Some)
 }
 
 impl Sequencer {
@@ -192,6 +160,40 @@ impl Sequencer {
             _ => {}
         }
         self.post_family(postings, seq)
+    }
+
+    /// What follows for the runs nested in one that was paused or goes on: they do the same, but for
+    /// those that have a pause of their own.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other kinds reach into no other run"
+    )]
+    pub(super) fn nested_follow(&self, placed: Option<&Placed>) -> Vec<NewEvent> {
+        let Some((placed, run)) = placed.and_then(|placed| {
+            let resident = self.workspace.runs.get(&placed.run_id)?;
+            Some((placed, &resident.run))
+        }) else {
+            return Vec::new();
+        };
+        let pauses = match placed.kind {
+            EventKind::RunPaused(_) => true,
+            EventKind::RunResumed(_) => false,
+            _ => return Vec::new(),
+        };
+        let mut events = Vec::new();
+        for nested in open_children(&self.workspace, run) {
+            match (&nested.paused, pauses) {
+                (None | Some(PauseReason::Budget { .. }), true) => {
+                    let reason = PauseReason::Outer { run: run.run_id };
+                    events.push(NewEvent::new(nested.run_id, RunPaused { reason }));
+                }
+                (Some(PauseReason::Outer { .. }), false) => {
+                    events.push(NewEvent::new(nested.run_id, RunResumed {}));
+                }
+                (None | Some(_), _) => {}
+            }
+        }
+        events
     }
 
     /// Tells the run around one that has ended what came of it; that may end a step there.

@@ -77,7 +77,10 @@ impl Sequencer {
     fn has_stale(&self, runs: &BTreeSet<RunId>) -> bool {
         let epoch = self.workspace.epoch;
         let stale = |resident: &Resident| {
-            let mut live = resident.live.iter().filter_map(|key| resident.run.step(key));
+            let mut live = resident
+                .live
+                .iter()
+                .filter_map(|key| resident.run.step(key));
             live.any(|step| step.live.is_some_and(|since| since != epoch))
         };
         runs.iter()

@@ -42,11 +42,11 @@ pub use command::{
     Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
-pub use family::Family;
 pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,
 };
+pub use family::Family;
 pub use prices::Prices;
 pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};

@@ -63,6 +63,9 @@ impl Sequencer {
         if let Some((model, change)) = change {
             self.place(circuit_event(model, &change))?;
         }
+        for next in self.nested_follow(self.batch.placed.last()) {
+            self.place(next)?;
+        }
         match self.follows() {
             Some(next) => self.place(next),
             None => Ok(()),

@@ -208,6 +208,8 @@ pub fn summary(run: &Run, agents: Vec<crate::id::AgentName>) -> RunSummary {
         ended_at: run.ended_at,
         spent: run.spent().money,
         held: run.held().money,
+        spent_nested: run.spent_nested().money,
+        outer: run.outer().cloned(),
         limit: *run.account().limit(),
         note: note(run).into(),
     }

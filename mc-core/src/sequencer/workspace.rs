@@ -343,7 +343,11 @@ impl Workspace {
 
     /// The definition of a published version.
     pub fn definition(&self, uses: &Uses) -> Option<&Definition> {
-        let row = self.workflows.get(&uses.workflow)?.rows.get(&uses.version)?;
+        let row = self
+            .workflows
+            .get(&uses.workflow)?
+            .rows
+            .get(&uses.version)?;
         let workflow = self.compiled.get(&row.hash)?;
         Some(workflow.definition())
     }

@@ -91,7 +91,10 @@ impl<K: Known> Search<'_, K> {
         let Some(definition) = self.known.definition(uses) else {
             return Found::Unknown(uses.clone());
         };
-        let all: Vec<Uses> = definition.composed().map(|(_, uses)| uses.clone()).collect();
+        let all: Vec<Uses> = definition
+            .composed()
+            .map(|(_, uses)| uses.clone())
+            .collect();
         path.push(uses.clone());
         let mut deepest = Found::Deep(0);
         for below in &all {
@@ -176,7 +179,10 @@ mod tests {
     #[test]
     fn a_circle_is_named_by_its_whole_path_across_workflows() {
         let store = Store::default().with("b@2", &["a@1"]);
-        assert_eq!(store.problems("a@1", &["b@2"]), ["cycle: a@1 -> b@2 -> a@1"]);
+        assert_eq!(
+            store.problems("a@1", &["b@2"]),
+            ["cycle: a@1 -> b@2 -> a@1"]
+        );
         assert_eq!(store.problems("a@1", &["a@1"]), ["cycle: a@1 -> a@1"]);
     }
 

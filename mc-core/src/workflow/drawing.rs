@@ -306,12 +306,10 @@ publish   publisher   <- draft, research  [irreversible]
 
     #[test]
     fn a_composed_step_shows_what_it_uses_and_has_a_frame_in_its_frame() {
-        let yaml = "{ workflow: w, steps: { a: { agent: x }, qa: { uses: 'gate@3', needs: [a] } } }";
+        let yaml =
+            "{ workflow: w, steps: { a: { agent: x }, qa: { uses: 'gate@3', needs: [a] } } }";
         let flow = Workflow::from_yaml(yaml).unwrap();
-        assert_eq!(
-            text(flow.definition()),
-            "a   x\nqa  uses gate@3  <- a\n"
-        );
+        assert_eq!(text(flow.definition()), "a   x\nqa  uses gate@3  <- a\n");
         let drawn = svg(flow.definition());
         assert_eq!(drawn.matches("<rect ").count(), 3);
         assert!(drawn.contains("<title>qa: uses gate@3</title>"));

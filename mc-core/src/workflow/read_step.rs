@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::definition::{Estimate, Join, OnFailure, Step};
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT, MAX_TOOLS};
-use super::uses::{Uses, Work};
 use super::read::{Located, Stand, StepDraft, backoff, budget, checked};
+use super::uses::{Uses, Work};
 use crate::error::WorkflowProblem;
 use crate::expression::{Expression, InputBinding, whole_expression};
 use crate::form::{At, Fields, Reader};

@@ -82,7 +82,17 @@ mod tests {
         let uses: Uses = "quality-gate@3".parse().unwrap();
         assert_eq!((uses.workflow.as_str(), uses.version), ("quality-gate", 3));
         assert_eq!(uses.to_string(), "quality-gate@3");
-        for bad in ["gate", "gate@", "gate@0", "gate@03", "gate@+3", "Gate@1", "@1", "gate@latest", "a@1@2"] {
+        for bad in [
+            "gate",
+            "gate@",
+            "gate@0",
+            "gate@03",
+            "gate@+3",
+            "Gate@1",
+            "@1",
+            "gate@latest",
+            "a@1@2",
+        ] {
             assert_eq!(bad.parse::<Uses>(), Err(UsesFault), "{bad}");
         }
     }

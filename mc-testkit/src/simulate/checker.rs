@@ -306,7 +306,10 @@ impl Checker {
     /// I3: what was just admitted left every account within its limit.
     fn within_limits(&mut self, run: RunId, path: &mc_core::budget::Path) {
         let nested = self.runs.get(&run).is_some_and(|run| run.outer().is_some());
-        let holds_others = self.runs.get(&run).is_some_and(|run| !run.nested.is_empty());
+        let holds_others = self
+            .runs
+            .get(&run)
+            .is_some_and(|run| !run.nested.is_empty());
         let sums = if nested || holds_others {
             nesting::columns(&self.runs)
         } else {

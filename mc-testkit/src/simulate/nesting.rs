@@ -33,9 +33,11 @@ pub(super) fn columns(runs: &BTreeMap<RunId, Run>) -> BTreeMap<AccountId, Column
             let sum = all.entry(id.clone()).or_default();
             *sum = plus(*sum, holds::shown(account));
         }
-        let own = holds::shown(&run.account());
-        let none = own.iter().all(Amount::is_zero);
-        for place in run.created.nested_in.iter().filter(|_| !none) {
+        let Some(own) = run.accounts.get(&AccountId::Run(run.run_id)) else {
+            continue;
+        };
+        let own = holds::shown(own);
+        for place in &run.created.nested_in {
             let step = StepName::new(place.step.name()).ok();
             let step = step.map(|name| AccountId::Step(place.run, StepKey::of(&name)));
             for id in std::iter::once(AccountId::Run(place.run)).chain(step) {
@@ -71,7 +73,10 @@ pub(super) fn disagreements(runs: &BTreeMap<RunId, Run>) -> Vec<String> {
             };
             found.extend(disagree(outer, nested, run));
         }
-        let composing = outer.steps.values().filter_map(mc_core::run::Step::composing);
+        let composing = outer
+            .steps
+            .values()
+            .filter_map(mc_core::run::Step::composing);
         let alone = composing.filter(|id| {
             let nested = outer.nested.get(id);
             nested.is_none_or(|nested| nested.state != NestedState::Open)
@@ -102,13 +107,31 @@ fn disagree(outer: &Run, nested: &Nested, run: &Run) -> Vec<String> {
     let sealed = nested.state == NestedState::Sealed;
     [
         (placed && same, "its place is not where it is nested"),
-        (open != run.status.is_terminal(), "its end was not told in the commit that made it"),
+        (
+            open != run.status.is_terminal(),
+            "its end was not told in the commit that made it",
+        ),
         (composes == open, "its step does not go on with it"),
-        (sealed == run.sealed, "its seal was not told in the commit that made it"),
-        (!sealed || nested.spent == all, "its seal was told with another sum"),
-        (!outer.status.is_terminal() || !open, "it goes on although the run around it ended"),
-        (outer.paused.is_none() || run.paused.is_some() || !open, "it moves although the run around it is paused"),
-        (!outer.sealed || sealed, "it is open although the run around it is sealed"),
+        (
+            sealed == run.sealed,
+            "its seal was not told in the commit that made it",
+        ),
+        (
+            !sealed || nested.spent == all,
+            "its seal was told with another sum",
+        ),
+        (
+            !outer.status.is_terminal() || !open,
+            "it goes on although the run around it ended",
+        ),
+        (
+            outer.paused.is_none() || run.paused.is_some() || !open,
+            "it moves although the run around it is paused",
+        ),
+        (
+            !outer.sealed || sealed,
+            "it is open although the run around it is sealed",
+        ),
     ]
     .into_iter()
     .filter(|(holds, _)| !holds)

@@ -318,7 +318,10 @@ pub(super) fn workflow(
 
 /// A step that uses another flow, perhaps with a small limit of its own.
 fn composed(index: u64, draw: &mut Draw, (uses, for_each): (&str, bool)) -> String {
-    let mut text = format!("  s{index}: {{ uses: {uses:?}, needs: [{}]", needs(index, draw).join(", "));
+    let mut text = format!(
+        "  s{index}: {{ uses: {uses:?}, needs: [{}]",
+        needs(index, draw).join(", ")
+    );
     text += ", input: { list: [1, 2, 3] }";
     if for_each {
         text += ", for_each: \"inputs.list\", max_parallel: 2";
@@ -326,7 +329,14 @@ fn composed(index: u64, draw: &mut Draw, (uses, for_each): (&str, bool)) -> Stri
     if draw.one_in(3) {
         let on_exceed = draw.pick(&["abort", "pause"]).copied().unwrap_or("abort");
         let cents = (1 + draw.below(5)).to_string();
-        text += &[", budget: { usd: \"0.0", &cents, "\", on_exceed: ", on_exceed, " }"].concat();
+        text += &[
+            ", budget: { usd: \"0.0",
+            &cents,
+            "\", on_exceed: ",
+            on_exceed,
+            " }",
+        ]
+        .concat();
     }
     if draw.one_in(2) {
         let policy = draw.pick(&["pause", "continue"]).copied().unwrap_or("fail");

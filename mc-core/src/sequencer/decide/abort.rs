@@ -2,11 +2,11 @@
 
 use super::View;
 use super::attempt_end::end_calls;
+use crate::budget::AccountId;
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::run::{AbortReason, RunAborted};
 use crate::event::step::{StepBlocked, StepCancelled};
-use crate::budget::AccountId;
 use crate::id::{RunId, StepKey};
 use crate::run::{Run, RunTrigger, Step, refuse_run, run_after};
 use crate::sequencer::decision::{Decision, NewEvent};
@@ -140,12 +140,7 @@ pub fn cancel_steps(view: &View<'_>, run: &Run, spare: Option<&StepKey>) -> Vec<
 }
 
 /// Cancels one step that has not ended, and the run that is nested for it.
-pub fn cancel_one(
-    view: &View<'_>,
-    run: &Run,
-    step: (&StepKey, &Step),
-    events: &mut Vec<NewEvent>,
-) {
+pub fn cancel_one(view: &View<'_>, run: &Run, step: (&StepKey, &Step), events: &mut Vec<NewEvent>) {
     let changed = None;
     Ends { view, changed }.step(run, step, events);
 }

@@ -181,12 +181,7 @@ pub fn superfluous(view: &View<'_>, resident: &Resident, key: &StepKey) -> Vec<N
     events
 }
 
-fn cancel_with_items(
-    view: &View<'_>,
-    run: &Run,
-    name: &StepName,
-    events: &mut Vec<NewEvent>,
-) {
+fn cancel_with_items(view: &View<'_>, run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     let mut any = false;
     for (key, step) in run
         .steps

@@ -19,10 +19,7 @@ pub fn available(
         return Vec::new();
     };
     let waits = run.steps.iter().filter(|(key, step)| {
-        let agent = workflow
-            .definition()
-            .step(key.name())
-            .and_then(Step::agent);
+        let agent = workflow.definition().step(key.name()).and_then(Step::agent);
         let blocked = step.block.as_ref().map(|block| block.reason);
         blocked == Some(BlockReason::AgentUnavailable)
             && agent.is_some_and(|agent| agents.contains_key(agent))

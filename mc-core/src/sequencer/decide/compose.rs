@@ -201,7 +201,9 @@ pub fn returned(view: &View<'_>, nested: &Resident) -> Vec<NewEvent> {
 /// How it ended, the code that its step fails with, and in words.
 fn told(run: &Run, end: &End) -> (NestedEnd, &'static str, String) {
     let name = run.workflow();
-    let name = name.map_or_else(String::new, |(name, version)| format!(" of {name}@{version}"));
+    let name = name.map_or_else(String::new, |(name, version)| {
+        format!(" of {name}@{version}")
+    });
     let nested = format!("nested run {}{name}", run.run_id);
     match end {
         End::Completed => (NestedEnd::Completed, "", String::new()),
@@ -225,12 +227,19 @@ fn told(run: &Run, end: &End) -> (NestedEnd, &'static str, String) {
 }
 
 /// The output of a nested run is that of its step, if it is as the step's schema says.
-fn completed(outer: &Resident, (key, attempt): (&StepKey, u32), nested: &Resident) -> Vec<NewEvent> {
+fn completed(
+    outer: &Resident,
+    (key, attempt): (&StepKey, u32),
+    nested: &Resident,
+) -> Vec<NewEvent> {
     let output = Arc::new(output(nested));
     let part = NewPart::kept(&output);
     let most = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
     if part.bytes.len() > most {
-        let why = ("joined_input", "the outputs of the nested run are larger than 64 MiB");
+        let why = (
+            "joined_input",
+            "the outputs of the nested run are larger than 64 MiB",
+        );
         return failed(outer, (key, attempt), why, None);
     }
     let workflow = outer.workflow.as_ref();

@@ -27,48 +27,7 @@ pub fn pause(view: &View<'_>, run_id: RunId) -> Result<Decision> {
             return Ok(Decision::durable(Vec::new(), Reply::Done));
         }
     }
-    Ok(Decision::events(paused(view, run, PauseReason::Operator)))
-}
-
-/// A run pauses, and with it every run that is nested in it and would go on by itself.
-pub fn paused(view: &View<'_>, run: &Run, reason: PauseReason) -> Vec<NewEvent> {
-    let mut events = vec![NewEvent::new(run.run_id, RunPaused { reason })];
-    for nested in family::open_in(view.workspace, run) {
-        match nested.paused {
-            None | Some(PauseReason::Budget { .. }) => {
-                let reason = PauseReason::Outer { run: run.run_id };
-                events.push(NewEvent::new(nested.run_id, RunPaused { reason }));
-            }
-            // A pause that is a person's to end stands.
-            Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Outer { .. }) => {}
-        }
-    }
-    events
-}
-
-/// The run goes on, and with it every run that paused because it did.
-pub fn resumed(view: &View<'_>, run: &Run) -> Vec<NewEvent> {
-    let mut events = vec![NewEvent::new(run.run_id, RunResumed {})];
-    go_on(view, run, &mut events);
-    events
-}
-
-/// Runs nested in one that goes on do too, but where one of them has a pause of its own.
-fn go_on(view: &View<'_>, run: &Run, events: &mut Vec<NewEvent>) {
-    for nested in family::open_children(view.workspace, run) {
-        match nested.paused {
-            None => {}
-            Some(PauseReason::Outer { .. }) => {
-                events.push(NewEvent::new(nested.run_id, RunResumed {}));
-            }
-            Some(
-                PauseReason::Operator
-                | PauseReason::StepFailed { .. }
-                | PauseReason::Budget { .. },
-            ) => continue,
-        }
-        go_on(view, nested, events);
-    }
+    Ok(Decision::events(vec![paused(run, PauseReason::Operator)]))
 }
 
 /// Dispatches again, in the run and in those that are nested in it, and lets what a pause held up try
@@ -85,13 +44,18 @@ pub fn resume(view: &View<'_>, run_id: RunId) -> Result<Decision> {
         outer.is_some_and(|outer| outer.run.paused.is_some())
     });
     if let Some(place) = outer {
-        let message = format!("the run that it is nested in is paused; resume run {}", place.run);
+        let message = format!(
+            "the run that it is nested in is paused; resume run {}",
+            place.run
+        );
         return Err(Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id));
     }
     let mut events = Vec::new();
     for one in std::iter::once(&**run).chain(family::open_in(view.workspace, run)) {
         events.extend(budget_blocked(one));
-        if one.paused.is_some() {
+        // Those that paused with a run around them go on with it.
+        let own = |reason: &PauseReason| !matches!(reason, PauseReason::Outer { .. });
+        if one.paused.as_ref().is_some_and(own) {
             events.push(NewEvent::new(one.run_id, RunResumed {}));
         }
     }
@@ -109,7 +73,7 @@ fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
 }
 
 /// The run pauses until an account has room; a pause that waits for a person stands.
-pub fn pause_for_budget(view: &View<'_>, run: &Run, account: &AccountId) -> Vec<NewEvent> {
+pub fn pause_for_budget(view: &View<'_>, run: &Run, account: &AccountId) -> Option<NewEvent> {
     // The account of a run around it pauses that one.
     let mut outer = run.created.nested_in.iter();
     let outer = outer.find(|place| account.run() == Some(place.run));
@@ -118,12 +82,17 @@ pub fn pause_for_budget(view: &View<'_>, run: &Run, account: &AccountId) -> Vec<
     match run.paused {
         None | Some(PauseReason::Budget { .. }) => {
             let account = account.clone();
-            paused(view, run, PauseReason::Budget { account })
+            Some(paused(run, PauseReason::Budget { account }))
         }
         Some(
             PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Outer { .. },
-        ) => Vec::new(),
+        ) => None,
     }
+}
+
+/// The run pauses; those nested in it follow where the event gets its place (`family`).
+pub fn paused(run: &Run, reason: PauseReason) -> NewEvent {
+    NewEvent::new(run.run_id, RunPaused { reason })
 }
 
 /// Lets every step that a budget blocks ask again.

@@ -240,12 +240,7 @@ fn admit(
 }
 
 /// Whether the hold fits; one of nothing always does.
-fn judge(
-    view: &View<'_>,
-    candidate: &Candidate<'_>,
-    agent: &AgentName,
-    hold: Amount,
-) -> Verdict {
+fn judge(view: &View<'_>, candidate: &Candidate<'_>, agent: &AgentName, hold: Amount) -> Verdict {
     if hold.is_zero() && !may_be_frozen(view, candidate.run()) {
         return Verdict::Fits;
     }

@@ -7,7 +7,7 @@ use crate::budget::{
 };
 use crate::error::{Error, ErrorKind, FailingAccount, Result};
 use crate::event::budget::{BudgetFrozen, BudgetLimitSet, BudgetToppedUp, BudgetUnfrozen};
-use crate::event::run::PauseReason;
+use crate::event::run::{PauseReason, RunResumed};
 use crate::event::{BlockReason, EventKind};
 use crate::id::{RunId, StepKey};
 use crate::money::NanoUsd;
@@ -173,7 +173,7 @@ pub fn room(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
     }
     let unheld = !waits && paused_for.is_some_and(|id| has_room(view, resident, id));
     if paused_for.is_some() && (unheld || !events.is_empty()) {
-        events.extend(control::resumed(view, run));
+        events.push(NewEvent::new(run.run_id, RunResumed {}));
     }
     events
 }

@@ -38,7 +38,12 @@ pub fn account(view: &View<'_>, resident: &Resident, failing: &[FailingAccount])
         return all.into_iter().next().unwrap_or(AccountId::Workspace);
     }
     let books = view.books(resident);
-    let on_exceed = |id: &AccountId| books.account(id).map(Account::on_exceed).unwrap_or_default();
+    let on_exceed = |id: &AccountId| {
+        books
+            .account(id)
+            .map(Account::on_exceed)
+            .unwrap_or_default()
+    };
     let strictest = all.iter().map(on_exceed).reduce(OnExceed::stricter);
     let strict: Vec<&AccountId> = all
         .iter()
@@ -64,7 +69,11 @@ pub fn exceeded(
     let unattended = asker.resident.run.created.policy.unattended;
     match on_exceed {
         OnExceed::Pause if !unattended => {
-            events.extend(control::pause_for_budget(view, &asker.resident.run, &account));
+            events.extend(control::pause_for_budget(
+                view,
+                &asker.resident.run,
+                &account,
+            ));
         }
         OnExceed::Pause | OnExceed::Abort => {
             let blocked = Some(asker.key);
