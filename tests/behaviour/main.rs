@@ -40,6 +40,7 @@ mod policies;
 mod prices;
 mod rates;
 mod redaction;
+mod redrives;
 mod refusals;
 mod resolves;
 mod restart;

@@ -34,6 +34,7 @@ mod policy;
 mod position;
 mod probe;
 mod prices;
+mod redrive;
 mod registry;
 mod restart;
 mod run_handle;

@@ -145,6 +145,8 @@ kinds! {
     RunAborted(run::RunAborted) = "run.aborted" of Run,
     /// The evidence is complete: nothing of the run is open any more.
     RunSealed(run::RunSealed) = "run.sealed" of Run,
+    /// A failed run goes on from a step, by an operator's word; `failed -> running`.
+    RunRedriven(run::RunRedriven) = "run.redriven" of Run,
     /// What the run can cost at most was worked out before any of it went out.
     RunPlanned(run::RunPlanned) = "run.planned" of Note,
     /// A run was not started: its worst case could never fit.

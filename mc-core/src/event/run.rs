@@ -252,6 +252,20 @@ pub struct RunSealed {
     pub last_event_hash: Digest,
 }
 
+/// Facts of `run.redriven`. Part 0: the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRedriven {
+    /// The step that it goes on from.
+    pub from: StepName,
+    /// The steps that go back to `waiting`, sorted: that one, what comes after it, and what else the
+    /// failure had ended.
+    pub steps: Vec<StepName>,
+    /// A `for_each` among them that goes on with the items that it has: those that completed stay so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_items: Option<StepName>,
+}
+
 /// Facts of `signal.received`. Part 0: what came with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

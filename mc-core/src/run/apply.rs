@@ -6,7 +6,7 @@
 use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
-use super::{apply_approval, apply_call, apply_step};
+use super::{apply_approval, apply_call, apply_step, redriven};
 use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post_at};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
@@ -194,6 +194,10 @@ impl Run {
                 self.turn(RunTrigger::Seal, event)?;
                 self.sealed = true;
                 Ok(())
+            }
+            EventKind::RunRedriven(facts) => {
+                self.turn(RunTrigger::Redrive, event)?;
+                redriven::apply(self, facts, event)
             }
             EventKind::SignalReceived(facts) => {
                 self.signals.push((facts.signal.clone(), event.part(0)));

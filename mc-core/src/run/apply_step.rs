@@ -12,7 +12,7 @@ use crate::event::step::{
     AttemptInterrupted, DoubtEnd, StepBlocked, StepCancelled, StepCompleted, StepDispatched,
     StepExpanded, StepFailed, StepResolved, StepSkipped, StepSuspended, StepUnblocked, WaitingFor,
 };
-use crate::event::{BlockReason, EventKind};
+use crate::event::{BlockReason, EventKind, StepStatus};
 use crate::id::{StepKey, StepName};
 
 #[expect(
@@ -50,6 +50,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     if step.live.is_some() || facts.attempt != step.attempt + 1 {
         return Err(event.refuse("attempt"));
     }
+    let again = std::mem::take(&mut step.again);
     step.attempt = facts.attempt;
     step.live = Some(event.epoch);
     step.agent = Some(facts.agent.clone());
@@ -66,7 +67,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
             .map_err(|e| event.refuse("hold").with_source(e))?;
         run.holds.insert(key, hold);
     }
-    if facts.attempt == 1 {
+    if facts.attempt == 1 || again {
         count_item(run, &facts.step, |expansion| expansion.begun += 1);
     }
     Ok(())
@@ -75,12 +76,23 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
 fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Expand, event)?;
     step.input = Some(event.part(0));
+    step.again = false;
     step.expansion = Some(Expansion {
         count: facts.count,
         ended: 0,
         begun: 0,
         failed: 0,
     });
+    // Items of before a redrive that the list has no more.
+    let beyond = |key: &StepKey| {
+        key.name() == facts.step.name() && key.index().is_some_and(|index| index >= facts.count)
+    };
+    for (_, item) in run.steps.iter_mut().filter(|(key, _)| beyond(key)) {
+        if item.status.0 == StepStatus::Waiting {
+            item.status.0 = StepStatus::Skipped;
+            end_step(item);
+        }
+    }
     Ok(())
 }
 
@@ -322,7 +334,7 @@ fn resolved(run: &mut Run, facts: &StepResolved, event: &RunEvent<'_>) -> Result
 fn failed(run: &mut Run, facts: &StepFailed, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Fail, event)?;
     // It keeps no other item from going out.
-    let begun = u32::from(step.attempt == 0);
+    let begun = u32::from(step.attempt == 0 || std::mem::take(&mut step.again));
     step.code.clone_from(&facts.code);
     step.tolerated = facts.tolerated;
     end_step(step);
@@ -356,15 +368,19 @@ fn cancelled(run: &mut Run, facts: &StepCancelled, event: &RunEvent<'_>) -> Resu
     Ok(())
 }
 
-/// What a step that ended no longer needs; its journal would only make the row large.
+/// What a step that ended no longer needs. The journal of one that completed would only make the row
+/// large; of another, what was answered serves it should the run be redriven.
 fn end_step(step: &mut Step) {
     step.live = None;
+    step.again = false;
     step.wake_at = None;
     step.retry_from = None;
     step.suspension = None;
     step.approval = None;
     step.asked.clear();
-    step.calls.clear();
+    let keeps = matches!(step.status.0, StepStatus::Failed | StepStatus::Cancelled);
+    let answered = |state: &CallState| matches!(state, CallState::Answered { .. });
+    step.calls.retain(|_, call| keeps && answered(&call.state));
 }
 
 pub(super) fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {

@@ -11,6 +11,7 @@ pub mod approval;
 mod ids;
 mod nested;
 pub mod postings;
+mod redriven;
 mod replay;
 mod state;
 mod transitions;

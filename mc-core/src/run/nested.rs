@@ -162,6 +162,7 @@ pub(super) fn composed(run: &mut Run, facts: &StepComposed, event: &RunEvent<'_>
     if facts.attempt != step.attempt + 1 {
         return Err(event.refuse("attempt"));
     }
+    let again = std::mem::take(&mut step.again);
     step.attempt = facts.attempt;
     step.nested = Some(facts.run);
     step.input = Some(event.part(0));
@@ -176,7 +177,7 @@ pub(super) fn composed(run: &mut Run, facts: &StepComposed, event: &RunEvent<'_>
     if run.nested.insert(facts.run, nested).is_some() {
         return Err(event.refuse("nested"));
     }
-    if facts.attempt == 1 {
+    if facts.attempt == 1 || again {
         super::apply_step::count_item(run, &facts.step, |expansion| expansion.begun += 1);
     }
     Ok(())

@@ -12,18 +12,19 @@ use super::transitions::{StepTrigger, step_after};
 use crate::error::Result;
 use crate::event::StepStatus;
 use crate::event::run::RunRedriven;
-use crate::id::StepKey;
+use crate::id::{StepKey, StepName};
 
 /// Takes a run back to where it goes on.
 pub(super) fn apply(run: &mut Run, facts: &RunRedriven, event: &RunEvent<'_>) -> Result<()> {
     run.sealed = false;
     run.end = None;
     run.ended_at = None;
-    let reset: BTreeSet<&str> = facts.steps.iter().map(AsRef::as_ref).collect();
-    let kept = facts.kept_items.as_ref().map(AsRef::as_ref);
+    let reset: BTreeSet<&str> = facts.steps.iter().map(StepName::as_str).collect();
+    let kept = facts.kept_items.as_ref();
+    let is_kept = |key: &StepKey| kept.is_some_and(|name| name.as_str() == key.name());
     let keys: Vec<StepKey> = run.steps.keys().cloned().collect();
     for key in keys.iter().filter(|key| reset.contains(key.name())) {
-        let keeps = kept == Some(key.name());
+        let keeps = is_kept(key);
         let Some(step) = run.steps.get_mut(key) else {
             continue;
         };
@@ -33,8 +34,12 @@ pub(super) fn apply(run: &mut Run, facts: &RunRedriven, event: &RunEvent<'_>) ->
                 back(step, event)?;
                 step.again = !keeps;
             }
-            (None, true) => under_way(step),
-            (None, false) => back(step, event)?,
+            (None, true) => under_way(step, event)?,
+            (None, false) => {
+                back(step, event)?;
+                step.again = true;
+                step.expansion = None;
+            }
         }
     }
     if let Some(name) = kept {
@@ -48,16 +53,14 @@ fn is_done(step: &Step) -> bool {
     match step.status.0 {
         StepStatus::Completed | StepStatus::Skipped => true,
         StepStatus::Failed => step.tolerated,
-        StepStatus::Waiting
-        | StepStatus::Running
-        | StepStatus::Blocked
-        | StepStatus::Cancelled => false,
+        StepStatus::Waiting | StepStatus::Running | StepStatus::Blocked | StepStatus::Cancelled => {
+            false
+        }
     }
 }
 
 fn back(step: &mut Step, event: &RunEvent<'_>) -> Result<()> {
-    let status = step_after(step.status.0, StepTrigger::Redrive);
-    step.status = Status(status.ok_or_else(|| event.refuse("step_transition"))?);
+    turn(step, StepTrigger::Redrive, event)?;
     step.block = None;
     step.forgiven = step.attempt;
     step.first_at = None;
@@ -70,26 +73,29 @@ fn back(step: &mut Step, event: &RunEvent<'_>) -> Result<()> {
     step.suspension = None;
     step.approval = None;
     step.asked.clear();
-    step.expansion = None;
     let answered = |state: &CallState| matches!(state, CallState::Answered { .. });
     step.calls.retain(|_, call| answered(&call.state));
     Ok(())
 }
 
 /// A `for_each` that goes on with the items that it has.
-fn under_way(step: &mut Step) {
-    step.status = Status(StepStatus::Running);
-    step.code.clear();
-    step.tolerated = false;
-    step.output = None;
+fn under_way(step: &mut Step, event: &RunEvent<'_>) -> Result<()> {
+    back(step, event)?;
+    turn(step, StepTrigger::Expand, event)
 }
 
-fn recount(run: &mut Run, name: &str) {
+fn turn(step: &mut Step, trigger: StepTrigger, event: &RunEvent<'_>) -> Result<()> {
+    let status = step_after(step.status.0, trigger);
+    step.status = Status(status.ok_or_else(|| event.refuse("step_transition"))?);
+    Ok(())
+}
+
+fn recount(run: &mut Run, name: &StepName) {
     let items = run.steps.iter();
-    let items = items.filter(|(key, _)| key.name() == name && key.index().is_some());
+    let items = items.filter(|(key, _)| key.name() == name.as_str() && key.index().is_some());
     let done = items.filter(|(_, step)| is_done(step)).count();
     let done = u32::try_from(done).unwrap_or(u32::MAX);
-    let step = run.steps.get_mut(name);
+    let step = run.steps.get_mut(&StepKey::of(name));
     if let Some(expansion) = step.and_then(|step| step.expansion.as_mut()) {
         expansion.ended = done;
         expansion.failed = 0;

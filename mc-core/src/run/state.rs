@@ -223,6 +223,10 @@ pub struct Step {
     /// A tool call of it went out that cannot be undone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub acted: bool,
+    /// It was taken back to be done again, and has not gone out since: its needs are judged anew, and an
+    /// item's turn comes as if it had never been.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub again: bool,
     /// The run that was nested for it last, if it is composed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<RunId>,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
+use super::command::Request;
 use super::core::Sequencer;
 use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::family::members;
-use super::resident::Resident;
+use super::resident::{Loaded, Resident};
 use super::token::Token;
 use super::traffic::calls_out;
 use super::workspace::Dispatch;
@@ -18,7 +19,7 @@ use crate::event::StepStatus;
 use crate::event::run::Subject;
 use crate::id::{RunId, StepKey, StepName};
 use crate::ports::RunNeeds;
-use crate::run::{BlockReason, Step};
+use crate::run::{BlockReason, Run, Step};
 use crate::time::Timestamp;
 
 impl Sequencer {
@@ -162,6 +163,27 @@ impl Sequencer {
             self.page_in_one(resident);
         }
         self.sum_up(&runs)
+    }
+
+    /// Gives an ended run its content back, if it is still as it was when that was read.
+    ///
+    /// # Errors
+    /// `Corrupt` where content is missing.
+    pub fn restore(&mut self, run: &Arc<Run>, loaded: &Loaded) -> Result<()> {
+        match self.workspace.runs.get_mut(&run.run_id) {
+            Some(resident) if resident.run.events == run.events => resident.restore(loaded),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the content that a request needs is not in memory, although its run is.
+    pub fn wants_content(&self, request: &Request) -> Option<RunId> {
+        let Request::Redrive(redrive) = request else {
+            return None;
+        };
+        let resident = self.workspace.runs.get(&redrive.run_id)?;
+        let wants = !resident.whole && resident.run.status.is_terminal();
+        wants.then_some(redrive.run_id)
     }
 
     fn page_in_one(&mut self, resident: Resident) {

@@ -338,6 +338,7 @@ impl Sequencer {
             Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
             Request::RevokeApproval(word) => decide::approve::revoke(&view, word),
             Request::Resolve(resolve) => decide::resolve::resolve(&view, resolve),
+            Request::Redrive(request) => decide::redrive::redrive(&view, request),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),

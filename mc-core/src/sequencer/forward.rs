@@ -64,6 +64,7 @@ impl Sequencer {
             | Request::DecideApproval(_)
             | Request::RevokeApproval(_)
             | Request::Resolve(_)
+            | Request::Redrive(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }
             | Request::ClockConfirmed { .. } => {}

@@ -38,8 +38,8 @@ pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
     CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, JournalPlace, Note, Observed,
-    OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall, Resolution,
-    Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
+    OpenSession, OperatorWord, Patience, Publish, Reconcile, Redrive, Request, ReserveCall,
+    Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

@@ -258,6 +258,9 @@ impl Sequencer {
             });
         let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
         resident.follow(&event.kind, seq, value);
+        if let EventKind::RunRedriven(_) = &event.kind {
+            self.ended.remove(run_id);
+        }
         if let Some((live, attempt, ..)) = &before
             && let (Some(epoch), Some(key)) = (live, event.kind.step())
         {

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
     // Agents panic on purpose; their words are in the log.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut worlds, mut events, mut runs, mut crashes, mut broken) = (0, 0, 0, 0, 0);
+    let (mut nested, mut redriven) = (0, 0);
     for seed in seeds {
         let mut lived = live_with(seed, habits);
         if args.twice && live_with(seed, habits).root != lived.root {
@@ -68,11 +69,14 @@ fn main() -> ExitCode {
         events += lived.events;
         runs += lived.runs;
         crashes += lived.crashes;
+        nested += lived.nested;
+        redriven += lived.redriven;
         broken += u64::from(!lived.findings.is_empty());
     }
     let _ = writeln!(
         out,
-        "{worlds} worlds, {runs} runs, {events} events, {crashes} crashes: {broken} worlds broke an invariant"
+        "{worlds} worlds, {runs} runs ({nested} nested, {redriven} redriven), {events} events, {crashes} crashes: \
+         {broken} worlds broke an invariant"
     );
     ExitCode::from(u8::from(broken > 0))
 }

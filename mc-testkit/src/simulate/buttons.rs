@@ -10,8 +10,9 @@ use mc_core::engine::{
     Admission, Budget, MissionControl, ModelAnswer, RunHandle, Session, SessionOptions,
     StartOptions,
 };
+use mc_core::event::RunStatus;
 use mc_core::event::run::RunBudget;
-use mc_core::id::{RunId, StepKey};
+use mc_core::id::{RunId, StepKey, StepName};
 use mc_core::money::NanoUsd;
 use mc_core::ports::Clock as _;
 use mc_core::usage::Usage;
@@ -24,6 +25,7 @@ use super::draw::Draw;
 use super::habits::Habits;
 use super::handlers::Working;
 use super::nesting::Shelf;
+use super::redrives;
 use super::script::{AGENTS, Scripted, request, workflow};
 
 /// Windows that end while a world lasts, and one that does not.
@@ -66,6 +68,9 @@ impl Desk<'_> {
 
     /// One button, drawn.
     pub(super) async fn press(&mut self) {
+        if self.habits.nests() && self.draw.one_in(6) {
+            return self.redrive().await;
+        }
         let run = if self.habits.nests() && self.draw.one_in(3) {
             self.nested()
         } else {
@@ -76,6 +81,34 @@ impl Desk<'_> {
             self.answer(run).await;
         } else {
             self.turn(run).await;
+        }
+    }
+
+    /// Lets a run that failed go on, from the step that failed or from another.
+    async fn redrive(&mut self) {
+        let faults = self.agent.log.faults();
+        let failed: Vec<(RunId, Vec<StepName>)> = faults.checker(|checker| {
+            let failed = checker.runs().values();
+            let failed = failed.filter(|run| run.status == RunStatus::Failed);
+            failed
+                .map(|run| {
+                    let names = run.steps.keys().filter(|key| key.index().is_none());
+                    let names = names.filter_map(|key| StepName::new(key.name()).ok());
+                    (run.run_id, names.collect())
+                })
+                .collect()
+        });
+        let Some((run, names)) = self.draw.pick(&failed).cloned() else {
+            return;
+        };
+        let from = redrives::from(&names, self.draw);
+        let redriven = self.control.redrive(run, from.as_ref(), "ann", "as drawn");
+        if redriven.await.is_ok() {
+            self.acknowledged("a redrive", |log| {
+                let records = log.records().iter().rev();
+                let mut own = records.filter(|record| record.run_id == run);
+                own.any(|record| &*record.kind == "run.redriven")
+            });
         }
     }
 

@@ -6,7 +6,7 @@
 //! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
 //! | I3 columns add up | every account against the holds and bills of the log (`holds`), rows against postings; no reservation passes a limit |
 //! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins; what asks goes out with its approval, used up in the same commit, and is never done again without a word (`deeds`) |
-//! | I5 terminal is terminal | the transition tables refuse anything else |
+//! | I5 terminal is terminal | the transition tables refuse anything else but a redrive: of a failed run alone, of no step that completed and cannot be undone, and no other step moves by it (`redrives`) |
 //! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
 //! | I8 durable before it acts | whoever gets a reply looks for its event in the log: agents for their dispatch and their holds, operators for what they did |
 //! | I9 one workspace | every batch names the same one |
@@ -32,7 +32,7 @@ use mc_core::workflow::{Join, Workflow};
 
 use super::deeds::{Deeds, Seen};
 use super::holds::{self, Holds};
-use super::nesting;
+use super::{nesting, redrives};
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,6 +277,14 @@ impl Checker {
         if let Err(what) = self.asked(record, &kind) {
             self.find("I4", what);
         }
+        if let EventKind::RunRedriven(facts) = &kind
+            && let Some(what) = self
+                .runs
+                .get(&record.run_id)
+                .and_then(|run| redrives::wrong(run, facts))
+        {
+            self.find("I5", what);
+        }
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
             if let Err(what) = self.covered(record, facts) {
@@ -288,7 +296,8 @@ impl Checker {
             self.runs.insert(record.run_id, run);
             return Ok(());
         };
-        if run.sealed {
+        // Only an operator's word opens a sealed run again.
+        if run.sealed && !matches!(kind, EventKind::RunRedriven(_)) {
             return Err("an event behind the seal".to_owned());
         }
         let postings = run.apply(&event).map_err(|e| format!("{e:?}"))?;

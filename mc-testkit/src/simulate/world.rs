@@ -37,6 +37,10 @@ pub struct Lived {
     pub runs: usize,
     /// Approvals that were used up.
     pub approvals: usize,
+    /// Runs that were nested in others.
+    pub nested: usize,
+    /// Runs that went on after they had failed, each time.
+    pub redriven: usize,
     /// Crashes.
     pub crashes: u32,
     /// Everything that must not be.
@@ -87,17 +91,18 @@ pub fn live_with(seed: u64, habits: Habits) -> Lived {
             root,
             events: checker.events(),
             runs: checker.runs().len(),
-            approvals: used_up(checker),
+            approvals: of_kind(checker, "approval.consumed"),
+            nested: of_kind(checker, "step.composed"),
+            redriven: of_kind(checker, "run.redriven"),
             crashes,
             findings: [checker.findings(), &broken_groups(checker.records())].concat(),
         }
     })
 }
 
-fn used_up(checker: &super::checker::Checker) -> usize {
+fn of_kind(checker: &super::checker::Checker, kind: &str) -> usize {
     let records = checker.records().iter();
-    let used = records.filter(|record| &*record.kind == "approval.consumed");
-    used.count()
+    records.filter(|record| &*record.kind == kind).count()
 }
 
 impl World {

@@ -64,7 +64,7 @@ fn first_look(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched> 
     } = *candidate;
     let run = &resident.run;
     // What it needs was judged when it went out first.
-    if run.step(key).is_none_or(|s| s.attempt == 0) {
+    if run.step(key).is_none_or(|s| s.attempt == 0 || s.again) {
         match needs(run, step) {
             Needs::Open => return Ok(Dispatched::NotNow),
             Needs::Met => {}

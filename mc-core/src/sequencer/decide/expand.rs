@@ -66,7 +66,9 @@ pub fn again(
     (name, key): (&StepName, &StepKey),
     step: &Step,
 ) -> Result<Dispatched> {
-    match under_way(resident, &StepKey::of(name)) {
+    // One that is done again goes out when its turn comes.
+    let waits = resident.run.step(key).is_some_and(|item| item.again);
+    match under_way(resident, &StepKey::of(name)).filter(|_| !waits) {
         Some(_) => dispatch(
             view,
             &Candidate {
@@ -104,7 +106,7 @@ pub fn next_item(
     let key = StepKey::item(name, expansion.begun);
     let next = out < step.max_parallel && expansion.begun < expansion.count;
     // An item that was blocked before it ever went out keeps its place and all behind it.
-    if !next || resident.run.step(&key).is_some() {
+    if !next || resident.run.step(&key).is_some_and(|item| !item.again) {
         return Ok(Dispatched::NotNow);
     }
     dispatch(

@@ -34,6 +34,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod recover;
 pub mod record;
+pub mod redrive;
 pub mod refusal;
 pub mod resolve;
 pub mod session;

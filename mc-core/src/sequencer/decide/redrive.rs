@@ -13,7 +13,7 @@ use crate::id::{RunId, StepKey, StepName};
 use crate::run::{End, Run, RunTrigger, Step, refuse_run, run_after};
 use crate::sequencer::command::Redrive;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
-use crate::workflow::Definition;
+use crate::workflow::{Definition, Join};
 
 /// Opens a failed run again.
 ///
@@ -25,6 +25,10 @@ pub fn redrive(view: &View<'_>, request: &Redrive) -> Result<Decision> {
     let resident = view.resident(request.run_id)?;
     let run = &resident.run;
     may_go_on(run)?;
+    if !resident.whole {
+        let message = "the run's content could not be read; ask again";
+        return Err(Error::new(ErrorKind::Unavailable, message).with_context("run", run.run_id));
+    }
     let workflow = resident.workflow.as_ref();
     let workflow = workflow.ok_or_else(|| refused(run.run_id, "a session is not redriven"))?;
     let definition = workflow.definition();
@@ -77,7 +81,8 @@ fn may_go_on(run: &Run) -> Result<()> {
     match in_doubt {
         None => Ok(()),
         Some(key) => {
-            let message = format!("step `{key}` is in doubt: say what became of it with `resolve` first");
+            let message =
+                format!("step `{key}` is in doubt: say what became of it with `resolve` first");
             Err(refused(run.run_id, message).with_context("step", key))
         }
     }
@@ -134,21 +139,45 @@ fn is_wanted(run: &Run, definition: &Definition, name: &StepName) -> bool {
     let after = definition.dependents().get(name);
     let mut after = after.into_iter().flatten().peekable();
     let last = after.peek().is_none();
-    let went_on = |name: &StepName| {
-        matches!(run.status_of(name), StepStatus::Completed | StepStatus::Skipped)
+    let needs_it_no_more = |name: &StepName| {
+        let done = matches!(
+            run.status_of(name),
+            StepStatus::Completed | StepStatus::Skipped
+        );
+        done || is_reached(run, definition, name)
     };
-    last || !after.all(went_on)
+    last || !after.all(needs_it_no_more)
+}
+
+/// Whether so many needs of a step completed as its join waits for.
+fn is_reached(run: &Run, definition: &Definition, name: &StepName) -> bool {
+    let step = definition.step(name.as_str());
+    step.is_some_and(|step| match step.join {
+        Join::All => false,
+        Join::AtLeast(least) => {
+            let completed = |need: &&StepName| run.status_of(need) == StepStatus::Completed;
+            let completed = step.needs.iter().filter(completed).count();
+            u32::try_from(completed).is_ok_and(|completed| completed >= least)
+        }
+    })
 }
 
 fn needs_are_met(run: &Run, definition: &Definition, from: &StepName) -> Result<()> {
+    if is_reached(run, definition, from) {
+        return Ok(());
+    }
     let needs = definition.step(from.as_str()).map(|step| &step.needs);
     let met = |need: &&StepName| {
-        let tolerated = run.step(&StepKey::of(need)).is_some_and(|step| step.tolerated);
+        let tolerated = run
+            .step(&StepKey::of(need))
+            .is_some_and(|step| step.tolerated);
         match run.status_of(need) {
             StepStatus::Completed | StepStatus::Skipped => true,
             StepStatus::Failed => tolerated,
-            StepStatus::Cancelled => !is_wanted(run, definition, need),
-            StepStatus::Waiting | StepStatus::Running | StepStatus::Blocked => false,
+            StepStatus::Cancelled
+            | StepStatus::Waiting
+            | StepStatus::Running
+            | StepStatus::Blocked => false,
         }
     };
     let open = needs.into_iter().flatten().find(|need| !met(need));
@@ -156,7 +185,8 @@ fn needs_are_met(run: &Run, definition: &Definition, from: &StepName) -> Result<
         None => Ok(()),
         Some(need) => {
             let status = run.status_of(need);
-            let message = format!("`{from}` needs `{need}`, which is {status}; redrive from `{need}`");
+            let message =
+                format!("`{from}` needs `{need}`, which is {status}; redrive from `{need}`");
             Err(refused(run.run_id, message).with_context("step", from))
         }
     }
@@ -164,9 +194,15 @@ fn needs_are_met(run: &Run, definition: &Definition, from: &StepName) -> Result<
 
 /// Nothing of a step stands against doing it again.
 fn is_repeatable(run: &Run, name: &StepName) -> Result<()> {
-    let own = run.steps.iter().filter(|(key, _)| key.name() == name.as_str());
+    let own = run
+        .steps
+        .iter()
+        .filter(|(key, _)| key.name() == name.as_str());
     for (key, step) in own {
-        let acted = run.nested.iter().find(|(_, nested)| nested.step == *key && nested.acted);
+        let acted = run
+            .nested
+            .iter()
+            .find(|(_, nested)| nested.step == *key && nested.acted);
         let why = if let Some((nested, _)) = acted {
             format!("run {nested}, nested for `{key}`, did what cannot be undone")
         } else if is_lasting(step) {
