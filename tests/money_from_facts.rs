@@ -29,6 +29,8 @@ const IN_DOUBT: usize = 2;
 struct Auditor {
     accounts: BTreeMap<String, [[i128; 4]; 3]>,
     workflows: BTreeMap<String, String>,
+    /// The accounts of the runs around a run.
+    around: BTreeMap<String, Vec<String>>,
     agents: BTreeMap<(String, String), String>,
     holds: BTreeMap<HoldName, Vec<String>>,
 }
@@ -40,6 +42,7 @@ impl Auditor {
         path.extend([format!("run:{run}"), format!("step:{run}/{name}")]);
         let workflow = self.workflows.get(run);
         path.extend(workflow.map(|name| format!("workflow:{name}")));
+        path.extend(self.around.get(run).into_iter().flatten().cloned());
         path
     }
 
@@ -69,7 +72,15 @@ impl Auditor {
             "run.created" => {
                 let workflow = facts["subject"]["workflow"]["name"].as_str();
                 self.workflows
-                    .extend(workflow.map(|name| (run, name.to_owned())));
+                    .extend(workflow.map(|name| (run.clone(), name.to_owned())));
+                let around = facts["nested_in"].as_array().into_iter().flatten();
+                let accounts = around.flat_map(|place| {
+                    let (run, step) = (place["run"].as_str(), place["step"].as_str());
+                    let (run, step) = (run.unwrap(), step.unwrap());
+                    let name = step.split('[').next().unwrap();
+                    [format!("run:{run}"), format!("step:{run}/{name}")]
+                });
+                self.around.insert(run, accounts.collect());
             }
             "step.dispatched" => {
                 let agent = facts["agent"].as_str().unwrap().to_owned();
@@ -161,12 +172,16 @@ impl AgentExecutor for Caller {
 const WORKFLOW: &str = "
 workflow: audit
 steps:
+  each:  { uses: inner@1, for_each: '[1, 2]', budget: { usd: '5.00' } }
   plain: { agent: caller }
   held:  { agent: caller, needs: [plain], estimate: { model: openai/gpt-5.4, input_tokens: 900, max_output_tokens: 400, calls: 2 } }
 ";
 
+const INNER: &str = "{ workflow: inner, steps: { deep: { agent: caller } } }";
+
 async fn history(control: &MissionControl) -> Result<RunHandle, Error> {
     control.register_agent("caller", Caller).await?;
+    control.publish(Workflow::from_yaml(INNER)?).await?;
     control.publish(Workflow::from_yaml(WORKFLOW)?).await?;
     control.start_dispatch().await?;
     let run = control
@@ -205,12 +220,23 @@ fn every_account_follows_from_the_facts_alone() {
             let shared = [
                 "workspace",
                 "workflow:audit",
+                "workflow:inner",
                 "agent:caller",
                 "agent:checker",
             ];
             let shared = shared.map(|id| id.parse::<AccountId>().unwrap());
             let shared = shared.map(|id| (id.clone(), control.account(&id).unwrap()));
-            let own = run.state().await?.accounts.clone();
+            let mut own = Vec::new();
+            let state = run.state().await?;
+            for nested in state.nested.keys() {
+                own.extend(control.run(*nested).state().await?.accounts.clone());
+            }
+            // What is nested in a run counts in its accounts.
+            for id in state.accounts.keys() {
+                own.extend(control.account(id).map(|account| (id.clone(), account)));
+            }
+            let each = AccountId::Step(run.id(), "each".parse().unwrap());
+            assert!(own.iter().any(|(id, _)| *id == each));
             let records = control.log().read_workspace(0, 1_000).await?;
             Ok::<_, Error>((records, own.into_iter().chain(shared).collect::<Vec<_>>()))
         })

@@ -123,6 +123,8 @@ pub(crate) enum PeopleCommand {
     Revoke(WordArgs),
     /// Say what became of a step in doubt
     Resolve(ResolveArgs),
+    /// Let a failed run go on from a step
+    Redrive(RedriveArgs),
     /// Settle money in doubt, of one run or of one account
     Reconcile(ReconcileArgs),
     /// The policy: put one into force, look at it, compare versions
@@ -260,6 +262,9 @@ pub(crate) struct RunsArgs {
     /// Runs started since: a span (24h, 7d), a day or a time in UTC
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
+    /// Also runs that are nested in others
+    #[arg(long)]
+    pub(crate) nested: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     pub(crate) limit: usize,
@@ -530,6 +535,19 @@ pub(crate) struct ResolveArgs {
     pub(crate) abort: bool,
     /// How that is known
     #[arg(long, value_name = "TEXT", default_value = "told on the command line")]
+    pub(crate) reason: String,
+}
+
+/// `redrive`.
+#[derive(Debug, Args)]
+pub(crate) struct RedriveArgs {
+    /// The run's id, or as much of its beginning as is unique
+    pub(crate) run: String,
+    /// The step that it goes on from; the one that failed, if left out
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value = "asked on the command line")]
     pub(crate) reason: String,
 }
 

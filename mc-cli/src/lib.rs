@@ -12,6 +12,7 @@ mod console;
 mod draft;
 mod exit;
 mod failure;
+mod family;
 mod live;
 mod moment;
 mod news;

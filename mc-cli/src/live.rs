@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use mc_core::id::StepKey;
 
 use crate::console::{Console, Screen};
 use crate::progress::StepLine;
@@ -25,7 +24,7 @@ pub(crate) enum Live {
 #[derive(Debug)]
 pub(crate) struct Drawn {
     all: MultiProgress,
-    steps: BTreeMap<StepKey, ProgressBar>,
+    steps: BTreeMap<String, ProgressBar>,
     spend: ProgressBar,
 }
 
@@ -74,7 +73,7 @@ impl Drawn {
     fn show(&mut self, line: &StepLine) {
         let bar = self
             .steps
-            .entry(line.step.clone())
+            .entry(line.path.clone())
             .or_insert_with(|| self.all.insert_before(&self.spend, plain_bar()));
         bar.set_message(clean(&line.state()));
         self.spend.set_message(line.spend());

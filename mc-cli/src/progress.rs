@@ -35,12 +35,14 @@ pub(crate) struct Progress {
 pub(crate) struct StepLine {
     at: Timestamp,
     pub(crate) step: StepKey,
+    /// The step with the composed steps around it.
+    pub(crate) path: String,
     pub(crate) status: StepStatus,
     attempt: u32,
     tokens: u64,
     cost: NanoUsd,
-    spent: Amount,
-    limit: Limit,
+    pub(crate) spent: Amount,
+    pub(crate) limit: Limit,
     note: String,
     message: Option<String>,
 }
@@ -116,6 +118,7 @@ impl Progress {
             limit: *run.account().limit(),
             note: note(&record.kind, &facts, message),
             message: message.map(str::to_owned),
+            path: key.to_string(),
             step: key,
         })
     }
@@ -125,6 +128,7 @@ impl Progress {
 const SHOWN: &[&str] = &[
     "step.dispatched",
     "step.expanded",
+    "step.composed",
     "step.completed",
     "attempt.failed",
     "attempt.abandoned",
@@ -150,6 +154,12 @@ fn note(kind: &str, facts: &Value, message: Option<&str>) -> String {
     match kind {
         "step.dispatched" => text("agent"),
         "step.expanded" => format!("{} items", facts["count"]),
+        "step.composed" => format!(
+            "uses {}@{}, run {}",
+            text("workflow"),
+            facts["version"],
+            text("run")
+        ),
         "attempt.failed" => format!("{}{said}{}", text("code"), at("retry_at")),
         "attempt.abandoned" => format!("{}{}", text("reason"), at("retry_at")),
         "step.blocked" => format!("{} {}", text("reason"), text("code"))
@@ -189,7 +199,7 @@ impl StepLine {
         };
         format!(
             "{:<14} {:<9}  attempt {}  {:>6} tokens  {:>9} USD{note}",
-            self.step.as_str(),
+            self.path,
             self.status.as_str(),
             self.attempt,
             self.tokens,
@@ -205,7 +215,7 @@ impl StepLine {
     /// The line for programs.
     pub(crate) fn json(&self) -> Value {
         json!({
-            "at": self.at.to_string(), "step": self.step, "status": self.status,
+            "at": self.at.to_string(), "step": self.step, "path": self.path, "status": self.status,
             "attempt": self.attempt, "tokens": self.tokens, "cost_usd": self.cost.to_string(),
             "run_spent_usd": self.spent.money.to_string(),
             "run_limit_usd": self.limit.money.map(|limit| limit.to_string()),

@@ -4,14 +4,15 @@
 
 use std::path::Path;
 
-use mc_core::budget::{Account, AccountId, Dimension, Limit};
+use mc_core::budget::{Account, AccountId, Amount, Dimension, Limit};
 use mc_core::event::run::{AbortReason, PauseReason};
 use mc_core::event::{BlockReason, StepStatus};
 use mc_core::id::StepKey;
 use mc_core::run::{End, Run, Step};
-use mc_core::workflow::Definition;
+use mc_core::workflow::{Definition, Work};
 use serde_json::{Value, json};
 
+use crate::family::Family;
 use crate::progress::Progress;
 use crate::reasons::Refused;
 use crate::spend::{self, limit_of, shown};
@@ -28,8 +29,32 @@ pub(crate) struct View<'a> {
     pub(crate) definition: Option<&'a Definition>,
     /// What its events say of costs and reasons.
     pub(crate) progress: &'a Progress,
+    /// The runs nested in it, where they were read.
+    pub(crate) family: Option<&'a Family>,
     /// The store that it is in.
     pub(crate) db: &'a Path,
+}
+
+impl<'a> View<'a> {
+    /// The views of the runs that were nested for a step.
+    pub(crate) fn nested(&self, key: &StepKey) -> Vec<View<'a>> {
+        let found = self.family.map(|family| family.nested_for(self.run, key));
+        let found: Vec<(&Run, &Progress)> = found.unwrap_or_default();
+        let view = |(run, progress)| View {
+            run,
+            definition: None,
+            progress,
+            ..*self
+        };
+        found.into_iter().map(view).collect()
+    }
+
+    /// What a step cost with what is nested for it.
+    fn cost(&self, key: &StepKey) -> Amount {
+        let own = self.progress.costs().get(key).copied().unwrap_or_default();
+        let nested = self.family.map(|family| family.cost_of(self.run, key));
+        own.saturating_add(&nested.unwrap_or_default())
+    }
 }
 
 impl View<'_> {
@@ -60,6 +85,10 @@ impl View<'_> {
         if let Some(at) = run.ended_at {
             lines.push(format!("ended    {at}"));
         }
+        if let Some(outer) = run.outer() {
+            let (outer, step) = (outer.run, &outer.step);
+            lines.push(format!("nested   in {step} of run {outer}"));
+        }
         lines.push(format!("events   {}", run.events));
         lines.join("\n")
     }
@@ -78,11 +107,21 @@ impl View<'_> {
         let begun = self.run.step(key).and_then(|step| step.agent.clone());
         let defined = || {
             let step = self.definition?.step(key.name())?;
-            Some(step.agent.clone())
+            Some(match &step.work {
+                Work::Agent(agent) => agent.to_string(),
+                Work::Uses(uses) => format!("uses {uses}"),
+            })
         };
+        let nested = || {
+            let nested = self.nested(key);
+            let (name, version) = nested.last()?.run.workflow()?;
+            Some(format!("uses {name}@{version}"))
+        };
+        let begun = begun.map(|agent| agent.to_string());
         begun
             .or_else(defined)
-            .map_or("-".to_owned(), |agent| agent.to_string())
+            .or_else(nested)
+            .unwrap_or_else(|| "-".to_owned())
     }
 
     fn agent_and_version(&self, key: &StepKey) -> String {
@@ -106,11 +145,17 @@ impl View<'_> {
             ("cost usd", Align::Right),
             ("note", Align::Left),
         ]);
+        self.rows(&mut table);
+        table
+    }
+
+    /// A row a step, and behind a composed one those of its nested runs.
+    fn rows(&self, table: &mut Table) {
         for key in self.keys() {
-            let cost = self.progress.costs().get(&key).copied().unwrap_or_default();
+            let cost = self.cost(&key);
             let step = self.run.step(&key);
             table.row([
-                key.to_string(),
+                self.run.path_of(&key),
                 self.run.step_status(&key).to_string(),
                 step.map_or(0, |step| step.attempt).to_string(),
                 self.agent_and_version(&key),
@@ -120,8 +165,10 @@ impl View<'_> {
                 cost.money.to_string(),
                 step.map(|step| self.note(&key, step)).unwrap_or_default(),
             ]);
+            for nested in self.nested(&key) {
+                nested.rows(table);
+            }
         }
-        table
     }
 
     /// Money of each account, and whatever else of it is limited.
@@ -155,10 +202,13 @@ impl View<'_> {
 
     /// The run's accounts, the run's own first, without the run's id in their names.
     fn own_accounts(&self) -> Vec<(String, Account)> {
-        let mut all = vec![("run".to_owned(), self.run.account())];
-        for (id, account) in &self.run.accounts {
+        let accounts = self.family.map(|family| family.accounts(self.run));
+        let mut accounts = accounts.unwrap_or_else(|| self.run.accounts.clone());
+        let own = accounts.remove(&AccountId::Run(self.run.run_id));
+        let mut all = vec![("run".to_owned(), own.unwrap_or_default())];
+        for (id, account) in accounts {
             if let AccountId::Step(_, step) = id {
-                all.push((format!("step:{step}"), account.clone()));
+                all.push((format!("step:{step}"), account));
             }
         }
         all
@@ -235,6 +285,7 @@ impl View<'_> {
             Some(said) => said,
             None => step.code.clone(),
         };
+        let nested = step.nested.map(|run| format!("run {run}"));
         let failure = match (step.status.0, step.wake_at) {
             (StepStatus::Waiting, Some(at)) => format!("again at {at} {failure}"),
             // Waiting, it is paused behind a failure, or next in a queue.
@@ -250,7 +301,10 @@ impl View<'_> {
         };
         let items = step.expansion.as_ref();
         let items = items.map(|items| format!("{} of {} items", items.ended, items.count));
-        let parts = items.into_iter().chain([failure.trim_end().to_owned()]);
+        let parts = items
+            .into_iter()
+            .chain(nested)
+            .chain([failure.trim_end().to_owned()]);
         let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
         parts.join(", ")
     }
@@ -272,6 +326,7 @@ impl View<'_> {
             "paused": self.run.paused,
             "end": self.run.end,
             "sealed": self.run.sealed,
+            "nested_in": self.run.outer(),
             "started_at": self.run.started_at.to_string(),
             "ended_at": self.run.ended_at.map(|at| at.to_string()),
             "started_by": self.run.started_by,
@@ -286,9 +341,12 @@ impl View<'_> {
 
     fn step_json(&self, key: &StepKey) -> Value {
         let step = self.run.step(key);
-        let cost = self.progress.costs().get(key).copied().unwrap_or_default();
+        let cost = self.cost(key);
+        let nested: Vec<Value> = self.nested(key).iter().map(View::json).collect();
         json!({
             "step": key,
+            "path": self.run.path_of(key),
+            "nested": nested,
             "status": self.run.step_status(key),
             "attempt": step.map_or(0, |step| step.attempt),
             "agent": self.agent(key),
@@ -339,5 +397,6 @@ pub(crate) fn abort_text(reason: &AbortReason) -> String {
         AbortReason::Budget { account } => format!("budget of {account}"),
         AbortReason::Policy { code } => format!("policy {code}"),
         AbortReason::HostLost => "host lost".to_owned(),
+        AbortReason::Outer { run } => format!("with run {run}"),
     }
 }

@@ -15,8 +15,11 @@ pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
 impl View<'_> {
     /// What has to be done, by whom, for what stands still.
     pub(crate) fn waits(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.run.paused.iter().map(|why| self.paused(why)).collect();
+        let own = |why: &&PauseReason| !matches!(why, PauseReason::Outer { .. });
+        let paused = self.run.paused.iter().filter(own);
+        let mut lines: Vec<String> = paused.map(|why| self.paused(why)).collect();
         for (key, step) in &self.run.steps {
+            let path = self.run.path_of(key);
             if let Some(block) = &step.block {
                 let code = match (block.code.as_str(), self.message(key)) {
                     ("", None) => String::new(),
@@ -25,9 +28,12 @@ impl View<'_> {
                 };
                 let next = self.unblocks(key, block);
                 lines.push(format!(
-                    "{key} is blocked by {}{code}: {next}",
+                    "{path} is blocked by {}{code}: {next}",
                     block.reason
                 ));
+            }
+            if step.composing().is_some() {
+                lines.extend(self.nested(key).iter().flat_map(View::waits));
             }
         }
         lines
@@ -52,7 +58,12 @@ impl View<'_> {
 
     fn paused(&self, why: &PauseReason) -> String {
         let abort = self.abort();
-        match why {
+        let of = if self.run.outer().is_some() {
+            format!("nested run {}: ", self.run.run_id)
+        } else {
+            String::new()
+        };
+        let told = match why {
             PauseReason::Operator => format!(
                 "the run is paused by an operator: {} lets it go on, or end it with {abort}",
                 self.resume()
@@ -73,7 +84,11 @@ impl View<'_> {
                     self.resume()
                 )
             }
-        }
+            PauseReason::Outer { run } => {
+                format!("the run is paused with run {run}, and goes on with it")
+            }
+        };
+        of + &told
     }
 
     /// What clears a block.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use mc_core::budget::Limit;
+use mc_core::event::nested::NestedIn;
 use mc_core::id::{AgentName, Digest, LabelKey, RunId, WorkflowName, WorkspaceId};
 use mc_core::money::NanoUsd;
 use mc_core::ports::{KeyRow, RunNeeds, RunRow, RunSummary, WorkflowRow, WorkspaceRow};
@@ -16,8 +17,9 @@ use mc_core::time::Timestamp;
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::term;
 
-/// The shape of a run's row.
-const RUN_ROW_SHAPE: u64 = 1;
+/// The shape of a run's row, and the one before it, which knew of no nested runs.
+const RUN_ROW_SHAPE: u64 = 2;
+const RUN_ROW_SHAPE_FLAT: u64 = 1;
 
 /// What finds a run: its needs and its search terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,28 +88,27 @@ pub(crate) fn encode_run(row: &RunRow, head: &[u8], state: &[u8]) -> Vec<u8> {
 /// The head of a run's row, still encoded.
 pub(crate) fn run_head(bytes: &[u8]) -> Result<&[u8], Malformed> {
     let mut row = Reader::new(bytes);
-    if row.number()? == RUN_ROW_SHAPE {
-        row.bytes()
-    } else {
-        Err(Malformed)
+    match row.number()? {
+        RUN_ROW_SHAPE | RUN_ROW_SHAPE_FLAT => row.bytes(),
+        _ => Err(Malformed),
     }
 }
 
 /// The summary of a run's row, without its state.
 pub(crate) fn decode_summary(run: RunId, bytes: &[u8]) -> Result<RunSummary, Malformed> {
     let mut row = Reader::new(bytes);
-    row.number()?;
+    let shape = row.number()?;
     row.bytes()?;
-    read_summary(&mut row, run)
+    read_summary(&mut row, run, shape)
 }
 
 /// A run's row, and its state still packed.
 pub(crate) fn decode_run(run: RunId, bytes: &[u8]) -> Result<(RunRow, &[u8]), Malformed> {
     let head = RunHead::decode(run_head(bytes)?)?;
     let mut row = Reader::new(bytes);
-    row.number()?;
+    let shape = row.number()?;
     row.bytes()?;
-    let summary = read_summary(&mut row, run)?;
+    let summary = read_summary(&mut row, run, shape)?;
     let chain_head = Digest::from_bytes(row.array()?);
     let next_run_seq = row.number()?;
     let decoded = RunRow {
@@ -144,9 +145,30 @@ fn summary(out: &mut Writer, run: &RunSummary) {
     out.option(run.limit.output_tokens, Writer::number);
     out.option(run.limit.calls, Writer::number);
     out.text(&run.note);
+    out.signed(run.spent_nested.as_nano());
+    out.option(run.outer.as_ref(), |out, outer| {
+        out.raw(outer.run.as_bytes());
+        out.text(outer.step.as_str());
+    });
 }
 
-fn read_summary(row: &mut Reader<'_>, run_id: RunId) -> Result<RunSummary, Malformed> {
+fn read_summary(row: &mut Reader<'_>, run_id: RunId, shape: u64) -> Result<RunSummary, Malformed> {
+    let mut summary = read_flat_summary(row, run_id)?;
+    if shape != RUN_ROW_SHAPE_FLAT {
+        summary.spent_nested = NanoUsd::from_nano(row.signed()?);
+        summary.outer = row.option(outer)?;
+    }
+    Ok(summary)
+}
+
+fn outer(row: &mut Reader<'_>) -> Result<NestedIn, Malformed> {
+    Ok(NestedIn {
+        run: RunId::from_bytes(row.array()?),
+        step: row.text()?.parse().map_err(|_| Malformed)?,
+    })
+}
+
+fn read_flat_summary(row: &mut Reader<'_>, run_id: RunId) -> Result<RunSummary, Malformed> {
     Ok(RunSummary {
         run_id,
         workflow: row.option(workflow)?,
@@ -167,6 +189,8 @@ fn read_summary(row: &mut Reader<'_>, run_id: RunId) -> Result<RunSummary, Malfo
             calls: row.option(Reader::number)?,
         },
         note: Arc::from(row.text()?),
+        spent_nested: NanoUsd::ZERO,
+        outer: None,
     })
 }
 
@@ -280,6 +304,11 @@ mod tests {
                 held: NanoUsd::from_nano(i64::MAX),
                 limit: Limit::usd(NanoUsd::from_nano(5)),
                 note: Arc::from("budget"),
+                spent_nested: NanoUsd::from_nano(4),
+                outer: Some(NestedIn {
+                    run: RunId::from_bytes([8; 16]),
+                    step: "qa[3]".parse().unwrap(),
+                }),
             },
             state: Arc::from(&b"state"[..]),
             chain_head: Digest::of(&[b"x"]),
@@ -294,6 +323,26 @@ mod tests {
 
     fn encoded(row: &RunRow) -> Vec<u8> {
         encode_run(row, &RunHead::of(row).encode(), &row.state)
+    }
+
+    #[test]
+    fn a_row_of_before_there_were_nested_runs_is_read() {
+        let mut row = row();
+        let mut out = Writer::default();
+        out.number(RUN_ROW_SHAPE_FLAT);
+        out.bytes(&RunHead::of(&row).encode());
+        let mut whole = Writer::default();
+        summary(&mut whole, &row.summary);
+        // What the shape of now ends with: 1 byte of money, 1 of presence, 16 of the run, 6 of the step.
+        let whole = whole.finish();
+        out.raw(&whole[..whole.len() - 24]);
+        out.raw(row.chain_head.as_bytes());
+        out.number(row.next_run_seq);
+        (row.summary.spent_nested, row.summary.outer) = (NanoUsd::ZERO, None);
+        let bytes = out.finish();
+        let (back, _) = decode_run(row.summary.run_id, &bytes).unwrap();
+        assert_eq!(back.summary, row.summary);
+        assert_eq!(back.chain_head, row.chain_head);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub fn folded_row(run: RunId, events: &[Record]) -> RunRow {
             ended_at: None,
             spent: NanoUsd::from_nano(i64::try_from(count).unwrap_or_default()),
             held: NanoUsd::ZERO,
+            spent_nested: NanoUsd::ZERO,
+            outer: None,
             limit: Limit::default(),
             note: Arc::from(""),
         },

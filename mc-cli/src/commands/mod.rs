@@ -15,6 +15,7 @@ mod prices;
 mod reconcile;
 mod rehearse;
 mod replay;
+mod redrive;
 mod resolve;
 mod run;
 mod runs;
@@ -90,6 +91,7 @@ async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<
         PeopleCommand::Reject(args) => approvals::say(common, (Word::Reject, args), console).await,
         PeopleCommand::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
         PeopleCommand::Resolve(args) => resolve::execute(common, args, console).await,
+        PeopleCommand::Redrive(args) => redrive::execute(common, args, console).await,
         PeopleCommand::Reconcile(args) => reconcile::execute(common, args, console).await,
     }
 }
@@ -106,6 +108,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | PeopleCommand::Reject(_)
             | PeopleCommand::Revoke(_)
             | PeopleCommand::Resolve(_)
+            | PeopleCommand::Redrive(_)
             | PeopleCommand::Reconcile(_)
             | PeopleCommand::Policy(PolicyCommand::Publish { .. }),
         )

@@ -144,11 +144,12 @@ fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
 /// Every agent of the workflow has to be in the agents file.
 fn covers(workflow: &Workflow, specs: &[AgentSpec], file: &Path) -> Result<(), Failure> {
     let steps = workflow.definition().steps().iter();
-    let missing = steps.filter(|(_, step)| !specs.iter().any(|spec| spec.name == step.agent));
+    let agents = steps.filter_map(|(name, step)| Some((name, step.agent()?)));
+    let missing = agents.filter(|(_, agent)| !specs.iter().any(|spec| spec.name == **agent));
     let problems: Vec<WorkflowProblem> = missing
-        .map(|(name, step)| WorkflowProblem::UnknownAgent {
+        .map(|(name, agent)| WorkflowProblem::UnknownAgent {
             step: name.to_string(),
-            agent: step.agent.to_string(),
+            agent: agent.to_string(),
         })
         .collect();
     let Some(first) = problems.first() else {

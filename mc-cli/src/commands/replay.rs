@@ -43,6 +43,7 @@ pub(super) async fn execute(common: &Common, args: &ReplayArgs, console: &mut Co
             run,
             definition: None,
             progress: &progress,
+            family: None,
             db: &common.db,
         };
         console.line(view.text())?;

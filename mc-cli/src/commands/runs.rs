@@ -3,6 +3,7 @@
 use mc_core::error::Error;
 use mc_core::event::RunStatus;
 use mc_core::id::{AgentName, LabelKey, NameFault, WorkflowName};
+use mc_core::money::NanoUsd;
 use mc_core::ports::{MAX_PAGE, RunQuery, RunSummary};
 use serde_json::{Value, json};
 
@@ -19,10 +20,17 @@ pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Cons
     let mut query = query(args)?;
     let log = store::look(common).await?;
     let mut found = Vec::new();
+    let mut left_out = 0;
     while found.len() < args.limit {
         query.limit = (args.limit - found.len()).min(MAX_PAGE);
         let page = log.query_runs(query.clone()).await?;
-        found.extend(page.items);
+        let before = page.items.len();
+        let shown = page.items.into_iter();
+        let shown: Vec<RunSummary> = shown
+            .filter(|run| args.nested || run.outer.is_none())
+            .collect();
+        left_out += before - shown.len();
+        found.extend(shown);
         match page.next {
             Some(next) => query.cursor = Some(next),
             None => break,
@@ -33,6 +41,11 @@ pub(super) async fn execute(common: &Common, args: &RunsArgs, console: &mut Cons
         console.json(&json!({ "runs": rows }))?;
     } else {
         console.line(text(&found))?;
+        if left_out > 0 {
+            console.line(format_args!(
+                "{left_out} nested in others left out; `--nested` lists them too"
+            ))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -100,7 +113,7 @@ fn status(run: &RunSummary) -> String {
 }
 
 fn text(runs: &[RunSummary]) -> String {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("run", Align::Left),
         ("workflow", Align::Left),
         ("status", Align::Left),
@@ -108,29 +121,46 @@ fn text(runs: &[RunSummary]) -> String {
         ("spent usd", Align::Right),
         ("limit usd", Align::Right),
         ("labels", Align::Left),
-    ]);
+    ];
+    let nested = runs.iter().any(|run| run.outer.is_some());
+    if nested {
+        columns.push(("nested in", Align::Left));
+    }
+    let mut table = Table::new(&columns);
     for run in runs {
         let labels: Vec<String> = run.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let started = run.started_at.to_string();
-        table.row([
+        let mut row = vec![
             run.run_id.to_string(),
             workflow(run),
             status(run),
             started
                 .get(..19)
                 .map_or(started.clone(), |text| format!("{text}Z")),
-            run.spent.to_string(),
+            total(run).to_string(),
             run.limit
                 .money
                 .map_or("-".to_owned(), |usd| usd.to_string()),
             labels.join(" "),
-        ]);
+        ];
+        if nested {
+            let outer = run.outer.as_ref();
+            row.push(outer.map_or_else(String::new, |outer| {
+                format!("{} of {}", outer.step, outer.run)
+            }));
+        }
+        table.row(row);
     }
     if table.is_empty() {
         "no runs".to_owned()
     } else {
         table.render()
     }
+}
+
+/// What it spent, with the runs nested in it that have ended.
+fn total(run: &RunSummary) -> NanoUsd {
+    run.spent.saturating_add(run.spent_nested)
 }
 
 fn workflow(run: &RunSummary) -> String {
@@ -150,7 +180,8 @@ fn as_json(run: &RunSummary) -> Value {
         "run_id": run.run_id, "workflow": run.workflow, "version": run.version,
         "agents": run.agents, "status": run.status, "paused": run.paused, "sealed": run.sealed,
         "labels": labels, "started_at": run.started_at.to_string(),
-        "ended_at": run.ended_at.map(|at| at.to_string()), "spent_usd": run.spent.to_string(),
+        "ended_at": run.ended_at.map(|at| at.to_string()), "spent_usd": total(run).to_string(),
+        "spent_nested_usd": run.spent_nested.to_string(), "nested_in": run.outer,
         "held_usd": run.held.to_string(),
         "limit_usd": run.limit.money.map(|usd| usd.to_string()), "limit": run.limit,
         "note": &*run.note,

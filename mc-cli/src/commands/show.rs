@@ -3,10 +3,11 @@
 use mc_core::id::Digest;
 use mc_core::run::Run;
 
-use super::{Done, replay};
+use super::Done;
 use crate::args::{Common, RunArg};
 use crate::console::Console;
 use crate::exit::Exit;
+use crate::family::Family;
 use crate::steps::View;
 use crate::store;
 
@@ -24,7 +25,7 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     let run_id = store::find_run(&*log, &args.run).await?;
     let row = store::run_row(&*log, run_id).await?;
     let run = Run::decode(&row.state)?;
-    let progress = replay::fold(&*log, run_id, None).await?;
+    let family = Family::read(&*log, run_id).await?;
     let definition = match run.created.definition_hash {
         Some(hash) if hash != Digest::ZERO => store::definition(&*log, hash).await?,
         _ => None,
@@ -32,7 +33,8 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     let view = View {
         run: &run,
         definition: definition.as_ref(),
-        progress: &progress,
+        progress: family.top(),
+        family: Some(&family),
         db: &common.db,
     };
     if common.json {

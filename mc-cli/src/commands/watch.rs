@@ -14,11 +14,11 @@ use crate::args::Common;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::family::Family;
 use crate::live::Live;
-use crate::progress::{Progress, StepLine};
+use crate::progress::StepLine;
 use crate::spend;
 use crate::steps::{View, abort_text};
-use crate::store::PAGE;
 use crate::text::{clean_json, shortened};
 
 /// Shows progress until the run stands still, then how it ended.
@@ -27,41 +27,31 @@ pub(super) async fn watch(
     run: &RunHandle,
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
-    let mut progress = Progress::new(run.id());
+    let mut family = Family::new(run.id());
     loop {
-        let position = look(control, (run, &mut progress), (console, common)).await?;
+        let position = look(control, (run, &mut family), (console, common)).await?;
         let blocked = matches!(position, Position::Blocked { .. });
         if blocked && !common.json && ask(control, run, (console, common)).await? == Asked::Decided
         {
             continue;
         }
-        return finish(&position, &progress, (console, common));
+        return finish(&position, &family, (console, common));
     }
 }
 
 /// Shows progress until the run stands still.
 async fn look(
     control: &MissionControl,
-    (run, progress): (&RunHandle, &mut Progress),
+    (run, family): (&RunHandle, &mut Family),
     (console, common): (&mut Console<'_>, &Common),
 ) -> Result<Position, Failure> {
     let mut live = Live::new(console.screen, common.json);
     let log = control.log().as_ref();
     let show = &mut |line: &StepLine| live.show(console, line);
-    let position = follow((run, log), progress, show).await?;
+    let position = follow((run, log), family, show).await?;
     // What became durable behind the last notice.
-    loop {
-        let page = log
-            .read_run(run.id(), progress.next_run_seq(), PAGE)
-            .await?;
-        if page.is_empty() {
-            break;
-        }
-        for record in &page {
-            if let Some(line) = progress.take(log, record).await? {
-                live.show(console, &line)?;
-            }
-        }
+    for line in family.catch_up(log).await? {
+        live.show(console, &line)?;
     }
     live.finish();
     Ok(position)
@@ -71,17 +61,17 @@ type Show<'a> = dyn FnMut(&StepLine) -> std::io::Result<()> + 'a;
 
 async fn follow(
     (run, log): (&RunHandle, &dyn EventLog),
-    progress: &mut Progress,
+    family: &mut Family,
     show: &mut Show<'_>,
 ) -> Result<Position, Failure> {
-    let mut events = run.events_from(progress.next_run_seq());
+    let mut events = run.family_events();
     let mut ended = pin!(run.settled_or_blocked());
     loop {
         tokio::select! {
             biased;
             news = events.next() => match news? {
                 Some(RunNews::Event(record)) => {
-                    if let Some(line) = progress.take(log, &record).await? {
+                    if let Some(line) = family.take(log, &record).await? {
                         show(&line)?;
                     }
                 }
@@ -95,9 +85,10 @@ async fn follow(
 
 fn finish(
     position: &Position,
-    progress: &Progress,
+    family: &Family,
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
+    let progress = family.top();
     let Some(run) = progress.run() else {
         return Err(Error::internal("the run has no events").into());
     };
@@ -105,6 +96,7 @@ fn finish(
         run,
         definition: None,
         progress,
+        family: Some(family),
         db: &common.db,
     };
     if common.json {
@@ -113,11 +105,11 @@ fn finish(
             "run_id": run.run_id, "status": run.status, "outcome": outcome_json(position, &view),
             "workflow": workflow.map(|(name, _)| name.as_str()),
             "version": workflow.map(|(_, version)| version),
-            "spent_usd": run.spent().money.to_string(),
+            "spent_usd": family.spent().money.to_string(),
             "refused": view.refused(), "waits": view.waits(),
         }))?;
     } else {
-        let spent = spend::told(&run.spent(), run.account().limit());
+        let spent = spend::told(&family.spent(), run.account().limit());
         let told = told(position, &view);
         console.line(format_args!("\nrun {} {told}, {spent}", run.run_id))?;
         for line in view.refusal().into_iter().chain(view.waits()) {
@@ -168,12 +160,25 @@ fn outcome_json(position: &Position, view: &View<'_>) -> Value {
             json!({"failed": {"step": step, "code": code, "message": message}})
         }
         Position::Ended(Outcome::Aborted(reason)) => json!({"aborted": reason}),
-        Position::Blocked { paused, steps } => {
+        Position::Blocked {
+            paused,
+            nested,
+            steps,
+        } => {
             let steps: Vec<Value> = steps
                 .iter()
-                .map(|step| json!({"step": step.step, "reason": step.reason, "code": step.code}))
+                .map(|step| {
+                    json!({
+                        "run_id": step.run, "step": step.step, "path": step.path,
+                        "reason": step.reason, "code": step.code,
+                    })
+                })
                 .collect();
-            json!({"blocked": {"paused": paused, "steps": steps}})
+            let nested: Vec<Value> = nested
+                .iter()
+                .map(|one| json!({"run_id": one.run, "path": one.path, "paused": one.reason}))
+                .collect();
+            json!({"blocked": {"paused": paused, "nested": nested, "steps": steps}})
         }
     }
 }

@@ -80,7 +80,9 @@ impl Summary {
 fn is_stopped(fate: &RunFate) -> bool {
     match fate.stopped_by {
         Some(AbortReason::Budget { .. } | AbortReason::Policy { .. }) => true,
-        Some(AbortReason::Operator | AbortReason::HostLost) | None => false,
+        Some(AbortReason::Operator | AbortReason::HostLost | AbortReason::Outer { .. }) | None => {
+            false
+        }
     }
 }
 
@@ -164,6 +166,7 @@ fn end(fate: &RunFate) -> String {
         (Some(AbortReason::Policy { code }), _) => format!("stopped by policy {code}"),
         (Some(AbortReason::Operator), _) => "aborted by an operator".to_owned(),
         (Some(AbortReason::HostLost), _) => "aborted: its host was lost".to_owned(),
+        (Some(AbortReason::Outer { run }), _) => format!("aborted with run {run}"),
         (None, Some(status)) => status.to_string(),
         (None, None) => "not started".to_owned(),
     }

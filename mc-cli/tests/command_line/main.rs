@@ -12,6 +12,7 @@ mod forms;
 mod joining;
 mod limits;
 mod looking;
+mod nested;
 mod pipes;
 mod policies;
 mod prices;

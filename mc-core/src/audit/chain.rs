@@ -10,6 +10,9 @@ use crate::id::Digest;
 /// The type of the event that ends a run's evidence.
 pub(super) const SEALED: &str = "run.sealed";
 
+/// The type of the event that opens a run again; the next seal covers it too.
+pub(super) const REDRIVEN: &str = "run.redriven";
+
 /// What the chain takes from the facts of a run's first event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct RunFacts {

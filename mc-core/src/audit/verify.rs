@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use super::chain::{RunFacts, SEALED, SealFacts};
+use super::chain::{REDRIVEN, RunFacts, SEALED, SealFacts};
 use super::commit::{Blobs, SealFault, Sealer, run_genesis};
 use super::reason::{Fault, Reason};
 use super::tree::{Frontier, TILE_LEAVES, TreeHead};
@@ -263,10 +263,11 @@ impl Verifier {
         let seals = kind == SEALED && run != RunId::ZERO;
         let seal = seals.then(|| SealFacts::read(facts)).flatten();
         let counts = seal.is_some_and(|seal| seal.event_count == at.run_seq);
-        if chain.sealed || seals && !counts {
+        let reopens = kind == REDRIVEN && run != RunId::ZERO;
+        if (chain.sealed && !reopens) || seals && !counts {
             self.verdict.fail(seq, Reason::Seal);
         }
-        chain.sealed |= seals;
+        chain.sealed = seals || (chain.sealed && !reopens);
         chain.next = at.run_seq.saturating_add(1);
         chain.head = leaf;
         chain.last_seq = seq;

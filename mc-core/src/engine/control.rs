@@ -217,8 +217,8 @@ impl MissionControl {
         }
         let agents = self.inner.agents.all();
         for (name, step) in workflow.definition().steps() {
-            if !agents.contains_key(&step.agent) {
-                tracing::warn!(step = %name, agent = %step.agent, "the agent is not registered yet");
+            if let Some(agent) = step.agent().filter(|agent| !agents.contains_key(*agent)) {
+                tracing::warn!(step = %name, %agent, "the agent is not registered yet");
             }
         }
     }
@@ -356,12 +356,9 @@ impl MissionControl {
             };
         }
         let live = lock(&self.inner.live);
-        live.sequencer
-            .as_ref()?
-            .workspace()
-            .accounts
-            .get(id)
-            .cloned()
+        let workspace = live.sequencer.as_ref()?.workspace();
+        let summed = workspace.family.account(id);
+        summed.or_else(|| workspace.accounts.get(id)).cloned()
     }
 
     /// The most by which a shared account can end above its limit if what is out now is billed as

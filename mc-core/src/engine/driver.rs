@@ -119,7 +119,7 @@ impl Driver {
             .last_commit_us
             .store(micros, std::sync::atomic::Ordering::Relaxed);
         self.hand_out(promised);
-        self.inner.publish(&records);
+        self.inner.publish(&self.inner.with_outer(&records));
         for run in held_up {
             self.inner.warn_once(run);
         }

@@ -95,6 +95,13 @@ impl RunEvents {
         }
     }
 
+    /// Waits until the run, or one nested in it, has moved; looks first whether it ever can.
+    pub(super) async fn wait_open(&mut self) -> Result<Option<RunNews>> {
+        self.inner.durable_run(self.run_id).await?;
+        self.inner.require_open()?;
+        self.wait().await
+    }
+
     /// Waits until the run has moved.
     async fn wait(&mut self) -> Result<Option<RunNews>> {
         loop {

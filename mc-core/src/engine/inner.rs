@@ -107,6 +107,7 @@ enum Handed {
     Done(Result<Reply>),
     Wait(oneshot::Receiver<Result<Reply>>),
     PageIn(RunId),
+    Restore(RunId),
     Elsewhere(Arc<Joining>),
     NotYet,
 }
@@ -198,6 +199,7 @@ impl Inner {
                     return answer.await.unwrap_or_else(|_| Err(stopped()));
                 }
                 Handed::PageIn(run) => self.page_in(run).await?,
+                Handed::Restore(run) => self.restore(run).await?,
                 Handed::Elsewhere(owner) => {
                     match owner.port.submit(Arc::clone(&command), asked).await {
                         Ok(told) => return told.reply,
@@ -279,6 +281,9 @@ impl Inner {
             && !sequencer.workspace().runs.contains_key(&run)
         {
             return Handed::PageIn(run);
+        }
+        if let Some(run) = sequencer.wants_content(&command.request) {
+            return Handed::Restore(run);
         }
         let (slot, answer) = oneshot::channel();
         let submitted = sequencer.submit(command, instant, Some(slot));

@@ -9,10 +9,10 @@ use super::inner::{Inner, lock};
 use super::port::{Peek, Peeked};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::run::{AbortReason, PauseReason};
-use crate::event::{BlockReason, EventKind, PartRef, StepStatus};
+use crate::event::run::AbortReason;
+use crate::event::{EventKind, PartRef, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
-use crate::run::{End, HoldKey, Run, Step};
+use crate::run::{End, HoldKey, Run};
 use crate::workflow::Workflow;
 
 /// How a run ended.
@@ -45,90 +45,6 @@ impl Outcome {
 
 /// Events that are read at a time, from a run's end back to its failure.
 const FAILURE_PAGE: u64 = 64;
-
-/// A step that waits for a person or a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockedStep {
-    /// The step.
-    pub step: StepKey,
-    /// What has to be cleared.
-    pub reason: BlockReason,
-    /// More precisely, by code.
-    pub code: String,
-}
-
-/// Where a run stands when it does not move by itself any more.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Position {
-    /// It has ended.
-    Ended(Outcome),
-    /// A person or a host has to do something.
-    Blocked {
-        /// Why it is paused, if it is.
-        paused: Option<PauseReason>,
-        /// The steps that wait.
-        steps: Vec<BlockedStep>,
-    },
-}
-
-/// Runs that are remembered as warned of.
-const MOST_WARNED: usize = 10_000;
-
-/// What lets a step go on, by what blocks it.
-fn way_out(reason: BlockReason, code: &str) -> &'static str {
-    match reason {
-        BlockReason::Approval => {
-            "`control.approve` or `mission-control approve` lets it go on, `reject` does not"
-        }
-        BlockReason::Budget if code == "only_doubt" => {
-            "`run.reconcile` settles the money in doubt that stands in its way"
-        }
-        BlockReason::Budget => {
-            "`control.set_limit` makes room, `mission-control abort` ends the run"
-        }
-        BlockReason::Guardrail => "`run.unblock` lets it try again",
-        BlockReason::InDoubt => "`run.resolve` or `mission-control resolve` says what became of it",
-        BlockReason::Signal => "`run.signal` lets it go on",
-        BlockReason::AgentUnavailable => "`control.register_agent` brings its agent",
-        BlockReason::Circuit => "it clears by itself",
-    }
-}
-
-/// What stands still in a run until somebody outside acts.
-pub(super) fn blocked(run: &Run) -> Option<Position> {
-    let outside = |reason: BlockReason| match reason {
-        BlockReason::Approval
-        | BlockReason::Budget
-        | BlockReason::Guardrail
-        | BlockReason::InDoubt
-        | BlockReason::Signal
-        | BlockReason::AgentUnavailable => true,
-        BlockReason::Circuit => false,
-    };
-    let steps: Vec<BlockedStep> = run
-        .steps
-        .iter()
-        .filter_map(|(key, step)| {
-            let block = step.block.as_ref().filter(|block| outside(block.reason))?;
-            let (reason, code) = (block.reason, block.code.clone());
-            Some(BlockedStep {
-                step: key.clone(),
-                reason,
-                code,
-            })
-        })
-        .collect();
-    let wakes = |step: &Step| run.paused.is_none() && step.wake_at.is_some();
-    let moving = run
-        .steps
-        .values()
-        .any(|s| s.live.is_some() && s.block.is_none() || wakes(s));
-    let stuck = (run.paused.is_some() || !steps.is_empty()) && !moving;
-    stuck.then(|| Position::Blocked {
-        paused: run.paused.clone(),
-        steps,
-    })
-}
 
 impl Inner {
     /// A run's state, if all of it is on disk; none where a commit is on its way, after which
@@ -227,38 +143,6 @@ impl Inner {
             until = from;
         }
         Ok(String::new())
-    }
-
-    /// The first time that a run waits for a person, says what lets it go on.
-    pub(super) fn warn_once(&self, run_id: RunId) {
-        let run = {
-            let live = lock(&self.live);
-            let runs = live.sequencer.as_ref().map(|s| &s.workspace().runs);
-            runs.and_then(|runs| runs.get(&run_id))
-                .map(|resident| Arc::clone(&resident.run))
-        };
-        let Some(Position::Blocked { steps, .. }) = run.as_deref().and_then(blocked) else {
-            return;
-        };
-        {
-            let mut warned = lock(&self.warned);
-            // A bound, not a rule: after so many it may be said again.
-            if warned.len() >= MOST_WARNED {
-                warned.clear();
-            }
-            if !warned.insert(run_id) {
-                return;
-            }
-        }
-        match steps.first() {
-            None => tracing::warn!("run {run_id} is paused; `run.resume` lets it go on"),
-            Some(BlockedStep { step, reason, code }) => {
-                let way_out = way_out(*reason, code);
-                tracing::warn!(
-                    "run {run_id} waits: step `{step}` is blocked ({reason}); {way_out}"
-                );
-            }
-        }
     }
 
     async fn outputs(&self, run: &Run) -> Result<BTreeMap<StepName, Value>> {

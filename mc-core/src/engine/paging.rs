@@ -9,26 +9,28 @@ use crate::run::Run;
 use crate::sequencer::{Loaded, Resident, Wanted};
 
 impl Inner {
-    /// Brings a run into memory.
+    /// Brings a run into memory, and with it those that are nested in it or around it and not sealed:
+    /// what is decided for one of them may reach into the others.
     ///
     /// # Errors
     /// `NotFound` where there is no such run, `Corrupt` where its row cannot be read.
     pub(super) async fn page_in(&self, run_id: RunId) -> Result<()> {
         loop {
             let before = self.age();
-            let resident = self.load(run_id).await?;
+            let family = self.load_family(run_id).await?;
             let mut live = lock(&self.live);
             let Some(sequencer) = live.sequencer.as_mut() else {
                 return Ok(());
             };
             // Another may have brought it in, changed it and let it go since the row was read.
-            let fresh = before.is_some_and(|(epoch, departures)| {
-                epoch == sequencer.workspace().epoch
-                    && !sequencer.has_left_since(run_id, departures)
-            });
-            if fresh || sequencer.workspace().runs.contains_key(&run_id) {
-                sequencer.page_in(resident);
-                return Ok(());
+            let same = before.filter(|(epoch, _)| *epoch == sequencer.workspace().epoch);
+            let fresh = |run: RunId| {
+                let left =
+                    same.is_none_or(|(_, departures)| sequencer.has_left_since(run, departures));
+                !left || sequencer.workspace().runs.contains_key(&run)
+            };
+            if family.iter().all(|resident| fresh(resident.run.run_id)) {
+                return sequencer.page_in(family);
             }
         }
     }
@@ -37,6 +39,26 @@ impl Inner {
         let live = lock(&self.live);
         let sequencer = live.sequencer.as_ref()?;
         Some((sequencer.workspace().epoch, sequencer.departures()))
+    }
+
+    /// A run with those that are in memory together with it.
+    async fn load_family(&self, run_id: RunId) -> Result<Vec<Resident>> {
+        let own = self.load(run_id).await?;
+        let around = own.run.created.nested_in.last();
+        let mut next = match around.filter(|_| !own.run.sealed) {
+            Some(outermost) => vec![outermost.run],
+            None => own.run.unsealed().collect(),
+        };
+        let mut family = vec![own];
+        while let Some(run) = next.pop() {
+            let resident = match family.iter().position(|one| one.run.run_id == run) {
+                Some(at) => family.swap_remove(at),
+                None => self.load(run).await?,
+            };
+            next.extend(resident.run.unsealed());
+            family.push(resident);
+        }
+        Ok(family)
     }
 
     /// A run as its row and the log's content have it.

@@ -79,6 +79,7 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             if_done: None,
             ..plain
         },
+        Request::Redrive(_) => plain,
         Request::Resolve(resolve) => Passage {
             content: resolved(&resolve.resolution),
             ..plain

@@ -356,6 +356,16 @@ impl Inner {
         {
             tracing::debug!(%run, %error, "a run that a command is for could not be read");
         }
+        let wants = {
+            let live = lock(&self.live);
+            let sequencer = live.sequencer.as_ref();
+            sequencer.and_then(|sequencer| sequencer.wants_content(&command.request))
+        };
+        if let Some(run) = wants
+            && let Err(error) = self.restore(run).await
+        {
+            tracing::debug!(%run, %error, "the content of a run could not be read");
+        }
         let instant = self.instant();
         let mut live = lock(&self.live);
         let Some(sequencer) = live.sequencer.as_mut() else {

@@ -7,10 +7,12 @@ use serde_json::Value;
 use super::attempt::Progress;
 use super::content;
 use super::events::RunEvents;
+use super::family_events::FamilyEvents;
 use super::halt::By;
 use super::inner::{Inner, lock};
 use super::options::operator;
-use super::outcome::{Outcome, Position, blocked};
+use super::outcome::Outcome;
+use super::position::{Position, blocked};
 use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Opaque, RunId, StepKey};
@@ -74,7 +76,8 @@ impl RunHandle {
                 if let Some(outcome) = self.inner.outcome(&run).await? {
                     return Ok(Position::Ended(outcome));
                 }
-                if let Some(position) = blocked(&run) {
+                let nested = self.inner.settled_nested(&run).await?;
+                if let Some(position) = nested.and_then(|nested| blocked(&run, &nested)) {
                     return Ok(position);
                 }
             }
@@ -98,6 +101,11 @@ impl RunHandle {
     /// The run's events from a `run_seq` on, as they become durable.
     pub fn events_from(&self, run_seq: u64) -> RunEvents {
         RunEvents::new(Arc::clone(&self.inner), self.run_id, run_seq)
+    }
+
+    /// The run's events from its first with those of runs that are nested in it, as they become durable.
+    pub fn family_events(&self) -> FamilyEvents {
+        FamilyEvents::new(Arc::clone(&self.inner), self.run_id)
     }
 
     pub(super) async fn command(&self, by: &str, request: Request) -> Result<()> {

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{approval, budget, call, run, step, workspace};
+use super::{approval, budget, call, nested, run, step, workspace};
 use crate::error::{Error, Result};
 
 /// The version of the facts' shapes that this code writes.
@@ -149,6 +149,8 @@ kinds! {
     RunAborted(run::RunAborted) = "run.aborted" of Run,
     /// The evidence is complete: nothing of the run is open any more.
     RunSealed(run::RunSealed) = "run.sealed" of Run,
+    /// A failed run goes on from a step, by an operator's word; `failed -> running`.
+    RunRedriven(run::RunRedriven) = "run.redriven" of Run,
     /// What the run can cost at most was worked out before any of it went out.
     RunPlanned(run::RunPlanned) = "run.planned" of Note,
     /// A run was not started: its worst case could never fit.
@@ -160,6 +162,12 @@ kinds! {
     StepDispatched(step::StepDispatched) = "step.dispatched" of Attempt,
     /// A `for_each` step has its items; `waiting -> running`.
     StepExpanded(step::StepExpanded) = "step.expanded" of Step,
+    /// A run is nested for the step, in the same commit; `waiting -> running`.
+    StepComposed(nested::StepComposed) = "step.composed" of Step,
+    /// The nested run has ended; what that does to the step follows in the same commit.
+    NestedEnded(nested::NestedEnded) = "nested.ended" of Step,
+    /// Nothing of the nested run is open any more.
+    NestedSealed(nested::NestedSealed) = "nested.sealed" of Step,
     /// The step has its output; `running -> completed`.
     StepCompleted(step::StepCompleted) = "step.completed" of Attempt,
     /// An attempt ended with an error; `running -> waiting`.

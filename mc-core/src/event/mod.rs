@@ -6,6 +6,7 @@ pub mod approval;
 pub mod budget;
 pub mod call;
 mod kind;
+pub mod nested;
 mod record;
 pub mod run;
 mod status;

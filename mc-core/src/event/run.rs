@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::error::FailingAccount;
-use crate::id::{AgentName, Digest, LabelKey, Opaque, StepKey, StepName, WorkflowName};
+use crate::event::nested::NestedIn;
+use crate::id::{AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, WorkflowName};
 use crate::policy::Mode;
 use crate::time::Timestamp;
 
@@ -147,6 +148,10 @@ pub struct RunCreated {
     /// The caller's key against double starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<Opaque>,
+    /// The composed steps that it is nested in, the nearest first: its money counts in the accounts of
+    /// each of their runs too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested_in: Vec<NestedIn>,
 }
 
 /// Facts of `run.started`: none.
@@ -174,6 +179,11 @@ pub enum PauseReason {
     Halt {
         /// When what was out has to be gone.
         until: Timestamp,
+    },
+    /// A run that it is nested in is paused.
+    Outer {
+        /// That run.
+        run: RunId,
     },
 }
 
@@ -223,6 +233,11 @@ pub enum AbortReason {
     },
     /// The process of a session died.
     HostLost,
+    /// The run that it is nested in ended, or needs it no more.
+    Outer {
+        /// That run.
+        run: RunId,
+    },
 }
 
 /// Facts of `run.aborted`. Part 0: an operator's reason, where one was given.
@@ -241,6 +256,20 @@ pub struct RunSealed {
     pub event_count: u64,
     /// The hash of the last of them; filled in where the bytes are written.
     pub last_event_hash: Digest,
+}
+
+/// Facts of `run.redriven`. Part 0: the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRedriven {
+    /// The step that it goes on from.
+    pub from: StepName,
+    /// The steps that go back to `waiting`, sorted: that one, what comes after it, and what else the
+    /// failure had ended.
+    pub steps: Vec<StepName>,
+    /// A `for_each` among them that goes on with the items that it has: those that completed stay so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_items: Option<StepName>,
 }
 
 /// Facts of `signal.received`. Part 0: what came with it.

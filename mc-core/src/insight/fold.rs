@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::budget::{AccountId, Amount, Movement};
 use crate::error::Result;
-use crate::event::{EventKind, Record};
+use crate::event::{EventKind, Record, RunStatus};
 use crate::id::{AgentName, ModelId, RunId, StepKey, WorkflowName};
 use crate::run::{Run, RunEvent, read_event};
 use crate::time::Timestamp;
@@ -82,7 +82,9 @@ impl RunFold {
 
     /// Forgets a run whose evidence is complete: no event of it can follow.
     pub fn forget_sealed(&mut self, run_id: RunId) {
-        if self.runs.get(&run_id).is_some_and(|run| run.sealed) {
+        // One that failed may be redriven.
+        let over = |run: &Run| run.sealed && run.status != RunStatus::Failed;
+        if self.runs.get(&run_id).is_some_and(over) {
             self.runs.remove(&run_id);
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Limit;
 use crate::event::Record;
+use crate::event::nested::NestedIn;
 use crate::id::{AgentName, Digest, LabelKey, RunId, WorkflowName, WorkspaceId};
 use crate::money::NanoUsd;
 use crate::run::RunStatus;
@@ -87,6 +88,10 @@ pub struct RunSummary {
     pub spent: NanoUsd,
     /// What open holds and doubts have.
     pub held: NanoUsd,
+    /// What was settled in runs nested in it, as far as it was told.
+    pub spent_nested: NanoUsd,
+    /// The run that it is nested in, and the step there.
+    pub outer: Option<NestedIn>,
     /// Its limit.
     pub limit: Limit,
     /// Why it stands still or how it ended, as a short code: `budget`, `approval`; empty if nothing.

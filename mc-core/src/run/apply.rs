@@ -6,7 +6,7 @@
 use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
-use super::{apply_approval, apply_call, apply_step};
+use super::{apply_approval, apply_call, apply_step, redriven};
 use crate::budget::{Account, AccountId, Amount, Books, BooksMut, post_at};
 use crate::error::{Error, Result};
 use crate::event::run::{RunAborted, RunCreated, RunFailed};
@@ -107,6 +107,7 @@ impl Run {
             holds: BTreeMap::new(),
             doubts: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            nested: BTreeMap::new(),
             signals: Vec::new(),
             tool_uses: BTreeMap::new(),
         };
@@ -139,7 +140,7 @@ impl Run {
     fn post(&mut self, postings: &[Posting], event: &RunEvent<'_>) -> Result<()> {
         let mut books = OwnBooks(&mut self.accounts);
         for posting in postings {
-            let own = posting.own();
+            let own = posting.own(self.run_id);
             post_at(&mut books, &own, posting.at, &posting.movement)
                 .map_err(|fault| event.refuse("ledger").with_source(fault))?;
         }
@@ -194,6 +195,10 @@ impl Run {
                 self.turn(RunTrigger::Seal, event)?;
                 self.sealed = true;
                 Ok(())
+            }
+            EventKind::RunRedriven(facts) => {
+                self.turn(RunTrigger::Redrive, event)?;
+                redriven::apply(self, facts, event)
             }
             EventKind::SignalReceived(facts) => {
                 self.signals.push((facts.signal.clone(), event.part(0)));

@@ -262,6 +262,9 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
         let open = matches!(call.state, CallState::Open { .. });
         open && call.request == facts.params_digest && call.tool.as_ref() == Some(&facts.tool)
     });
+    if let Some(step) = run.steps.get_mut(&facts.step) {
+        step.acted |= !facts.risk.is_repeatable();
+    }
     let call = Call {
         kind: CallKind::Tool,
         request: facts.params_digest,

@@ -2,6 +2,7 @@
 
 use super::apply::RunEvent;
 use super::ids::HoldKey;
+use super::nested;
 use super::state::{Block, CallState, Expansion, Run, Step, Suspension};
 use super::transitions::StepTrigger;
 use crate::budget::{Amount, Hold};
@@ -12,7 +13,7 @@ use crate::event::step::{
     StepDispatched, StepExpanded, StepFailed, StepResolved, StepSkipped, StepSuspended,
     StepUnblocked, WaitingFor,
 };
-use crate::event::{BlockReason, EventKind};
+use crate::event::{BlockReason, EventKind, StepStatus};
 use crate::id::{StepKey, StepName};
 
 #[expect(
@@ -23,6 +24,9 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
     match event.kind {
         EventKind::StepDispatched(facts) => dispatched(run, facts, event),
         EventKind::StepExpanded(facts) => expanded(run, facts, event),
+        EventKind::StepComposed(facts) => nested::composed(run, facts, event),
+        EventKind::NestedEnded(facts) => nested::ended(run, facts, event),
+        EventKind::NestedSealed(facts) => nested::sealed(run, facts, event),
         EventKind::StepCompleted(facts) => completed(run, facts, event),
         EventKind::AttemptFailed(facts) => failed_attempt(run, facts, event),
         EventKind::AttemptAbandoned(facts) => abandoned(run, facts, event),
@@ -47,6 +51,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     if step.live.is_some() || facts.attempt != step.attempt + 1 {
         return Err(event.refuse("attempt"));
     }
+    let again = std::mem::take(&mut step.again);
     step.attempt = facts.attempt;
     step.live = Some(event.epoch);
     step.agent = Some(facts.agent.clone());
@@ -63,7 +68,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
             .map_err(|e| event.refuse("hold").with_source(e))?;
         run.holds.insert(key, hold);
     }
-    if facts.attempt == 1 {
+    if facts.attempt == 1 || again {
         count_item(run, &facts.step, |expansion| expansion.begun += 1);
     }
     Ok(())
@@ -72,12 +77,23 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
 fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Expand, event)?;
     step.input = Some(event.part(0));
+    step.again = false;
     step.expansion = Some(Expansion {
         count: facts.count,
         ended: 0,
         begun: 0,
         failed: 0,
     });
+    // Items of before a redrive that the list has no more.
+    let beyond = |key: &StepKey| {
+        key.name() == facts.step.name() && key.index().is_some_and(|index| index >= facts.count)
+    };
+    for (_, item) in run.steps.iter_mut().filter(|(key, _)| beyond(key)) {
+        if item.status.0 == StepStatus::Waiting {
+            item.status.0 = StepStatus::Skipped;
+            end_step(item);
+        }
+    }
     Ok(())
 }
 
@@ -327,7 +343,7 @@ fn resolved(run: &mut Run, facts: &StepResolved, event: &RunEvent<'_>) -> Result
 fn failed(run: &mut Run, facts: &StepFailed, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Fail, event)?;
     // It keeps no other item from going out.
-    let begun = u32::from(step.attempt == 0);
+    let begun = u32::from(step.attempt == 0 || std::mem::take(&mut step.again));
     step.code.clone_from(&facts.code);
     step.tolerated = facts.tolerated;
     end_step(step);
@@ -361,18 +377,22 @@ fn cancelled(run: &mut Run, facts: &StepCancelled, event: &RunEvent<'_>) -> Resu
     Ok(())
 }
 
-/// What a step that ended no longer needs; its journal would only make the row large.
+/// What a step that ended no longer needs. The journal of one that completed would only make the row
+/// large; of another, what was answered serves it should the run be redriven.
 fn end_step(step: &mut Step) {
     step.live = None;
+    step.again = false;
     step.wake_at = None;
     step.retry_from = None;
     step.suspension = None;
     step.approval = None;
     step.asked.clear();
-    step.calls.clear();
+    let keeps = matches!(step.status.0, StepStatus::Failed | StepStatus::Cancelled);
+    let answered = |state: &CallState| matches!(state, CallState::Answered { .. });
+    step.calls.retain(|_, call| keeps && answered(&call.state));
 }
 
-fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {
+pub(super) fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {
     let parent = key.index().and_then(|_| StepName::new(key.name()).ok());
     let parent = parent.and_then(|name| run.steps.get_mut(&StepKey::of(&name)));
     if let Some(expansion) = parent.and_then(|step| step.expansion.as_mut()) {

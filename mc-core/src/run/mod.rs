@@ -9,7 +9,9 @@ mod apply_call;
 mod apply_step;
 pub mod approval;
 mod ids;
+mod nested;
 pub mod postings;
+mod redriven;
 mod replay;
 mod state;
 mod transitions;
@@ -18,6 +20,7 @@ pub use crate::event::{BlockReason, RunStatus, StepStatus};
 pub use apply::RunEvent;
 pub use approval::{Approval, ApprovalState, ApprovalTrigger, approval_after};
 pub use ids::HoldKey;
+pub use nested::{Nested, NestedState, accounts_with_nested};
 pub use replay::{read_event, replay};
 pub use state::{
     Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step,

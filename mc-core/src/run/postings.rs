@@ -7,7 +7,7 @@ use super::HoldKey;
 use super::state::Run;
 use crate::budget::{AccountId, Amount, Change, Lapsing, Movement, Path, Shares, Undo};
 use crate::event::{EventKind, Topic};
-use crate::id::{AgentName, StepKey};
+use crate::id::{AgentName, RunId, StepKey};
 use crate::time::Timestamp;
 
 /// One movement in every account of a path.
@@ -22,14 +22,16 @@ pub struct Posting {
 }
 
 impl Posting {
-    /// The accounts that belong to the run.
-    pub fn own(&self) -> Path {
-        self.path.iter().filter(|id| is_own(id)).cloned().collect()
+    /// The accounts that belong to a run.
+    pub fn own(&self, run: RunId) -> Path {
+        let ids = self.path.iter();
+        ids.filter(|id| id.run() == Some(run)).cloned().collect()
     }
 
     /// The accounts that belong to the workspace.
     pub fn shared(&self) -> Path {
-        self.path.iter().filter(|id| !is_own(id)).cloned().collect()
+        let ids = self.path.iter();
+        ids.filter(|id| id.run().is_none()).cloned().collect()
     }
 }
 
@@ -41,13 +43,6 @@ fn changes<const N: usize>(account: &AccountId, changes: [Option<Change>; N]) ->
         movement: Movement::Change(change),
     };
     changes.into_iter().flatten().map(posting).collect()
-}
-
-const fn is_own(id: &AccountId) -> bool {
-    match id {
-        AccountId::Run(_) | AccountId::Step(..) => true,
-        AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => false,
-    }
 }
 
 /// The movements that an event makes in accounts by itself, whosever it is.

@@ -18,7 +18,7 @@ use crate::id::{
     Actor, AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
 };
 use crate::policy::RiskTier;
-use crate::run::{Approval, HoldKey};
+use crate::run::{Approval, HoldKey, Nested};
 use crate::time::Timestamp;
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -220,6 +220,16 @@ pub struct Step {
     /// The last request for approval of each tool call, by its ordinal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<u32, u32>,
+    /// A tool call of it went out that cannot be undone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acted: bool,
+    /// It was taken back to be done again, and has not gone out since: its needs are judged anew, and an
+    /// item's turn comes as if it had never been.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub again: bool,
+    /// The run that was nested for it last, if it is composed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<RunId>,
     /// Its items, if it is a `for_each`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expansion: Option<Expansion>,
@@ -327,6 +337,9 @@ pub struct Run {
     /// Everything that was ever asked of a person, by number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvals: BTreeMap<u32, Approval>,
+    /// The runs that are or were nested in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nested: BTreeMap<RunId, Nested>,
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
@@ -388,7 +401,8 @@ impl Run {
         account.reserved().saturating_add(account.in_doubt())
     }
 
-    /// The accounts that money of a step counts in, in the name of an agent.
+    /// The accounts that money of a step counts in, in the name of an agent: those of the runs that it is
+    /// nested in too.
     pub fn path(&self, step: &StepKey, agent: &AgentName) -> Path {
         let name = StepName::new(step.name()).ok();
         let workflow = self
@@ -403,10 +417,11 @@ impl Run {
         .into_iter()
         .chain(workflow)
         .chain(step)
+        .chain(self.outer_accounts())
         .collect()
     }
 
-    /// Whether no attempt, hold or doubt is open.
+    /// Whether no attempt, hold, doubt or nested run is open.
     pub fn is_settled(&self) -> bool {
         let quiet = |step: &Step| {
             step.live.is_none()
@@ -416,7 +431,7 @@ impl Run {
                     .as_ref()
                     .is_none_or(|b| b.reason != BlockReason::InDoubt)
         };
-        self.holds.is_empty() && self.steps.values().all(quiet)
+        self.holds.is_empty() && self.steps.values().all(quiet) && self.unsealed().next().is_none()
     }
 
     /// The earliest time at which a step goes on by itself.

@@ -8,10 +8,11 @@
 //! | pending, running | fail | failed |
 //! | pending, running | pause, resume | as it was |
 //! | completed, failed, aborted | seal | as it was |
+//! | failed | redrive (an operator's word) | running |
 //!
 //! | step | trigger | becomes |
 //! |---|---|---|
-//! | waiting | dispatch, expand | running |
+//! | waiting | dispatch, expand, compose | running |
 //! | waiting | block | blocked |
 //! | waiting | skip | skipped |
 //! | waiting, running, blocked | fail, cancel | failed, cancelled |
@@ -19,8 +20,9 @@
 //! | running | retry (an attempt ended), sleep | waiting |
 //! | running | block (a signal, a breaker) | blocked |
 //! | blocked | unblock | waiting; running where an attempt is still out |
+//! | completed, failed, skipped, cancelled | redrive (of its run) | waiting |
 //!
-//! Every other pair is refused; terminal states absorb. `docs/state-machines.md` is rendered from
+//! Every other pair is refused; but for a redrive, terminal states absorb. `docs/state-machines.md` is rendered from
 //! the functions below by a test that walks every pair.
 
 use crate::error::{Detail, Error, ErrorKind};
@@ -65,6 +67,8 @@ triggers!(
         Resume = "resume",
         /// Nothing of it is open any more.
         Seal = "seal",
+        /// An operator lets it go on from a step.
+        Redrive = "redrive",
     }
 );
 
@@ -75,6 +79,8 @@ triggers!(
         Dispatch = "dispatch",
         /// A `for_each` gets its items.
         Expand = "expand",
+        /// A run is nested for it.
+        Compose = "compose",
         /// It has its output.
         Complete = "complete",
         /// An attempt ended, and another follows or the end is decided next.
@@ -93,6 +99,8 @@ triggers!(
         Skip = "skip",
         /// The run ended, or a join was reached without it.
         Cancel = "cancel",
+        /// Its run goes on from it, or from a step before it.
+        Redrive = "redrive",
     }
 );
 
@@ -101,14 +109,15 @@ pub const fn run_after(status: RunStatus, trigger: RunTrigger) -> Option<RunStat
     use RunStatus as S;
     use RunTrigger as T;
     match (status, trigger) {
-        (S::Pending, T::Start) => Some(S::Running),
+        (S::Pending, T::Start) | (S::Failed, T::Redrive) => Some(S::Running),
         (S::Running, T::Complete) => Some(S::Completed),
         (S::Pending | S::Running, T::Fail) => Some(S::Failed),
         (S::Pending | S::Running, T::Abort) => Some(S::Aborted),
         (S::Pending | S::Running, T::Pause | T::Resume)
         | (S::Completed | S::Failed | S::Aborted, T::Seal) => Some(status),
-        (S::Pending, T::Complete | T::Seal)
-        | (S::Running, T::Start | T::Seal)
+        (S::Pending, T::Complete | T::Seal | T::Redrive)
+        | (S::Running, T::Start | T::Seal | T::Redrive)
+        | (S::Completed | S::Aborted, T::Redrive)
         | (
             S::Completed | S::Failed | S::Aborted,
             T::Start | T::Complete | T::Fail | T::Abort | T::Pause | T::Resume,
@@ -121,23 +130,39 @@ pub const fn step_after(status: StepStatus, trigger: StepTrigger) -> Option<Step
     use StepStatus as S;
     use StepTrigger as T;
     match (status, trigger) {
-        (S::Waiting, T::Dispatch | T::Expand) | (S::Blocked, T::Continue) => Some(S::Running),
-        (S::Running, T::Retry | T::Sleep) | (S::Blocked, T::Unblock) => Some(S::Waiting),
+        (S::Waiting, T::Dispatch | T::Expand | T::Compose) | (S::Blocked, T::Continue) => {
+            Some(S::Running)
+        }
+        (S::Running, T::Retry | T::Sleep)
+        | (S::Blocked, T::Unblock)
+        | (S::Completed | S::Failed | S::Skipped | S::Cancelled, T::Redrive) => Some(S::Waiting),
         (S::Waiting | S::Running, T::Block) => Some(S::Blocked),
         (S::Running, T::Complete) => Some(S::Completed),
         (S::Waiting, T::Skip) => Some(S::Skipped),
         (S::Waiting | S::Running | S::Blocked, T::Fail) => Some(S::Failed),
         (S::Waiting | S::Running | S::Blocked, T::Cancel) => Some(S::Cancelled),
-        (S::Waiting, T::Complete | T::Retry | T::Sleep | T::Unblock | T::Continue)
-        | (S::Running, T::Dispatch | T::Expand | T::Unblock | T::Continue | T::Skip)
+        (S::Waiting, T::Complete | T::Retry | T::Sleep | T::Unblock | T::Continue | T::Redrive)
+        | (
+            S::Running,
+            T::Dispatch | T::Expand | T::Compose | T::Unblock | T::Continue | T::Skip | T::Redrive,
+        )
         | (
             S::Blocked,
-            T::Dispatch | T::Expand | T::Complete | T::Retry | T::Sleep | T::Block | T::Skip,
+            T::Dispatch
+            | T::Expand
+            | T::Compose
+            | T::Complete
+            | T::Retry
+            | T::Sleep
+            | T::Block
+            | T::Skip
+            | T::Redrive,
         )
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
             T::Dispatch
             | T::Expand
+            | T::Compose
             | T::Complete
             | T::Retry
             | T::Sleep

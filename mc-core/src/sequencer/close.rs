@@ -1,13 +1,16 @@
 //! Close: what a batch takes with it, and which runs stay in memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{ClosedBatch, ClosedRun, Pending, Promised};
+use super::command::Request;
 use super::core::Sequencer;
 use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
-use super::resident::Resident;
+use super::family::members;
+use super::resident::{Loaded, Resident};
 use super::token::Token;
 use super::traffic::{CallsOut, calls_out};
 use super::workspace::Dispatch;
@@ -16,7 +19,7 @@ use crate::event::StepStatus;
 use crate::event::run::Subject;
 use crate::id::{RunId, StepKey, StepName};
 use crate::ports::RunNeeds;
-use crate::run::{BlockReason, Step};
+use crate::run::{BlockReason, Run, Step};
 use crate::time::Timestamp;
 
 impl Sequencer {
@@ -72,17 +75,11 @@ impl Sequencer {
             .workflow
             .as_ref()
             .map(|workflow| workflow.definition());
-        let mut agents: Vec<_> = match (&resident.run.created.subject, definition) {
+        let agents = match (&resident.run.created.subject, definition) {
             (Subject::Session { agent }, _) => vec![agent.clone()],
-            (_, Some(definition)) => definition
-                .steps()
-                .values()
-                .map(|step| step.agent.clone())
-                .collect(),
+            (_, Some(definition)) => definition.agents(),
             (_, None) => Vec::new(),
         };
-        agents.sort_unstable();
-        agents.dedup();
         Some(ClosedRun {
             run: Arc::clone(&resident.run),
             agents,
@@ -116,8 +113,7 @@ impl Sequencer {
             resident
                 .workflow
                 .iter()
-                .flat_map(|w| w.definition().steps().values())
-                .map(|s| s.agent.clone())
+                .flat_map(|w| w.definition().agents())
                 .collect::<Vec<_>>()
         } else {
             Vec::new()
@@ -154,14 +150,45 @@ impl Sequencer {
         self.durable = self.durable.max(next_seq);
     }
 
-    /// Puts a run that was paged in into memory.
-    pub fn page_in(&mut self, resident: Resident) {
+    /// Puts a run that was paged in into memory, with those that are nested in one another with it.
+    ///
+    /// # Errors
+    /// `Corrupt` where their accounts cannot be added up.
+    pub fn page_in(&mut self, family: Vec<Resident>) -> Result<()> {
+        // The row of a run that is here already is older than it.
+        let here = |resident: &Resident| self.workspace.runs.contains_key(&resident.run.run_id);
+        let new: Vec<Resident> = family.into_iter().filter(|one| !here(one)).collect();
+        let runs: Vec<RunId> = new.iter().map(|resident| resident.run.run_id).collect();
+        for resident in new {
+            self.page_in_one(resident);
+        }
+        self.sum_up(&runs)
+    }
+
+    /// Gives an ended run its content back, if it is still as it was when that was read.
+    ///
+    /// # Errors
+    /// `Corrupt` where content is missing.
+    pub fn restore(&mut self, run: &Arc<Run>, loaded: &Loaded) -> Result<()> {
+        match self.workspace.runs.get_mut(&run.run_id) {
+            Some(resident) if resident.run.events == run.events => resident.restore(loaded),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the content that a request needs is not in memory, although its run is.
+    pub fn wants_content(&self, request: &Request) -> Option<RunId> {
+        let Request::Redrive(redrive) = request else {
+            return None;
+        };
+        let resident = self.workspace.runs.get(&redrive.run_id)?;
+        let wants = !resident.whole && resident.run.status.is_terminal();
+        wants.then_some(redrive.run_id)
+    }
+
+    fn page_in_one(&mut self, resident: Resident) {
         let run = resident.run.run_id;
         self.evicted.retain(|gone| *gone != run);
-        // The row of a run that is here already is older than it.
-        if self.workspace.runs.contains_key(&run) {
-            return;
-        }
         for (key, step) in &resident.run.steps {
             if let Some(agent) = &step.agent {
                 let all = self.workspace.abandoned.entry(agent.clone()).or_default();
@@ -235,23 +262,31 @@ impl Sequencer {
         if excess == 0 && bytes == 0 {
             return None;
         }
-        let mut idle = Vec::new();
+        let mut idle = BTreeSet::new();
+        let mut go = |run: RunId| {
+            let family = members(&self.workspace, run);
+            let all = family.iter().all(|run| self.is_idle_run(*run));
+            let new = family.iter().filter(|run| all && idle.insert(**run));
+            new.count()
+        };
         for (run, weight) in self.ended.oldest() {
             if excess == 0 && bytes == 0 {
                 break;
             }
-            if self.is_idle_run(run) {
-                excess = excess.saturating_sub(1);
+            let gone = go(run);
+            excess = excess.saturating_sub(gone);
+            if gone > 0 {
                 bytes = bytes.saturating_sub(weight);
-                idle.push(run);
             }
         }
-        let waiting = self
-            .workspace
-            .runs
-            .values()
-            .filter(|resident| !resident.run.status.is_terminal() && self.is_idle(resident));
-        idle.extend(waiting.map(|resident| resident.run.run_id).take(excess));
+        for resident in self.workspace.runs.values() {
+            if excess == 0 {
+                break;
+            }
+            if !resident.run.status.is_terminal() {
+                excess = excess.saturating_sub(go(resident.run.run_id));
+            }
+        }
         let due = idle.into_iter().filter_map(|run| self.evict(run));
         due.min()
     }
@@ -260,6 +295,7 @@ impl Sequencer {
     fn evict(&mut self, run: RunId) -> Option<Timestamp> {
         let gone = self.workspace.runs.remove(&run);
         self.workspace.wakes.remove(&run);
+        self.workspace.family.remove(run);
         self.ended.remove(run);
         self.evicted.push(run);
         self.departures.add(run);

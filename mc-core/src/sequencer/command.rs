@@ -77,6 +77,8 @@ pub enum Request {
     RevokeApproval(OperatorWord),
     /// Say what became of a step in doubt.
     Resolve(Resolve),
+    /// Let a failed run go on from a step.
+    Redrive(Redrive),
     /// Change an account's limit.
     SetLimit(SetLimit),
     /// Raise an account's limit, or let it admit nothing or again.
@@ -315,6 +317,17 @@ pub struct Resolve {
     /// What became of it.
     pub resolution: Resolution,
     /// How that is known, in words.
+    pub reason: Arc<str>,
+}
+
+/// Lets a failed run go on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Redrive {
+    /// The run.
+    pub run_id: RunId,
+    /// The step that it goes on from; none for the one that failed.
+    pub from: Option<StepKey>,
+    /// Why, in words.
     pub reason: Arc<str>,
 }
 
@@ -588,6 +601,7 @@ impl Request {
             Self::DecideApproval(decide) => Some(decide.word.approval.run_id),
             Self::RevokeApproval(word) => Some(word.approval.run_id),
             Self::Resolve(resolve) => Some(resolve.run_id),
+            Self::Redrive(redrive) => Some(redrive.run_id),
             Self::Attempt(token, _) => Some(token.run_id),
             Self::SetLimit(set) => set.account.run(),
             Self::Adjust(adjust) => adjust.account.run(),

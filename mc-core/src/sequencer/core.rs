@@ -57,6 +57,8 @@ pub struct Sequencer {
     pub(super) circuit_slots: BTreeMap<ModelId, Vec<(RunId, Arc<Command>, Slot)>>,
     /// What waits in the queue, by run.
     pub(super) waiting_of: BTreeMap<RunId, BTreeSet<Ticket>>,
+    /// Runs that something has happened to beside the command's own: what follows there is decided too.
+    pub(super) stirred: BTreeSet<RunId>,
     /// Agents of which an abandoned handler has ended.
     pub(super) handlers_ended: BTreeSet<AgentName>,
     /// Runs in memory that have ended.
@@ -113,6 +115,7 @@ impl Sequencer {
             slots: BTreeMap::new(),
             circuit_slots: BTreeMap::new(),
             waiting_of: BTreeMap::new(),
+            stirred: BTreeSet::new(),
             handlers_ended: BTreeSet::new(),
             ended: Ended::default(),
             pace: Pace::default(),
@@ -315,7 +318,7 @@ impl Sequencer {
     fn decide(&self, request: &Request) -> Result<Decision> {
         let view = self.view();
         match request {
-            Request::Publish(publish) => Ok(decide::publish::publish(&view, publish)),
+            Request::Publish(publish) => decide::publish::publish(&view, publish),
             Request::Activate(activate) => decide::publish::activate(&view, activate),
             Request::PublishPolicy(policy) => Ok(decide::policy::publish(&view, policy)),
             Request::Start(start) => decide::start::start(&view, start),
@@ -337,6 +340,7 @@ impl Sequencer {
             Request::DecideApproval(decision) => decide::approve::decide(&view, decision),
             Request::RevokeApproval(word) => decide::approve::revoke(&view, word),
             Request::Resolve(resolve) => decide::resolve::resolve(&view, resolve),
+            Request::Redrive(request) => decide::redrive::redrive(&view, request),
             Request::Attempt(token, request) => decide_attempt(&view, token, request),
             Request::Recover(run, alive) => decide::recover::recover(&view, *run, alive),
             Request::ClockJumped { wall, expected } => Ok(clock_jumped(*wall, *expected)),

@@ -7,6 +7,7 @@ use super::command::{Request, Start};
 use super::core::{Instant, Sequencer};
 use super::decide::{self, View, dispatch::Dispatched};
 use super::decision::Wait;
+use super::family::members;
 use super::halt::HaltScope;
 use super::resident::Resident;
 use super::workspace::{Dispatch, Waiting};
@@ -42,6 +43,11 @@ impl Sequencer {
                     .get_mut(run)
                     .into_iter()
                     .for_each(Resident::look_at_all);
+                touched.extend(members(&self.workspace, *run));
+                // What one of them decides may reach into the others: all are taken up first.
+                if self.has_stale(&touched) {
+                    return Ok(());
+                }
             }
             Request::Publish(_)
             | Request::Activate(_)
@@ -61,12 +67,28 @@ impl Sequencer {
             | Request::DecideApproval(_)
             | Request::RevokeApproval(_)
             | Request::Resolve(_)
+            | Request::Redrive(_)
             | Request::Attempt(..)
             | Request::ClockJumped { .. }
             | Request::ClockConfirmed { .. } => {}
         }
         touched.remove(&RunId::ZERO);
         self.settle_down(touched)
+    }
+
+    /// Whether one of these runs has an attempt of an epoch before this one, which nobody has taken up
+    /// yet.
+    fn has_stale(&self, runs: &BTreeSet<RunId>) -> bool {
+        let epoch = self.workspace.epoch;
+        let stale = |resident: &Resident| {
+            let mut live = resident
+                .live
+                .iter()
+                .filter_map(|key| resident.run.step(key));
+            live.any(|step| step.live.is_some_and(|since| since != epoch))
+        };
+        runs.iter()
+            .any(|run| self.workspace.runs.get(run).is_some_and(stale))
     }
 
     pub(super) fn remember_key(&mut self, start: &Start) {
@@ -176,15 +198,18 @@ impl Sequencer {
     /// Decides what follows in these runs, and in all that wait for what they let go.
     pub(super) fn settle_down(&mut self, mut runs: BTreeSet<RunId>) -> Result<()> {
         loop {
+            runs.append(&mut self.stirred);
             while let Some(run) = runs.pop_first() {
                 self.settle_run(run)?;
                 self.look_at_wave(run);
+                runs.append(&mut self.stirred);
             }
             runs.extend(self.wake_queue()?);
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
             runs.extend(self.take_turns()?);
-            if runs.is_empty() && self.freed.is_empty() && !self.release()? {
+            let quiet = runs.is_empty() && self.stirred.is_empty() && self.freed.is_empty();
+            if quiet && !self.release()? {
                 return Ok(());
             }
         }
@@ -220,7 +245,7 @@ impl Sequencer {
             let Some(resident) = self.workspace.runs.get_mut(&run) else {
                 return Ok(());
             };
-            if resident.live.len() < most {
+            if resident.out() < most {
                 let held_up = std::mem::take(&mut resident.held_up);
                 resident.ready.extend(held_up);
             }
@@ -265,7 +290,7 @@ impl Sequencer {
                 self.commit(decision.events)?;
                 self.batch.effects.extend(decision.effects);
                 let resident = self.workspace.resident(run)?;
-                let events = decide::advance::superfluous(resident, key);
+                let events = decide::advance::superfluous(&self.view(), resident, key);
                 self.commit(events)
             }
             Dispatched::Queued(Wait::Budget { path, amount, .. }) => {
@@ -293,7 +318,7 @@ impl Sequencer {
     fn hold_up(&mut self, run: RunId, key: &StepKey) {
         let most = self.workspace.settings.max_live_per_run;
         if let Some(resident) = self.workspace.runs.get_mut(&run)
-            && resident.live.len() >= most
+            && resident.out() >= most
         {
             resident.held_up.insert(key.clone());
         }
@@ -317,13 +342,20 @@ impl Sequencer {
         if resident.run.status.is_terminal() {
             self.leave_queues(run);
             self.note_end(run);
+            self.tell_outer(run)?;
         }
         let resident = self.workspace.resident(run)?;
         let leftovers = decide::approve::leftovers(&resident.run);
         self.commit(leftovers)?;
         let resident = self.workspace.resident(run)?;
         let seal = decide::advance::seal(&resident.run);
-        self.commit(seal.into_iter().collect())
+        self.commit(seal.into_iter().collect())?;
+        let resident = self.workspace.resident(run)?;
+        if let Some(told) = decide::compose::sealed(&self.view(), &resident.run) {
+            self.stirred.insert(told.run_id);
+            self.commit(vec![told])?;
+        }
+        Ok(())
     }
 
     pub(super) fn note_wake(&mut self, run: RunId) {

@@ -129,7 +129,10 @@ pub fn run_halt(run: &Run) -> Option<Timestamp> {
     match &run.paused {
         Some(PauseReason::Halt { until }) => Some(*until),
         Some(
-            PauseReason::Operator | PauseReason::Budget { .. } | PauseReason::StepFailed { .. },
+            PauseReason::Operator
+            | PauseReason::Budget { .. }
+            | PauseReason::StepFailed { .. }
+            | PauseReason::Outer { .. },
         )
         | None => None,
     }

@@ -14,6 +14,7 @@ pub mod decide;
 mod decision;
 mod departures;
 mod ended;
+mod family;
 mod forward;
 pub mod halt;
 mod limiter;
@@ -38,14 +39,16 @@ pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
     CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, JournalPlace, Lift,
-    Note, Observed, OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall,
-    Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer, TokenBound,
+    Note, Observed, OpenSession, OperatorWord, Patience, Publish, Reconcile, Redrive, Request,
+    ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer,
+    TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
     Answer, AttemptOrder, CallEnd, CallReply, Decision, Effect, NewEvent, NewPart, ProbeOrder,
     Reply, ToolReply, Wait,
 };
+pub use family::Family;
 pub use halt::HaltScope;
 pub use prices::Prices;
 pub use recovery::{recover, shared};

@@ -64,6 +64,9 @@ impl Sequencer {
         if let Some((model, change)) = change {
             self.place(circuit_event(model, &change))?;
         }
+        for next in self.nested_follow(self.batch.placed.last()) {
+            self.place(next)?;
+        }
         match self.follows() {
             Some(next) => self.place(next),
             None => Ok(()),
@@ -271,9 +274,13 @@ impl Sequencer {
             let run = Run::create(run_id, &run_event)?;
             let hash = run.created.definition_hash;
             let workflow = hash.and_then(|hash| self.workspace.compiled.get(&hash).cloned());
+            let nested = run.outer().is_some();
             let mut resident = Resident::new(run, workflow, value.unwrap_or_default());
             resident.last_seq = seq;
             self.workspace.runs.insert(run_id, resident);
+            if nested {
+                self.stirred.insert(run_id);
+            }
             return Ok(0);
         }
         let resident = self.workspace.runs.get_mut(&run_id);
@@ -293,6 +300,9 @@ impl Sequencer {
             });
         let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
         resident.follow(&event.kind, seq, value);
+        if let EventKind::RunRedriven(_) = &event.kind {
+            self.ended.remove(run_id);
+        }
         if let Some((live, attempt, ..)) = &before
             && let (Some(epoch), Some(key)) = (live, event.kind.step())
         {
@@ -314,6 +324,7 @@ impl Sequencer {
         }
         self.probe_after(run_id, &event.kind);
         self.post_shared(&postings, seq)?;
+        self.note_nested(run_id, &event.kind, (&postings, seq))?;
         self.note_call(run_id, &event.kind);
         Ok(run_seq)
     }
@@ -397,11 +408,10 @@ impl Sequencer {
         }
     }
 
-    /// When what a run has out is to be gone, where the run is halted.
+    /// When what a run, and what is nested in it, has out is to be gone, where the run is halted.
     pub(super) fn note_halt(&mut self, run: RunId) {
         let resident = self.workspace.runs.get(&run);
-        let halted = resident.filter(|resident| !resident.live.is_empty());
-        match halted.and_then(|resident| run_halt(&resident.run)) {
+        match resident.and_then(|resident| run_halt(&resident.run)) {
             Some(until) => drop(self.workspace.draining.insert(HaltScope::Run(run), until)),
             None if self.workspace.draining.is_empty() => {}
             None => drop(self.workspace.draining.remove(&HaltScope::Run(run))),

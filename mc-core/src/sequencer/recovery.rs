@@ -129,6 +129,7 @@ fn workspace(
         compiled,
         policy: Policy::default(),
         runs: BTreeMap::new(),
+        family: super::family::Family::default(),
         calls_out: BTreeMap::new(),
         turns: BTreeMap::new(),
         queue: Queue::default(),

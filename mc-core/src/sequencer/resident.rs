@@ -25,6 +25,8 @@ pub struct Resident {
     pub run: Arc<Run>,
     /// The workflow that it is pinned to; none for a session.
     pub workflow: Option<Arc<Workflow>>,
+    /// Whether the content that decisions need is here.
+    pub whole: bool,
     /// Its input.
     pub input: Arc<Value>,
     /// Outputs by step; null for one that the run goes on without.
@@ -41,6 +43,8 @@ pub struct Resident {
     pub open: BTreeSet<StepName>,
     /// Steps and items with an attempt out.
     pub live: BTreeSet<StepKey>,
+    /// Composed steps and items whose nested run is under way.
+    pub composing: BTreeSet<StepKey>,
     /// When steps and items go on by themselves.
     pub wakes: BTreeMap<StepKey, Timestamp>,
     /// A step that failed for good and was not tolerated.
@@ -80,6 +84,11 @@ impl Wanted {
         if run.status.is_terminal() {
             return Self::default();
         }
+        Self::whole(run)
+    }
+
+    /// Everything that decisions about a run may need, also where it has ended and is to go on.
+    pub fn whole(run: &Run) -> Self {
         let mut wanted = Self {
             input: Some(run.input),
             ..Self::default()
@@ -145,8 +154,10 @@ impl Resident {
             .collect();
         Self {
             open,
+            whole: true,
             held_up: BTreeSet::new(),
             live: BTreeSet::new(),
+            composing: BTreeSet::new(),
             wakes: BTreeMap::new(),
             failed: None,
             run: Arc::new(run),
@@ -176,31 +187,80 @@ impl Resident {
         let input = wanted.input.map(|place| loaded.take(place)).transpose()?;
         let mut this = Self::new(run, workflow, input.unwrap_or_default());
         this.chain = (row.chain_head, row.next_run_seq);
-        for (name, place) in &wanted.outputs {
-            this.outputs.insert(name.clone(), loaded.take(*place)?);
-        }
-        for (name, place) in &wanted.items {
-            let list = loaded.take(*place)?;
-            let list = list.as_array().cloned().unwrap_or_default();
-            this.items.insert(name.clone(), Arc::new(list));
-        }
-        for ((name, index), place) in &wanted.item_outputs {
-            let output = loaded.take(*place)?;
-            this.item_outputs
-                .entry(name.clone())
-                .or_default()
-                .insert(*index, output);
-        }
-        this.fill_absent();
+        this.whole = !this.run.status.is_terminal();
+        this.take_content(&wanted, loaded)?;
         this.derive();
         // It was at rest when it left memory; what recovers it looks at all of it.
         this.ready.clear();
         Ok(this)
     }
 
+    /// Takes the content back that it let go when it ended, so that it can go on.
+    ///
+    /// # Errors
+    /// `Corrupt` where content is missing.
+    pub fn restore(&mut self, loaded: &Loaded) -> Result<()> {
+        let wanted = Wanted::whole(&self.run);
+        let input = wanted.input.map(|place| loaded.take(place)).transpose()?;
+        self.input = input.unwrap_or_default();
+        self.take_content(&wanted, loaded)?;
+        self.whole = true;
+        Ok(())
+    }
+
+    fn take_content(&mut self, wanted: &Wanted, loaded: &Loaded) -> Result<()> {
+        for (name, place) in &wanted.outputs {
+            self.outputs.insert(name.clone(), loaded.take(*place)?);
+        }
+        for (name, place) in &wanted.items {
+            let list = loaded.take(*place)?;
+            let list = list.as_array().cloned().unwrap_or_default();
+            self.items.insert(name.clone(), Arc::new(list));
+        }
+        for ((name, index), place) in &wanted.item_outputs {
+            let output = loaded.take(*place)?;
+            self.item_outputs
+                .entry(name.clone())
+                .or_default()
+                .insert(*index, output);
+        }
+        self.fill_absent();
+        Ok(())
+    }
+
+    /// Follows a redrive: what ended is open again.
+    fn redriven(&mut self) {
+        let run = Arc::clone(&self.run);
+        self.failed = None;
+        let definition = self.workflow.as_ref().map(|workflow| workflow.definition());
+        let steps = definition.iter().flat_map(|d| d.steps().keys());
+        let open = steps.filter(|name| !run.status_of(name).is_terminal());
+        self.open = open.cloned().collect();
+        let ended = |name: &StepName| run.status_of(name).is_terminal();
+        self.outputs.retain(|name, _| ended(name));
+        let under_way = |name: &StepName| {
+            let step = run.step(&StepKey::of(name));
+            step.is_some_and(|step| step.expansion.is_some() && !step.status.0.is_terminal())
+        };
+        self.items.retain(|name, _| under_way(name));
+        self.item_outputs.retain(|name, _| under_way(name));
+        for (name, outputs) in &mut self.item_outputs {
+            outputs.retain(|index, _| {
+                let item = run.step(&StepKey::item(name, *index));
+                item.is_some_and(|item| item.status.0.is_terminal())
+            });
+        }
+        self.held_up.clear();
+        for key in run.steps.keys() {
+            self.note(key);
+        }
+        self.look_at_all();
+    }
+
     /// Lets the content go that decisions needed: the run has ended, and the log has it all. What
     /// the run gives stays at hand for whoever waits for it.
     pub fn drop_content(&mut self) {
+        self.whole = false;
         self.input = Arc::default();
         self.items = BTreeMap::new();
         self.item_outputs = BTreeMap::new();
@@ -267,6 +327,11 @@ impl Resident {
         }
     }
 
+    /// How many attempts and nested runs are out.
+    pub fn out(&self) -> usize {
+        self.live.len() + self.composing.len()
+    }
+
     /// Takes over whether a step is out, and when it goes on by itself.
     fn note(&mut self, key: &StepKey) {
         let step = self.run.steps.get(key);
@@ -274,6 +339,11 @@ impl Resident {
             self.live.insert(key.clone());
         } else {
             self.live.remove(key);
+        }
+        if step.is_some_and(|step| step.composing().is_some()) {
+            self.composing.insert(key.clone());
+        } else {
+            self.composing.remove(key);
         }
         match step.and_then(|step| step.wake_at) {
             Some(at) => drop(self.wakes.insert(key.clone(), at)),
@@ -328,6 +398,7 @@ impl Resident {
                 }
                 self.look_at(&f.step);
             }
+            EventKind::StepComposed(f) => self.look_at_parent(&f.step),
             EventKind::AttemptFailed(f) => self.look_at(&f.step),
             EventKind::AttemptAbandoned(f) => self.look_at(&f.step),
             EventKind::AttemptInterrupted(f) => self.look_at(&f.step),
@@ -338,6 +409,7 @@ impl Resident {
             EventKind::ApprovalVoided(f) => self.look_at(&f.step),
             EventKind::StepSuspended(f) => self.look_at(&f.step),
             EventKind::RunResumed(_) => self.look_at_all(),
+            EventKind::RunRedriven(_) => self.redriven(),
             EventKind::StepDispatched(f) => {
                 self.hold_seq
                     .insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);

@@ -209,6 +209,8 @@ pub fn summary(run: &Run, agents: Vec<crate::id::AgentName>) -> RunSummary {
         ended_at: run.ended_at,
         spent: run.spent().money,
         held: run.held().money,
+        spent_nested: run.spent_nested().money,
+        outer: run.outer().cloned(),
         limit: *run.account().limit(),
         note: note(run).into(),
     }
@@ -225,11 +227,13 @@ fn note(run: &Run) -> String {
             AbortReason::Budget { account } => format!("budget:{account}"),
             AbortReason::Policy { code } => format!("policy:{code}"),
             AbortReason::HostLost => "host_lost".to_owned(),
+            AbortReason::Outer { .. } => "outer".to_owned(),
         },
         (None, Some(PauseReason::Operator)) => "paused".to_owned(),
         (None, Some(PauseReason::Halt { .. })) => HALTED.to_owned(),
         (None, Some(PauseReason::Budget { account })) => format!("budget:{account}"),
         (None, Some(PauseReason::StepFailed { step })) => format!("step_failed:{step}"),
+        (None, Some(PauseReason::Outer { .. })) => "outer".to_owned(),
         (None, None) => blocked(run),
     }
 }

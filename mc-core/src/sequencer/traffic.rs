@@ -189,6 +189,11 @@ impl Traffic {
                 };
                 self.begun(flow, folding);
             }
+            EventKind::RunRedriven(_) => {
+                let flow = folding.run.and_then(Run::workflow);
+                let name = flow.map_or(SESSIONS, |(name, _)| name.as_ref());
+                *self.live.entry(name.to_owned()).or_default() += 1;
+            }
             EventKind::RunCompleted(_) | EventKind::RunFailed(_) | EventKind::RunAborted(_) => {
                 let flow = folding
                     .run

@@ -10,10 +10,11 @@ use super::decide::{self, View};
 use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
 use super::turns::Turn;
-use super::workspace::{ResidentBooks, Waiting};
+use super::workspace::{ResidentBooks, Waiting, Workspace};
 use crate::budget::{Owner, Ticket, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StepStatus;
+use crate::event::run::PauseReason;
 use crate::id::{RunId, StepKey};
 use crate::run::HoldKey;
 
@@ -308,7 +309,7 @@ impl Sequencer {
             .workspace
             .budget_blocked
             .iter()
-            .map(|(run, _)| *run)
+            .map(|(run, _)| paused_with(&self.workspace, *run))
             .collect();
         let mut touched = BTreeSet::new();
         for run in runs {
@@ -332,6 +333,18 @@ impl Sequencer {
             }
         }
     }
+}
+
+/// The run that a run goes on with: itself, or the one around it that paused for a budget.
+fn paused_with(workspace: &Workspace, run: RunId) -> RunId {
+    let around = workspace.runs.get(&run);
+    let around = around.map_or(&[][..], |resident| &resident.run.created.nested_in);
+    let for_budget = |run: &RunId| {
+        let outer = workspace.runs.get(run);
+        outer.is_some_and(|outer| matches!(outer.run.paused, Some(PauseReason::Budget { .. })))
+    };
+    let mut outermost = around.iter().rev().map(|place| place.run);
+    outermost.find(for_budget).unwrap_or(run)
 }
 
 fn run_ended(run: RunId) -> Error {

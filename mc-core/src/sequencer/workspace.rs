@@ -25,9 +25,10 @@ use crate::pricing::{PriceTable, UnknownModels};
 use crate::resilience::{BreakerSettings, RetryBudgetSettings};
 use crate::run::Run;
 use crate::time::Timestamp;
-use crate::workflow::Workflow;
+use crate::workflow::{Definition, Uses, Workflow, composition};
 
 use super::command::ReserveCall;
+use super::family::Family;
 use super::halt::{HaltScope, Halts};
 use super::prices::Prices;
 use super::token::Token;
@@ -204,6 +205,8 @@ pub struct Workspace {
     pub policy: Policy,
     /// Runs in memory.
     pub runs: BTreeMap<RunId, Resident>,
+    /// The accounts of those that have others nested in them.
+    pub family: Family,
     /// The calls that are out.
     pub calls_out: CallsOut,
     /// Who waits for a rate.
@@ -282,13 +285,18 @@ impl RecentKeys {
 pub struct AllBooks<'a> {
     /// The shared accounts.
     pub shared: &'a BTreeMap<AccountId, Account>,
+    /// Those of runs with others nested in them.
+    pub family: &'a Family,
     /// The run whose accounts are meant.
     pub run: &'a Run,
 }
 
 impl Books for AllBooks<'_> {
     fn account(&self, id: &AccountId) -> Option<&Account> {
-        self.shared.get(id).or_else(|| self.run.accounts.get(id))
+        let family = self.family.account(id);
+        family
+            .or_else(|| self.shared.get(id))
+            .or_else(|| self.run.accounts.get(id))
     }
 }
 
@@ -300,7 +308,8 @@ impl Books for ResidentBooks<'_> {
     fn account(&self, id: &AccountId) -> Option<&Account> {
         match id {
             AccountId::Run(run) | AccountId::Step(run, _) => {
-                self.0.runs.get(run)?.run.accounts.get(id)
+                let family = self.0.family.account(id);
+                family.or_else(|| self.0.runs.get(run)?.run.accounts.get(id))
             }
             AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => {
                 self.0.accounts.get(id)
@@ -312,6 +321,12 @@ impl Books for ResidentBooks<'_> {
 impl BooksMut for Workspace {
     fn put(&mut self, id: &AccountId, account: Account) {
         self.accounts.insert(id.clone(), account);
+    }
+}
+
+impl composition::Known for Workspace {
+    fn definition(&self, uses: &Uses) -> Option<&Definition> {
+        Self::definition(self, uses)
     }
 }
 
@@ -330,6 +345,17 @@ impl Workspace {
         self.runs
             .get(&run)
             .ok_or_else(|| crate::error::Error::not_found("run", run))
+    }
+
+    /// The definition of a published version.
+    pub fn definition(&self, uses: &Uses) -> Option<&Definition> {
+        let row = self
+            .workflows
+            .get(&uses.workflow)?
+            .rows
+            .get(&uses.version)?;
+        let workflow = self.compiled.get(&row.hash)?;
+        Some(workflow.definition())
     }
 
     /// What happens to models without a price: the policy's word, else the host's.

@@ -121,6 +121,15 @@ impl StepSpec {
         }
     }
 
+    /// The step `name`, done by another workflow: `uses` is `name@version`.
+    pub fn uses(name: &str, uses: &str) -> Self {
+        let fields = Map::from_iter([("uses".to_owned(), Value::from(uses))]);
+        Self {
+            name: name.to_owned(),
+            fields,
+        }
+    }
+
     /// Names the steps that come before it.
     #[must_use]
     pub fn needs<S: Into<String>>(mut self, steps: impl IntoIterator<Item = S>) -> Self {

@@ -211,7 +211,7 @@ fn rejected(
 }
 
 /// One error of all problems; the message has the first.
-pub(super) fn invalid(problems: Vec<WorkflowProblem>) -> Error {
+pub(crate) fn invalid(problems: Vec<WorkflowProblem>) -> Error {
     let first = problems
         .first()
         .map(ToString::to_string)

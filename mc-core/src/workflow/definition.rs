@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::uses::{Uses, Work};
 use super::{read, write};
 use crate::budget::{Limit, OnExceed};
 use crate::error::Result;
@@ -79,8 +80,8 @@ impl OnFailure {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Step {
-    /// The agent that does it.
-    pub agent: AgentName,
+    /// Who does it.
+    pub work: Work,
     /// The steps that come before it.
     pub needs: BTreeSet<StepName>,
     /// How much harm it can do.
@@ -116,6 +117,22 @@ pub struct Step {
 }
 
 impl Step {
+    /// The agent that does it; none where another workflow does.
+    pub const fn agent(&self) -> Option<&AgentName> {
+        match &self.work {
+            Work::Agent(agent) => Some(agent),
+            Work::Uses(_) => None,
+        }
+    }
+
+    /// The workflow that does it; none where an agent does.
+    pub const fn uses(&self) -> Option<&Uses> {
+        match &self.work {
+            Work::Agent(_) => None,
+            Work::Uses(uses) => Some(uses),
+        }
+    }
+
     /// The tier under a policy: the highest of its own and of every tool that it names.
     pub fn tier(&self, policy: &Policy) -> RiskTier {
         let tools = self.tools.iter().flatten();
@@ -242,6 +259,19 @@ impl Definition {
     /// One step.
     pub fn step(&self, name: &str) -> Option<&Step> {
         self.parts.steps.get(name)
+    }
+
+    /// The agents of its own steps, sorted, each once.
+    pub fn agents(&self) -> Vec<AgentName> {
+        let all = self.parts.steps.values().filter_map(Step::agent);
+        let all: BTreeSet<&AgentName> = all.collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// Its steps that run another workflow, with that workflow.
+    pub fn composed(&self) -> impl Iterator<Item = (&StepName, &Uses)> {
+        let steps = self.parts.steps.iter();
+        steps.filter_map(|(name, step)| Some((name, step.uses()?)))
     }
 
     /// For each step, the steps that need it, in order of their names.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::definition::{Definition, Join, Step};
+use super::uses::Work;
 use crate::id::StepName;
 use crate::policy::RiskTier;
 
@@ -49,15 +50,15 @@ pub fn text(definition: &Definition) -> String {
         widths.max().unwrap_or(0)
     };
     let names = widest(|name, _| name.as_str().len());
-    let agents = widest(|_, step| step.agent.as_str().len());
+    let workers = widest(|_, step| worker(step).len());
     let mut out = String::new();
     for name in layers(definition).into_iter().flatten() {
         let Some(step) = steps.get(name) else {
             continue;
         };
         let needs: Vec<&str> = step.needs.iter().map(StepName::as_str).collect();
-        let (first, agent) = (name.as_str(), step.agent.as_str());
-        let mut line = format!("{first:names$}  {agent:agents$}");
+        let (first, worker) = (name.as_str(), worker(step));
+        let mut line = format!("{first:names$}  {worker:workers$}");
         if !needs.is_empty() {
             let _ = write!(line, "  <- {}", needs.join(", "));
         }
@@ -68,6 +69,14 @@ pub fn text(definition: &Definition) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Who does a step: an agent, or another workflow, which says so.
+fn worker(step: &Step) -> String {
+    match &step.work {
+        Work::Agent(agent) => agent.to_string(),
+        Work::Uses(uses) => format!("uses {uses}"),
+    }
 }
 
 /// What is out of the ordinary about a step.
@@ -193,13 +202,26 @@ fn arrow(out: &mut String, way: &[Place]) {
 }
 
 fn step_box(out: &mut String, (x, y): Place, (name, step): (&StepName, &Step)) {
-    let colour = match step.risk {
-        RiskTier::Read => "#16a34a",
-        RiskTier::Write => "#334155",
-        RiskTier::Irreversible => "#ea580c",
-        RiskTier::Financial => "#dc2626",
+    let colour = match (&step.work, step.risk) {
+        (Work::Uses(_), _) => "#7c3aed",
+        (Work::Agent(_), RiskTier::Read) => "#16a34a",
+        (Work::Agent(_), RiskTier::Write) => "#334155",
+        (Work::Agent(_), RiskTier::Irreversible) => "#ea580c",
+        (Work::Agent(_), RiskTier::Financial) => "#dc2626",
     };
-    let whole = std::iter::once(step.agent.to_string()).chain(notes(step));
+    // A frame in the frame: there are steps inside.
+    let inner = match &step.work {
+        Work::Agent(_) => String::new(),
+        Work::Uses(_) => format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"5\" fill=\"none\" \
+             stroke=\"{colour}\" stroke-width=\"0.75\"/>",
+            x + 4,
+            y + 4,
+            WIDTH - 8,
+            HEIGHT - 8
+        ),
+    };
+    let whole = std::iter::once(worker(step)).chain(notes(step));
     let whole: Vec<String> = whole.collect();
     let (first, second) = (shortened(name.as_str()), shortened(&whole.join(", ")));
     let tip = escaped(&format!("{name}: {}", whole.join(", ")));
@@ -207,7 +229,7 @@ fn step_box(out: &mut String, (x, y): Place, (name, step): (&StepName, &Step)) {
     let _ = writeln!(
         out,
         "<g><title>{tip}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"8\" \
-         fill=\"#fff\" stroke=\"{colour}\" stroke-width=\"1.5\"/><text x=\"{middle}\" y=\"{upper}\" \
+         fill=\"#fff\" stroke=\"{colour}\" stroke-width=\"1.5\"/>{inner}<text x=\"{middle}\" y=\"{upper}\" \
          text-anchor=\"middle\" font-size=\"14\" fill=\"#0f172a\">{first}</text><text x=\"{middle}\" \
          y=\"{lower}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#475569\">{second}</text></g>"
     );
@@ -280,6 +302,17 @@ publish   publisher   <- draft, research  [irreversible]
         // The one that passes two columns has a row of its own in each.
         assert_eq!(drawn.matches(" L").count(), 2);
         assert_eq!(drawn, svg(flow().definition()));
+    }
+
+    #[test]
+    fn a_composed_step_shows_what_it_uses_and_has_a_frame_in_its_frame() {
+        let yaml =
+            "{ workflow: w, steps: { a: { agent: x }, qa: { uses: 'gate@3', needs: [a] } } }";
+        let flow = Workflow::from_yaml(yaml).unwrap();
+        assert_eq!(text(flow.definition()), "a   x\nqa  uses gate@3  <- a\n");
+        let drawn = svg(flow.definition());
+        assert_eq!(drawn.matches("<rect ").count(), 3);
+        assert!(drawn.contains("<title>qa: uses gate@3</title>"));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::Duration;
 pub use crate::expression::MAX_JOINED_INPUT_BYTES;
 pub use crate::form::{MAX_SCHEMA_BYTES, MAX_VIOLATIONS};
 
+/// The most levels of workflows that use others: so many runs may be nested in one another, the
+/// outermost not counted.
+pub const MAX_NESTING: usize = 8;
 /// The most steps of a workflow.
 pub const MAX_STEPS: usize = 1_000;
 /// The most edges: all `needs` of all steps together.

@@ -9,6 +9,7 @@ pub(crate) mod as_canonical;
 mod builder;
 mod check;
 mod compiled;
+pub mod composition;
 mod definition;
 mod diff;
 pub mod drawing;
@@ -20,6 +21,7 @@ pub mod limits;
 mod read;
 mod read_step;
 
+mod uses;
 mod write;
 
 #[cfg(test)]
@@ -31,6 +33,8 @@ pub use crate::expression::{
 pub use crate::form::{Schema, SchemaFault};
 pub use builder::{BudgetSpec, RetrySpec, StepSpec, WorkflowBuilder};
 pub use compiled::Workflow;
+pub(crate) use compiled::invalid;
 pub use definition::{Budget, Definition, Estimate, Join, OnFailure, SCHEMA_VERSION, Step};
 pub use diff::{Diff, StepChange, StepDiff, diff};
 pub use labels::Labels;
+pub use uses::{Uses, UsesFault, Work};

@@ -28,7 +28,7 @@ const FIELDS: &[&str] = &[
     "model_retry",
     "steps",
 ];
-const LATER: &[&str] = &["guardrails", "uses"];
+const LATER: &[&str] = &["guardrails"];
 
 /// What could be read of a document. It is a definition if there are no problems.
 #[derive(Debug)]

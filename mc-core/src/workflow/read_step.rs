@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::definition::{Estimate, Join, OnFailure, Step};
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_COUNT, MAX_ITEMS, MAX_TIMEOUT, MAX_TOOLS};
 use super::read::{Located, Stand, StepDraft, backoff, budget, checked};
+use super::uses::{Uses, Work};
 use crate::error::WorkflowProblem;
 use crate::expression::{Expression, InputBinding, whole_expression};
 use crate::form::{At, Fields, Reader};
@@ -17,6 +18,7 @@ use crate::resilience::{MAX_ATTEMPTS, RetryPolicy};
 
 const FIELDS: &[&str] = &[
     "agent",
+    "uses",
     "needs",
     "risk",
     "tools",
@@ -35,18 +37,18 @@ const FIELDS: &[&str] = &[
     "on_failure",
 ];
 /// Fields that are known but belong to a later version.
-const LATER: &[&str] = &["uses", "guardrails"];
+const LATER: &[&str] = &["guardrails"];
+/// Fields that say how an agent does a step; the steps of another workflow have their own.
+const OF_AN_AGENT: &[&str] = &[
+    "agent", "risk", "tools", "approval", "estimate", "retry", "timeout",
+];
 
 /// Reads a step; whatever is wrong is noted.
 pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft {
     let Some(fields) = Fields::open_with_later(reader, value, at, (FIELDS, LATER)) else {
         return StepDraft::default();
     };
-    // A step that uses another workflow has no agent.
-    if !fields.has("uses") {
-        fields.require(reader, "agent");
-    }
-    let agent = fields.parsed::<AgentName>(reader, "agent");
+    let work = work(reader, fields);
     let mut expressions = Vec::new();
     let mut located = |reader: &mut Reader, field, stand| {
         let expression = expression(reader, fields, field)?;
@@ -76,8 +78,8 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
         needs: needs.iter().cloned().collect(),
         expressions,
     };
-    draft.step = agent.map(|agent| Step {
-        agent,
+    draft.step = work.map(|work| Step {
+        work,
         needs,
         risk,
         tools,
@@ -96,6 +98,24 @@ pub(super) fn step(reader: &mut Reader, value: &Value, at: &At<'_>) -> StepDraft
         on_failure,
     });
     draft
+}
+
+/// An agent, or another workflow and nothing that only an agent has.
+fn work(reader: &mut Reader, fields: Fields<'_>) -> Option<Work> {
+    if !fields.has("uses") {
+        fields.require(reader, "agent");
+        let agent = fields.parsed::<AgentName>(reader, "agent");
+        return agent.map(Work::Agent);
+    }
+    for field in OF_AN_AGENT {
+        if fields.has(field) {
+            let rule = format!(
+                "a step with `uses` has no `{field}`: the steps of the workflow that it uses have their own"
+            );
+            reader.form(&fields.at(field), rule);
+        }
+    }
+    fields.parsed::<Uses>(reader, "uses").map(Work::Uses)
 }
 
 /// The tools that it may use; none where it may use any.

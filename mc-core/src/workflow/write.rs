@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::{Budget, Estimate, Join, OnFailure, Parts, SCHEMA_VERSION, Step};
 use super::limits::{DEFAULT_MAX_PARALLEL, MAX_ITEMS};
+use super::uses::Work;
 use crate::budget::OnExceed;
 use crate::json;
 use crate::policy::{OwnApproval, RiskTier};
@@ -52,7 +53,10 @@ pub(super) fn outline(parts: &Parts) -> Map<String, Value> {
 /// The canonical form of one step.
 pub(super) fn step(step: &Step) -> Value {
     let mut out = Out::default();
-    out.put("agent", step.agent.as_str());
+    match &step.work {
+        Work::Agent(agent) => out.put("agent", agent.as_str()),
+        Work::Uses(uses) => out.put("uses", uses.to_string()),
+    }
     out.unless(step.needs.is_empty(), "needs", texts(&step.needs));
     out.unless(step.risk == RiskTier::default(), "risk", step.risk.as_str());
     out.some("tools", step.tools.as_ref().map(texts));

@@ -41,10 +41,11 @@ pub(crate) struct Kind {
 }
 
 /// The modules of facts, in the order of the kinds.
-pub(crate) const MODULES: [(&str, &str); 6] = [
+pub(crate) const MODULES: [(&str, &str); 7] = [
     ("workspace", include_str!("../../src/event/workspace.rs")),
     ("run", include_str!("../../src/event/run.rs")),
     ("step", include_str!("../../src/event/step.rs")),
+    ("nested", include_str!("../../src/event/nested.rs")),
     ("call", include_str!("../../src/event/call.rs")),
     ("approval", include_str!("../../src/event/approval.rs")),
     ("budget", include_str!("../../src/event/budget.rs")),

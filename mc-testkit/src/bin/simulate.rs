@@ -23,6 +23,9 @@ struct Args {
     /// Also let people be asked before what cannot be undone.
     #[arg(long, conflicts_with = "tame")]
     asking: bool,
+    /// Also let workflows use others: runs nested in runs.
+    #[arg(long, conflicts_with_all = ["tame", "asking"])]
+    nesting: bool,
 }
 
 fn range(text: &str) -> Option<std::ops::Range<u64>> {
@@ -37,14 +40,16 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "--seeds takes FROM..TO, e.g. 0..100");
         return ExitCode::from(64);
     };
-    let habits = match (args.tame, args.asking) {
-        (true, _) => Habits::Tame,
-        (false, true) => Habits::Asking,
-        (false, false) => Habits::Wild,
+    let habits = match (args.tame, args.asking, args.nesting) {
+        (true, ..) => Habits::Tame,
+        (false, true, _) => Habits::Asking,
+        (false, false, true) => Habits::Nesting,
+        (false, false, false) => Habits::Wild,
     };
     // Agents panic on purpose; their words are in the log.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut worlds, mut events, mut runs, mut crashes, mut broken) = (0, 0, 0, 0, 0);
+    let (mut nested, mut redriven) = (0, 0);
     for seed in seeds {
         let mut lived = live_with(seed, habits);
         if args.twice && live_with(seed, habits).root != lived.root {
@@ -64,11 +69,14 @@ fn main() -> ExitCode {
         events += lived.events;
         runs += lived.runs;
         crashes += lived.crashes;
+        nested += lived.nested;
+        redriven += lived.redriven;
         broken += u64::from(!lived.findings.is_empty());
     }
     let _ = writeln!(
         out,
-        "{worlds} worlds, {runs} runs, {events} events, {crashes} crashes: {broken} worlds broke an invariant"
+        "{worlds} worlds, {runs} runs ({nested} nested, {redriven} redriven), {events} events, {crashes} crashes: \
+         {broken} worlds broke an invariant"
     );
     ExitCode::from(u8::from(broken > 0))
 }

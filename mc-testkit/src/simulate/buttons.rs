@@ -10,8 +10,9 @@ use mc_core::engine::{
     Admission, Budget, MissionControl, ModelAnswer, RunHandle, Session, SessionOptions,
     StartOptions,
 };
+use mc_core::event::RunStatus;
 use mc_core::event::run::RunBudget;
-use mc_core::id::{RunId, StepKey};
+use mc_core::id::{RunId, StepKey, StepName};
 use mc_core::money::NanoUsd;
 use mc_core::ports::Clock as _;
 use mc_core::usage::Usage;
@@ -23,6 +24,8 @@ use super::disk::Disk;
 use super::draw::Draw;
 use super::habits::Habits;
 use super::handlers::Working;
+use super::nesting::Shelf;
+use super::redrives;
 use super::script::{AGENTS, Scripted, request, workflow};
 
 /// Windows that end while a world lasts, and one that does not.
@@ -46,6 +49,8 @@ pub(super) struct Desk<'a> {
     pub(super) runs: &'a mut Vec<RunId>,
     pub(super) habits: Habits,
     pub(super) sessions: Vec<Arc<Opened>>,
+    /// What its flows may use.
+    pub(super) shelf: Shelf,
 }
 
 /// An open session, and that this process has it.
@@ -63,13 +68,59 @@ impl Desk<'_> {
 
     /// One button, drawn.
     pub(super) async fn press(&mut self) {
-        let run = self.draw.pick(self.runs).copied();
+        if self.habits.nests() && self.draw.one_in(6) {
+            return self.redrive().await;
+        }
+        let run = if self.habits.nests() && self.draw.one_in(3) {
+            self.nested()
+        } else {
+            self.draw.pick(self.runs).copied()
+        };
         let run = run.map(|run| self.control.run(run));
         if self.habits.asks() && self.draw.one_in(2) {
             self.answer(run).await;
         } else {
             self.turn(run).await;
         }
+    }
+
+    /// Lets a run that failed go on, from the step that failed or from another.
+    async fn redrive(&mut self) {
+        let faults = self.agent.log.faults();
+        let failed: Vec<(RunId, Vec<StepName>)> = faults.checker(|checker| {
+            let failed = checker.runs().values();
+            let failed = failed.filter(|run| run.status == RunStatus::Failed);
+            failed
+                .map(|run| {
+                    let names = run.steps.keys().filter(|key| key.index().is_none());
+                    let names = names.filter_map(|key| StepName::new(key.name()).ok());
+                    (run.run_id, names.collect())
+                })
+                .collect()
+        });
+        let Some((run, names)) = self.draw.pick(&failed).cloned() else {
+            return;
+        };
+        let from = redrives::from(&names, self.draw);
+        let redriven = self.control.redrive(run, from.as_ref(), "ann", "as drawn");
+        if redriven.await.is_ok() {
+            self.acknowledged("a redrive", |log| {
+                let records = log.records().iter().rev();
+                let mut own = records.filter(|record| record.run_id == run);
+                own.any(|record| &*record.kind == "run.redriven")
+            });
+        }
+    }
+
+    /// A run that is nested in another, if there is one.
+    fn nested(&mut self) -> Option<RunId> {
+        let faults = self.agent.log.faults();
+        let nested: Vec<RunId> = faults.checker(|checker| {
+            let nested = checker.runs().values();
+            let nested = nested.filter(|run| run.outer().is_some() && !run.sealed);
+            nested.map(|run| run.run_id).collect()
+        });
+        self.draw.pick(&nested).copied()
     }
 
     /// One button of those that every world has.
@@ -135,13 +186,16 @@ impl Desk<'_> {
 
     async fn start(&mut self) {
         let name = format!("flow{}", self.draw.below(3));
-        let Ok(definition) = Workflow::from_yaml(workflow(&name, self.draw, self.habits)) else {
+        let (text, runs) = workflow(&name, self.draw, (self.habits, &self.shelf));
+        let Ok(definition) = Workflow::from_yaml(text) else {
             return;
         };
         let hash = definition.hash();
-        if self.control.publish(definition).await.is_err() {
+        let Ok(published) = self.control.publish(definition).await else {
             return;
-        }
+        };
+        let version = format!("{}@{}", published.workflow, published.version);
+        self.shelf.put(version, runs);
         self.acknowledged("a definition", |log| log.workflows().contains_key(&hash));
         let input = json!({"list": [1, 2, 3]});
         let started = self.control.start(&name, input, StartOptions::by("ann"));

@@ -6,10 +6,11 @@
 //! | I2 dense, in time, chained | `audit::Verifier` over the whole log, tiles and frontier too |
 //! | I3 columns add up | every account against the holds and bills of the log (`holds`), rows against postings; no reservation passes a limit |
 //! | I4 joins and holds | the needs of a dispatched step, by its definition; its hold covers its estimate, and is in the log when its handler begins; what asks goes out with its approval, used up in the same commit, and is never done again without a word (`deeds`) |
-//! | I5 terminal is terminal | the transition tables refuse anything else |
+//! | I5 terminal is terminal | the transition tables refuse anything else but a redrive: of a failed run alone, of no step that completed and cannot be undone, and no other step moves by it (`redrives`) |
 //! | I6 one live token a step | a dispatch while an attempt is live is refused by the fold |
 //! | I8 durable before it acts | whoever gets a reply looks for its event in the log: agents for their dispatch and their holds, operators for what they did |
 //! | I9 one workspace | every batch names the same one |
+//! | I11 nested runs | after every commit a run and those nested in it agree (`nesting`) |
 //!
 //! `handlers` adds a rule: a live step of the log has a handler in this process, of this epoch.
 //! I7 (liveness) is in `world`, which sees when nothing can move any more.
@@ -31,6 +32,7 @@ use mc_core::workflow::{Join, Workflow};
 
 use super::deeds::{Deeds, Seen};
 use super::holds::{self, Holds};
+use super::{nesting, redrives};
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +215,12 @@ impl Checker {
         }
         self.rows(batch);
         self.add_up();
+        let told = self.findings.iter().any(|found| found.invariant == "I11");
+        for what in nesting::disagreements(&self.runs) {
+            if !told {
+                self.find("I11", what);
+            }
+        }
     }
 
     /// I3: each account shows what the holds and bills of the log add up to, and nothing else does.
@@ -222,11 +230,11 @@ impl Checker {
             return;
         }
         let mut expected = self.holds.columns();
-        let own = self.runs.values().flat_map(|run| &run.accounts);
+        let shared = self.shared.iter();
+        let shared = shared.map(|(id, account)| (id.clone(), holds::shown(account)));
         let mut wrong = Vec::new();
-        for (id, account) in self.shared.iter().chain(own) {
-            let expected = expected.remove(id).unwrap_or_default();
-            let shown = holds::shown(account);
+        for (id, shown) in shared.chain(nesting::columns(&self.runs)) {
+            let expected = expected.remove(&id).unwrap_or_default();
             if shown != expected {
                 wrong.push(format!(
                     "{id} shows {shown:?}, and the log has {expected:?}"
@@ -269,6 +277,14 @@ impl Checker {
         if let Err(what) = self.asked(record, &kind) {
             self.find("I4", what);
         }
+        if let EventKind::RunRedriven(facts) = &kind
+            && let Some(what) = self
+                .runs
+                .get(&record.run_id)
+                .and_then(|run| redrives::wrong(run, facts))
+        {
+            self.find("I5", what);
+        }
         if let EventKind::StepDispatched(facts) = &kind {
             self.joined(record.run_id, facts)?;
             if let Err(what) = self.covered(record, facts) {
@@ -280,7 +296,8 @@ impl Checker {
             self.runs.insert(record.run_id, run);
             return Ok(());
         };
-        if run.sealed {
+        // Only an operator's word opens a sealed run again.
+        if run.sealed && !matches!(kind, EventKind::RunRedriven(_)) {
             return Err("an event behind the seal".to_owned());
         }
         let postings = run.apply(&event).map_err(|e| format!("{e:?}"))?;
@@ -297,15 +314,26 @@ impl Checker {
 
     /// I3: what was just admitted left every account within its limit.
     fn within_limits(&mut self, run: RunId, path: &mc_core::budget::Path) {
-        let own = self.runs.get(&run).map(|run| &run.accounts);
+        let nested = self.runs.get(&run).is_some_and(|run| run.outer().is_some());
+        let holds_others = self
+            .runs
+            .get(&run)
+            .is_some_and(|run| !run.nested.is_empty());
+        let sums = if nested || holds_others {
+            nesting::columns(&self.runs)
+        } else {
+            BTreeMap::new()
+        };
         let over: Vec<String> = path
             .iter()
             .filter(|id| {
-                let account = self
-                    .shared
-                    .get(*id)
-                    .or_else(|| own.and_then(|o| o.get(*id)));
-                account.is_some_and(Account::is_breached)
+                let own = id.run().and_then(|run| self.runs.get(&run));
+                let account = own.map_or(&self.shared, |run| &run.accounts).get(*id);
+                let with_nested = |account| {
+                    let columns = sums.get(*id);
+                    columns.is_some_and(|columns| nesting::is_over(account, *columns))
+                };
+                account.is_some_and(|one| one.is_breached() || with_nested(one))
             })
             .map(ToString::to_string)
             .collect();

@@ -10,6 +10,8 @@ pub enum Habits {
     /// Also what cannot be undone: steps and tools that ask, operators who answer late, twice or not
     /// at all, and policies that change meanwhile.
     Asking,
+    /// Also workflows that use others: runs nested in runs.
+    Nesting,
 }
 
 impl Habits {
@@ -17,7 +19,7 @@ impl Habits {
     pub(super) const fn choices(self, tame: u64, more: u64) -> u64 {
         match self {
             Self::Tame => tame,
-            Self::Wild | Self::Asking => tame + more,
+            Self::Wild | Self::Asking | Self::Nesting => tame + more,
         }
     }
 
@@ -25,7 +27,15 @@ impl Habits {
     pub(super) const fn asks(self) -> bool {
         match self {
             Self::Tame | Self::Wild => false,
-            Self::Asking => true,
+            Self::Asking | Self::Nesting => true,
+        }
+    }
+
+    /// Whether workflows use others.
+    pub(super) const fn nests(self) -> bool {
+        match self {
+            Self::Tame | Self::Wild | Self::Asking => false,
+            Self::Nesting => true,
         }
     }
 }

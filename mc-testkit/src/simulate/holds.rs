@@ -91,6 +91,8 @@ impl Begun {
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     workflows: BTreeMap<RunId, WorkflowName>,
+    /// The accounts of the runs around a run.
+    around: BTreeMap<RunId, BTreeSet<AccountId>>,
     /// The agent and the attempt of each step.
     steps: BTreeMap<(RunId, StepKey), (AgentName, u32)>,
     open: BTreeMap<Name, Held>,
@@ -113,6 +115,12 @@ impl Holds {
                 Subject::Session { .. } => None,
             };
             self.workflows.extend(workflow);
+            let around = facts.nested_in.iter().flat_map(|place| {
+                let name = StepName::new(place.step.name()).ok();
+                let step = name.map(|name| AccountId::Step(place.run, StepKey::of(&name)));
+                std::iter::once(AccountId::Run(place.run)).chain(step)
+            });
+            self.around.insert(run, around.collect());
         }
         self.begins(run, kind)?;
         self.call_ends(run, kind)?;
@@ -228,6 +236,7 @@ impl Holds {
             .into_iter()
             .chain(workflow)
             .chain(step)
+            .chain(self.around.get(&run).into_iter().flatten().cloned())
             .collect()
     }
 

@@ -5,7 +5,7 @@
 //! do, `ghost` what an agent leaves behind, `handlers` who works at all, `disk` fails appends,
 //! `asking` is what operators say to what is asked of them, `deeds` holds the log to it,
 //! `groups` looks at the commands of the events, `checker` holds every event of every commit against
-//! the invariants, and `holds` adds up the money. The same seed gives the
+//! the invariants, `nesting` those that are nested in one another, `redrives` those that go on after a failure, and `holds` adds up the money. The same seed gives the
 //! same log, byte for byte.
 
 mod asking;
@@ -19,6 +19,8 @@ mod groups;
 mod habits;
 mod handlers;
 mod holds;
+mod nesting;
+mod redrives;
 mod script;
 mod world;
 

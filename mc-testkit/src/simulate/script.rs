@@ -24,6 +24,7 @@ use super::draw::Draw;
 use super::ghost;
 use super::habits::Habits;
 use super::handlers::Handlers;
+use super::nesting::Shelf;
 
 /// The agents of every world.
 pub(super) const AGENTS: [&str; 3] = ["ann", "bob", "cyd"];
@@ -277,8 +278,12 @@ fn signal() -> Result<WaitingFor, AgentError> {
     Ok(WaitingFor::Signal { name })
 }
 
-/// A workflow of a seed, as YAML.
-pub(super) fn workflow(name: &str, draw: &mut Draw, habits: Habits) -> String {
+/// A workflow of a seed, as YAML, and the most runs that it comes to.
+pub(super) fn workflow(
+    name: &str,
+    draw: &mut Draw,
+    (habits, shelf): (Habits, &Shelf),
+) -> (String, u64) {
     let count = 1 + draw.below(6);
     let mut text = format!("workflow: {name}\n");
     if draw.one_in(2) {
@@ -295,17 +300,59 @@ pub(super) fn workflow(name: &str, draw: &mut Draw, habits: Habits) -> String {
         .concat();
     }
     text += "steps:\n";
+    let mut runs = 1;
     for index in 0..count {
+        if habits.nests() && draw.one_in(3) {
+            let for_each = draw.one_in(3);
+            let items = if for_each { 3 } else { 1 };
+            if let Some((uses, more)) = shelf.pick(draw, (runs, items)) {
+                runs += more;
+                text += &composed(index, draw, (uses, for_each));
+                continue;
+            }
+        }
         text += &step(index, draw, habits);
     }
-    text
+    (text, runs)
+}
+
+/// A step that uses another flow, perhaps with a small limit of its own.
+fn composed(index: u64, draw: &mut Draw, (uses, for_each): (&str, bool)) -> String {
+    let mut text = format!(
+        "  s{index}: {{ uses: {uses:?}, needs: [{}]",
+        needs(index, draw).join(", ")
+    );
+    text += ", input: { list: [1, 2, 3] }";
+    if for_each {
+        text += ", for_each: \"inputs.list\", max_parallel: 2";
+    }
+    if draw.one_in(3) {
+        let on_exceed = draw.pick(&["abort", "pause"]).copied().unwrap_or("abort");
+        let cents = (1 + draw.below(5)).to_string();
+        text += &[
+            ", budget: { usd: \"0.0",
+            &cents,
+            "\", on_exceed: ",
+            on_exceed,
+            " }",
+        ]
+        .concat();
+    }
+    if draw.one_in(2) {
+        let policy = draw.pick(&["pause", "continue"]).copied().unwrap_or("fail");
+        text += ", on_failure: ";
+        text += policy;
+    }
+    text + " }\n"
+}
+
+fn needs(index: u64, draw: &mut Draw) -> Vec<String> {
+    let before = (0..index).filter(|_| draw.one_in(2));
+    before.map(|need| format!("s{need}")).collect()
 }
 
 fn step(index: u64, draw: &mut Draw, habits: Habits) -> String {
-    let needs: Vec<String> = (0..index)
-        .filter(|_| draw.one_in(2))
-        .map(|need| format!("s{need}"))
-        .collect();
+    let needs = needs(index, draw);
     let agent = draw.pick(&AGENTS).copied().unwrap_or("ann");
     let mut text = format!(
         "  s{index}: {{ agent: {agent}, needs: [{}]",

@@ -23,6 +23,7 @@ use super::draw::Draw;
 use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
+use super::nesting::Shelf;
 use super::script::{AGENTS, Hangs, Scripted};
 
 /// What a seed came to.
@@ -36,6 +37,10 @@ pub struct Lived {
     pub runs: usize,
     /// Approvals that were used up.
     pub approvals: usize,
+    /// Runs that were nested in others.
+    pub nested: usize,
+    /// Runs that went on after they had failed, each time.
+    pub redriven: usize,
     /// Crashes.
     pub crashes: u32,
     /// Everything that must not be.
@@ -86,17 +91,18 @@ pub fn live_with(seed: u64, habits: Habits) -> Lived {
             root,
             events: checker.events(),
             runs: checker.runs().len(),
-            approvals: used_up(checker),
+            approvals: of_kind(checker, "approval.consumed"),
+            nested: of_kind(checker, "step.composed"),
+            redriven: of_kind(checker, "run.redriven"),
             crashes,
             findings: [checker.findings(), &broken_groups(checker.records())].concat(),
         }
     })
 }
 
-fn used_up(checker: &super::checker::Checker) -> usize {
+fn of_kind(checker: &super::checker::Checker, kind: &str) -> usize {
     let records = checker.records().iter();
-    let used = records.filter(|record| &*record.kind == "approval.consumed");
-    used.count()
+    records.filter(|record| &*record.kind == kind).count()
 }
 
 impl World {
@@ -128,6 +134,7 @@ impl World {
                 runs,
                 habits: *habits,
                 sessions: Vec::new(),
+                shelf: Shelf::default(),
             };
             for _ in 0..4 + desk.draw.below(12) {
                 desk.press().await;
@@ -256,23 +263,38 @@ async fn raise_limits(control: &MissionControl) -> Result<()> {
     Ok(())
 }
 
+/// A run, and those nested in it that are not sealed.
+async fn family(control: &MissionControl, run: &RunHandle) -> Result<Vec<RunHandle>> {
+    let mut all = vec![run.clone()];
+    let mut next = 0;
+    while let Some(one) = all.get(next) {
+        let nested: Vec<RunId> = one.state().await?.unsealed().collect();
+        all.extend(nested.into_iter().map(|id| control.run(id)));
+        next += 1;
+    }
+    Ok(all)
+}
+
 /// Clears what a person can clear; after a while the run is aborted, as a person would.
 async fn bring_to_an_end(control: &MissionControl, run: &RunHandle) -> Result<()> {
     for _ in 0..8 {
         match run.settled_or_blocked().await? {
             Position::Ended(_) => return Ok(()),
             Position::Blocked { steps, .. } => {
-                for (hold, _) in run.doubts().await? {
-                    drop(
-                        run.reconcile("ann", &hold, Amount::ZERO, "not billed")
-                            .await,
-                    );
+                for one in family(control, run).await? {
+                    for (hold, _) in one.doubts().await? {
+                        drop(
+                            one.reconcile("ann", &hold, Amount::ZERO, "not billed")
+                                .await,
+                        );
+                    }
+                    asking::clear(control, &one).await;
                 }
                 for step in steps {
-                    drop(run.unblock("ann", &step.step).await);
-                    drop(run.signal("ann", "go", json!(null)).await);
+                    let its = control.run(step.run);
+                    drop(its.unblock("ann", &step.step).await);
+                    drop(its.signal("ann", "go", json!(null)).await);
                 }
-                asking::clear(control, run).await;
                 drop(run.resume("ann").await);
             }
         }

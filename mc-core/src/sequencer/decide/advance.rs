@@ -64,7 +64,7 @@ fn first_look(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched> 
     } = *candidate;
     let run = &resident.run;
     // What it needs was judged when it went out first.
-    if run.step(key).is_none_or(|s| s.attempt == 0) {
+    if run.step(key).is_none_or(|s| s.attempt == 0 || s.again) {
         match needs(run, step) {
             Needs::Open => return Ok(Dispatched::NotNow),
             Needs::Met => {}
@@ -152,7 +152,7 @@ fn condition(resident: &Resident, step: &Step) -> std::result::Result<bool, Stri
 }
 
 /// Needs that a join no longer waits for: those that nobody else can still use.
-pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
+pub fn superfluous(view: &View<'_>, resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
     let definition = resident
         .workflow
         .as_ref()
@@ -176,12 +176,12 @@ pub fn superfluous(resident: &Resident, key: &StepKey) -> Vec<NewEvent> {
         if run.status_of(need).is_terminal() || wanted {
             continue;
         }
-        cancel_with_items(run, need, &mut events);
+        cancel_with_items(view, run, need, &mut events);
     }
     events
 }
 
-fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
+fn cancel_with_items(view: &View<'_>, run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     let mut any = false;
     for (key, step) in run
         .steps
@@ -190,7 +190,7 @@ fn cancel_with_items(run: &Run, name: &StepName, events: &mut Vec<NewEvent>) {
     {
         any |= key.index().is_none();
         if !step.status.0.is_terminal() {
-            abort::cancel_one(run, key, step, events);
+            abort::cancel_one(view, run, (key, step), events);
         }
     }
     if !any {
@@ -255,7 +255,6 @@ fn stuck(run: &Run) -> Option<&str> {
 
 fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mut events = abort::cancel_steps(run, Some(key));
     let denied = code == "policy_denied" || code == "budget_exceeded";
     if run.created.policy.unattended && denied {
         let reason = AbortReason::Policy {
@@ -263,6 +262,7 @@ fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> 
         };
         return abort::all(view, resident, reason);
     }
+    let mut events = abort::cancel_steps(view, run, Some(key));
     let facts = RunFailed {
         step: key.clone(),
         code: code.to_owned(),
@@ -274,7 +274,10 @@ fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> 
 /// The run pauses because a step ran out of attempts; what an operator paused or halted stays so.
 pub fn pause_after_failure(run: &Run, step: StepKey) -> Option<NewEvent> {
     match run.paused {
-        None | Some(PauseReason::Budget { .. } | PauseReason::StepFailed { .. }) => {
+        None
+        | Some(
+            PauseReason::Budget { .. } | PauseReason::StepFailed { .. } | PauseReason::Outer { .. },
+        ) => {
             let reason = PauseReason::StepFailed { step };
             Some(NewEvent::new(run.run_id, RunPaused { reason }))
         }

@@ -7,6 +7,7 @@ use crate::event::BlockReason;
 use crate::id::{AgentName, StepKey};
 use crate::sequencer::decision::NewEvent;
 use crate::sequencer::resident::Resident;
+use crate::workflow::Step;
 
 /// Lets the steps of a run go that wait for one of these agents.
 pub fn available(resident: &Resident, agents: &BTreeSet<AgentName>) -> Vec<NewEvent> {
@@ -15,10 +16,7 @@ pub fn available(resident: &Resident, agents: &BTreeSet<AgentName>) -> Vec<NewEv
         return Vec::new();
     };
     let waits = run.steps.iter().filter(|(key, step)| {
-        let agent = workflow
-            .definition()
-            .step(key.name())
-            .map(|step| &step.agent);
+        let agent = workflow.definition().step(key.name()).and_then(Step::agent);
         let blocked = step.block.as_ref().map(|block| block.reason);
         blocked == Some(BlockReason::AgentUnavailable)
             && agent.is_some_and(|agent| agents.contains(agent))
@@ -49,7 +47,8 @@ pub fn freed(resident: &Resident, agents: &BTreeSet<AgentName>) -> Vec<NewEvent>
         let capped = step.block.as_ref().is_some_and(|block| {
             block.reason == BlockReason::AgentUnavailable && block.code == ABANDONED_HANDLERS
         });
-        capped && agent.is_some_and(|step| agents.contains(&step.agent))
+        let agent = agent.and_then(Step::agent);
+        capped && agent.is_some_and(|agent| agents.contains(agent))
     });
     held_up
         .map(|(key, _)| unblocked(run, key, BlockReason::AgentUnavailable))

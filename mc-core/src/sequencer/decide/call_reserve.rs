@@ -18,7 +18,6 @@ use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waite
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
-use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, HALTED, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
@@ -469,11 +468,10 @@ impl Asking<'_> {
     }
 
     fn end_run(&self, failing: &[FailingAccount], on_exceed: OnExceed) -> Vec<NewEvent> {
-        let account = refusal::account(failing);
+        let account = refusal::account(&self.view, self.resident, failing);
         let run = &self.resident.run;
         if on_exceed == OnExceed::Abort || run.created.policy.unattended {
-            let reason = AbortReason::Budget { account };
-            return super::abort::all(&self.view, self.resident, reason);
+            return super::abort::by_budget(&self.view, self.resident, account);
         }
         let (mut events, released) =
             super::attempt_end::end_calls(run, &self.token.step, "abandoned");
@@ -493,7 +491,7 @@ impl Asking<'_> {
         let hold = run.holds.get(&self.escrow());
         let failing = hold.map_or_else(|| failing.to_vec(), |hold| with_hold(failing, hold));
         events.push(refusal::blocked(&asker, "exceeded", failing));
-        events.extend(super::control::pause_for_budget(run, account));
+        events.extend(super::control::pause_for_budget(&self.view, run, &account));
         events
     }
 }

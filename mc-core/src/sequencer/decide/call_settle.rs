@@ -8,7 +8,6 @@ use crate::budget::{Account, AccountId, Amount, Books, Hold, Movement, OnExceed}
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
 use crate::event::call::{GuardrailJudged, ModelCallSettled};
-use crate::event::run::AbortReason;
 use crate::event::step::{AbandonReason, AttemptAbandoned, LateUsage, ResultLate};
 use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
@@ -496,10 +495,7 @@ fn halt(
     if on_exceed == OnExceed::Abort || run.created.policy.unattended {
         let mut stopped = resident.clone();
         stopped.run = Arc::new(after_settling(run, token, settled));
-        let reason = AbortReason::Budget {
-            account: account.clone(),
-        };
-        return abort::all(view, &stopped, reason);
+        return abort::by_budget(view, &stopped, account.clone());
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(
@@ -510,7 +506,7 @@ fn halt(
         "breached",
         Vec::new(),
     ));
-    events.extend(super::control::pause_for_budget(run, account.clone()));
+    events.extend(super::control::pause_for_budget(view, run, account));
     events
 }
 

@@ -81,6 +81,7 @@ fn a_run() -> Run {
         labels: BTreeMap::new(),
         correlation_id: None,
         idempotency_key: None,
+        nested_in: Vec::new(),
     };
     let event = RunEvent {
         seq: 0,

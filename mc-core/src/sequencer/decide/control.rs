@@ -10,6 +10,7 @@ use crate::id::{RunId, StepKey};
 use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
 use crate::sequencer::command::Steer;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::sequencer::family;
 
 /// Dispatches nothing more in a run; attempts that are out go on.
 ///
@@ -21,7 +22,8 @@ pub fn pause(view: &View<'_>, steer: &Steer) -> Result<Decision> {
     match run.paused {
         // What waits for room in an account would go on by itself; from now on it waits for a
         // person.
-        None | Some(PauseReason::Budget { .. }) => {}
+        // What waits for the run around it would go on with that one; from now on it does not.
+        None | Some(PauseReason::Budget { .. } | PauseReason::Outer { .. }) => {}
         Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
             return Ok(Decision::durable(Vec::new(), Reply::Done));
         }
@@ -32,16 +34,39 @@ pub fn pause(view: &View<'_>, steer: &Steer) -> Result<Decision> {
     Ok(Decision::events(vec![said(steer, facts)]))
 }
 
-/// Dispatches again, and lets what the pause held up try afresh.
+/// Dispatches again, in the run and in those that are nested in it, and lets what a pause held up try
+/// afresh.
 ///
 /// # Errors
-/// `NotFound`; `InvalidTransition` where it has ended.
+/// `NotFound`; `InvalidTransition` where it has ended, and where a run around it is paused.
 pub fn resume(view: &View<'_>, steer: &Steer) -> Result<Decision> {
-    let run = &view.resident(steer.run_id)?.run;
+    let run_id = steer.run_id;
+    let run = &view.resident(run_id)?.run;
     check(run, RunTrigger::Resume)?;
-    let mut events: Vec<NewEvent> = budget_blocked(run).collect();
-    if run.paused.is_some() {
-        events.push(said(steer, RunResumed {}));
+    let mut outer = run.created.nested_in.iter().rev();
+    let outer = outer.find(|place| {
+        let outer = view.workspace.runs.get(&place.run);
+        outer.is_some_and(|outer| outer.run.paused.is_some())
+    });
+    if let Some(place) = outer {
+        let message = format!(
+            "the run that it is nested in is paused; resume run {}",
+            place.run
+        );
+        return Err(Error::new(ErrorKind::InvalidTransition, message).with_context("run", run_id));
+    }
+    let mut events = Vec::new();
+    for one in std::iter::once(&**run).chain(family::open_in(view.workspace, run)) {
+        events.extend(budget_blocked(one));
+        // Those that paused with a run around them go on with it.
+        let own = |reason: &PauseReason| !matches!(reason, PauseReason::Outer { .. });
+        if one.paused.as_ref().is_some_and(own) {
+            let word = Steer {
+                run_id: one.run_id,
+                reason: steer.reason.clone(),
+            };
+            events.push(said(&word, RunResumed {}));
+        }
     }
     if events.is_empty() {
         return Ok(Decision::durable(Vec::new(), Reply::Done));
@@ -69,16 +94,29 @@ pub fn check(run: &Run, trigger: RunTrigger) -> Result<()> {
 }
 
 /// The run pauses until an account has room; a pause that waits for a person stands.
-pub fn pause_for_budget(run: &Run, account: AccountId) -> Option<NewEvent> {
+pub fn pause_for_budget(view: &View<'_>, run: &Run, account: &AccountId) -> Option<NewEvent> {
+    // The account of a run around it pauses that one.
+    let mut outer = run.created.nested_in.iter();
+    let outer = outer.find(|place| account.run() == Some(place.run));
+    let outer = outer.and_then(|place| view.workspace.runs.get(&place.run));
+    let run = outer.map_or(run, |outer| &outer.run);
     match run.paused {
         None | Some(PauseReason::Budget { .. }) => {
-            let reason = PauseReason::Budget { account };
-            Some(NewEvent::new(run.run_id, RunPaused { reason }))
+            let account = account.clone();
+            Some(paused(run, PauseReason::Budget { account }))
         }
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
-            None
-        }
+        Some(
+            PauseReason::Operator
+            | PauseReason::StepFailed { .. }
+            | PauseReason::Halt { .. }
+            | PauseReason::Outer { .. },
+        ) => None,
     }
+}
+
+/// The run pauses; those nested in it follow where the event gets its place (`family`).
+pub fn paused(run: &Run, reason: PauseReason) -> NewEvent {
+    NewEvent::new(run.run_id, RunPaused { reason })
 }
 
 /// Lets every step that a budget blocks ask again.

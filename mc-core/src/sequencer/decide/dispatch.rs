@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
-use super::{View, advance, approve, is_waiting};
+use super::{View, advance, approve, compose, is_waiting};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
 use crate::event::step::{HALTED, StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
-use crate::id::{Digest, StepKey, StepName};
+use crate::id::{AgentName, Digest, StepKey, StepName};
 use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::run::{Run, Step as State};
@@ -24,7 +24,7 @@ use crate::sequencer::decision::{AttemptOrder, Decision, Effect, NewEvent, NewPa
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::workspace::Dispatch;
-use crate::workflow::{Scope, Step, chain};
+use crate::workflow::{Scope, Step, Work, chain};
 
 /// One step, or one item of a `for_each`, that is to go out.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    const fn run(&self) -> &Arc<Run> {
+    pub(super) const fn run(&self) -> &Arc<Run> {
         &self.resident.run
     }
 
@@ -56,7 +56,7 @@ impl Candidate<'_> {
             run: &self.resident.run,
             key: self.key,
             call: None,
-            agent: &self.step.agent,
+            agent: &going.agent,
             risk: going.risk,
             own: self.step.approval.as_ref(),
             params: &going.part,
@@ -64,7 +64,7 @@ impl Candidate<'_> {
         }
     }
 
-    fn item(&self) -> Option<(&Value, u32)> {
+    pub(super) fn item(&self) -> Option<(&Value, u32)> {
         let index = self.key.index()?;
         let list = self.resident.items.get(self.name)?;
         list.get(usize::try_from(index).ok()?)
@@ -91,10 +91,13 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     if !may_go(view, candidate) {
         return Ok(Dispatched::NotNow);
     }
+    let agent = match &candidate.step.work {
+        Work::Agent(agent) => agent,
+        Work::Uses(uses) => return Ok(compose::compose(view, candidate, uses)),
+    };
     if let Some(code) = candidate.run().step(candidate.key).and_then(State::cut_off) {
         return Ok(blocked(candidate, BlockReason::InDoubt, code));
     }
-    let agent = &candidate.step.agent;
     if !view.workspace.agents.contains_key(agent) {
         return Ok(blocked(candidate, BlockReason::AgentUnavailable, ""));
     }
@@ -113,7 +116,7 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
         item,
     };
     match chain::bind_input(candidate.step, &scope) {
-        Ok(input) => Ok(admit(view, candidate, input)),
+        Ok(input) => Ok(admit(view, candidate, agent, input)),
         Err(fault) => {
             let key = candidate.key.clone();
             Ok(advance::fail(resident, key, "binding", &fault.to_string()))
@@ -130,10 +133,10 @@ fn may_go(view: &View<'_>, candidate: &Candidate<'_>) -> bool {
         && run.paused.is_none()
         && is_waiting(step)
         && due
-        && candidate.resident.live.len() < view.workspace.settings.max_live_per_run
+        && candidate.resident.out() < view.workspace.settings.max_live_per_run
 }
 
-fn blocked(candidate: &Candidate<'_>, reason: BlockReason, code: &str) -> Dispatched {
+pub(super) fn blocked(candidate: &Candidate<'_>, reason: BlockReason, code: &str) -> Dispatched {
     let facts = StepBlocked {
         step: candidate.key.clone(),
         reason,
@@ -157,6 +160,7 @@ pub(super) fn started(run: &Run) -> Vec<NewEvent> {
 
 /// What a step goes out with.
 struct Going {
+    agent: AgentName,
     input: Value,
     part: NewPart,
     hold: Amount,
@@ -165,8 +169,13 @@ struct Going {
     grant: Option<(u32, bool)>,
 }
 
-fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
-    let forbids = super::guard::agent_denied(view, candidate.run(), &candidate.step.agent);
+fn admit(
+    view: &View<'_>,
+    candidate: &Candidate<'_>,
+    agent: &AgentName,
+    input: Value,
+) -> Dispatched {
+    let forbids = super::guard::agent_denied(view, candidate.run(), agent);
     if let Some(rule) = forbids {
         return blocked(candidate, BlockReason::Guardrail, rule.as_ref());
     }
@@ -174,7 +183,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
         Ok(hold) => hold,
         Err(code) => return blocked(candidate, BlockReason::Guardrail, code),
     };
-    let verdict = judge(view, candidate, hold);
+    let verdict = judge(view, candidate, agent, hold);
     // What can never fit is asked of nobody.
     if let Verdict::Exceeded { failing, on_exceed } = verdict {
         let mut events = started(candidate.run());
@@ -183,6 +192,7 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
         return Dispatched::Decided(Decision::events(events));
     }
     let mut going = Going {
+        agent: agent.clone(),
         part: NewPart::json(&input),
         input,
         hold,
@@ -200,11 +210,11 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
 }
 
 /// Whether the hold fits; one of nothing always does.
-fn judge(view: &View<'_>, candidate: &Candidate<'_>, hold: Amount) -> Verdict {
+fn judge(view: &View<'_>, candidate: &Candidate<'_>, agent: &AgentName, hold: Amount) -> Verdict {
     if hold.is_zero() && !may_be_frozen(view, candidate.run()) {
         return Verdict::Fits;
     }
-    let path = candidate.run().path(candidate.key, &candidate.step.agent);
+    let path = candidate.run().path(candidate.key, agent);
     view.judge(&Waiter {
         ticket: view.ticket(),
         path,
@@ -228,7 +238,7 @@ fn fit(view: &View<'_>, candidate: &Candidate<'_>, going: Going, verdict: Verdic
         }
         Verdict::Contended { .. } | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => {
             Dispatched::Queued(Wait::Budget {
-                path: run.path(candidate.key, &candidate.step.agent),
+                path: run.path(candidate.key, &going.agent),
                 amount: going.hold,
                 whole: going.hold,
             })
@@ -264,8 +274,15 @@ fn denied(candidate: &Candidate<'_>, denial: Denial) -> Dispatched {
 /// Whether any account that the run's steps count in may be frozen: such a one admits not even a step
 /// that holds nothing.
 fn may_be_frozen(view: &View<'_>, run: &Run) -> bool {
-    let own = || run.accounts.values().any(Account::is_frozen);
-    !view.workspace.frozen.is_empty() || own()
+    let frozen = |run: &Run| run.accounts.values().any(Account::is_frozen);
+    let outer = || {
+        let mut outer = run.created.nested_in.iter();
+        outer.any(|place| {
+            let outer = view.workspace.runs.get(&place.run);
+            outer.is_some_and(|outer| frozen(&outer.run))
+        })
+    };
+    !view.workspace.frozen.is_empty() || frozen(run) || outer()
 }
 
 /// The step's worst case; or the code of the rule that forbids to price it.
@@ -317,11 +334,11 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
     let attempt = before.map_or(0, |step| step.attempt) + 1;
     let known = before.and_then(|step| step.effect_key);
     let effect_key = known.unwrap_or_else(|| effect_key(run, candidate.key, &going.part));
-    let agent_version = view.workspace.version_of(&candidate.step.agent).cloned();
+    let agent_version = view.workspace.version_of(&going.agent).cloned();
     let facts = StepDispatched {
         step: candidate.key.clone(),
         attempt,
-        agent: candidate.step.agent.clone(),
+        agent: going.agent.clone(),
         agent_version: agent_version.clone(),
         risk: going.risk,
         effect_key,
@@ -339,7 +356,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
         .map(|s| (s.waiting_for.clone(), s.checkpoint, s.signal));
     let order = AttemptOrder {
         token,
-        agent: candidate.step.agent.clone(),
+        agent: going.agent,
         agent_version,
         input: Arc::new(going.input),
         effect_key,

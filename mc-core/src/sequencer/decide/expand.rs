@@ -66,7 +66,9 @@ pub fn again(
     (name, key): (&StepName, &StepKey),
     step: &Step,
 ) -> Result<Dispatched> {
-    match under_way(resident, &StepKey::of(name)) {
+    // One that is done again goes out when its turn comes.
+    let waits = resident.run.step(key).is_some_and(|item| item.again);
+    match under_way(resident, &StepKey::of(name)).filter(|_| !waits) {
         Some(_) => dispatch(
             view,
             &Candidate {
@@ -95,7 +97,7 @@ pub fn next_item(
         return Ok(Dispatched::NotNow);
     };
     if expansion.failed > 0 {
-        return Ok(fail_parent(resident, parent));
+        return Ok(fail_parent(view, resident, parent));
     }
     if expansion.ended >= expansion.count {
         return Ok(join(resident, name, parent, expansion.count));
@@ -104,7 +106,7 @@ pub fn next_item(
     let key = StepKey::item(name, expansion.begun);
     let next = out < step.max_parallel && expansion.begun < expansion.count;
     // An item that was blocked before it ever went out keeps its place and all behind it.
-    if !next || resident.run.step(&key).is_some() {
+    if !next || resident.run.step(&key).is_some_and(|item| !item.again) {
         return Ok(Dispatched::NotNow);
     }
     dispatch(
@@ -118,7 +120,7 @@ pub fn next_item(
     )
 }
 
-fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
+fn fail_parent(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatched {
     let run = &resident.run;
     let mut events = Vec::new();
     let mut code = String::new();
@@ -131,7 +133,7 @@ fn fail_parent(resident: &Resident, parent: StepKey) -> Dispatched {
             code.clone_from(&item.code);
         }
         if key.index().is_some() && !item.status.0.is_terminal() {
-            super::abort::cancel_one(run, key, item, &mut events);
+            super::abort::cancel_one(view, run, (key, item), &mut events);
         }
     }
     let facts = StepFailed {

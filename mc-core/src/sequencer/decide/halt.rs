@@ -94,8 +94,11 @@ pub fn in_force(
     step: &Step,
     other: Option<&AgentName>,
 ) -> Option<HaltScope> {
-    if run_halt(run).is_some() {
-        return Some(HaltScope::Run(run.run_id));
+    let around = run.created.nested_in.iter().map(|place| place.run);
+    let around = around.filter_map(|outer| view.workspace.runs.get(&outer));
+    let mut all = std::iter::once(run).chain(around.map(|outer| &*outer.run));
+    if let Some(halted) = all.find(|one| run_halt(one).is_some()) {
+        return Some(HaltScope::Run(halted.run_id));
     }
     let halts = &view.workspace.shared.halts;
     if halts.is_empty() {
@@ -120,8 +123,11 @@ fn out<'a>(
     scope: &'a HaltScope,
 ) -> impl Iterator<Item = (&'a Resident, &'a StepKey, &'a Step)> + 'a {
     let runs = view.workspace.runs.iter();
-    let runs = runs.filter(move |(id, _)| match scope {
-        HaltScope::Run(run) => run == *id,
+    let runs = runs.filter(move |(id, resident)| match scope {
+        HaltScope::Run(run) => {
+            let around = &resident.run.created.nested_in;
+            run == *id || around.iter().any(|place| place.run == *run)
+        }
         HaltScope::Workspace | HaltScope::Agent(_) => true,
     });
     let runs = runs.filter(|(_, resident)| resident.workflow.is_some());

@@ -14,6 +14,7 @@ use crate::money::NanoUsd;
 use crate::run::{Block, Step};
 use crate::sequencer::command::{Adjust, Adjustment, Note, SetLimit};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::family;
 use crate::sequencer::resident::Resident;
 
 /// Changes a limit; it may fall below what is spent, and then nothing more is admitted.
@@ -148,18 +149,32 @@ pub fn room(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
     let paused_for = match &run.paused {
         None => None,
         Some(PauseReason::Budget { account }) => Some(account),
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
-            return Vec::new();
-        }
+        Some(
+            PauseReason::Operator
+            | PauseReason::StepFailed { .. }
+            | PauseReason::Halt { .. }
+            | PauseReason::Outer { .. },
+        ) => return Vec::new(),
     };
-    let blocked: Vec<(&StepKey, &Block)> = run.steps.iter().filter_map(blocked).collect();
-    let fits = blocked
-        .iter()
-        .filter(|(_, block)| may_ask_again(view, resident, block, paused_for));
-    let mut events: Vec<NewEvent> = fits
-        .map(|(key, _)| control::unblocked(run, key, BlockReason::Budget))
-        .collect();
-    let unheld = blocked.is_empty() && paused_for.is_some_and(|id| has_room(view, resident, id));
+    let mut held_up = vec![resident];
+    if paused_for.is_some() {
+        // What is nested in it paused with it, and its steps may be the ones that asked.
+        let nested = family::open_in(view.workspace, run);
+        let with_it = nested
+            .into_iter()
+            .filter(|one| matches!(one.paused, Some(PauseReason::Outer { .. })));
+        held_up.extend(with_it.filter_map(|one| view.workspace.runs.get(&one.run_id)));
+    }
+    let (mut events, mut waits) = (Vec::new(), false);
+    for one in held_up {
+        for (key, block) in one.run.steps.iter().filter_map(blocked) {
+            waits = true;
+            if may_ask_again(view, one, block, paused_for) {
+                events.push(control::unblocked(&one.run, key, BlockReason::Budget));
+            }
+        }
+    }
+    let unheld = !waits && paused_for.is_some_and(|id| has_room(view, resident, id));
     if paused_for.is_some() && (unheld || !events.is_empty()) {
         events.push(NewEvent::new(run.run_id, RunResumed {}));
     }

@@ -16,6 +16,7 @@ pub mod call_settle;
 mod clamp;
 pub mod clearance;
 pub mod complete;
+pub mod compose;
 pub mod control;
 pub mod dispatch;
 pub mod expand;
@@ -34,6 +35,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod recover;
 pub mod record;
+pub mod redrive;
 pub mod refusal;
 pub mod resolve;
 pub mod session;
@@ -84,6 +86,7 @@ impl<'a> View<'a> {
     pub fn books(&self, resident: &'a Resident) -> AllBooks<'a> {
         AllBooks {
             shared: &self.workspace.accounts,
+            family: &self.workspace.family,
             run: &resident.run,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The worst case is static: every step's estimate, for every attempt that it may have and every item
 //! that it may expand to. Steps without an estimate, and lists without a `max_items` of their own, are
-//! unbounded: the check says so and judges the rest. It refuses only what could never fit, not even
+//! unbounded: the check says so and judges the rest. A step that uses another workflow can cost what all
+//! of that workflow's steps can. It refuses only what could never fit, not even
 //! with every hold and doubt let go; everything else waits its turn when its time comes.
 
 use std::collections::BTreeMap;
@@ -12,10 +13,10 @@ use super::dispatch::{times, worst_case};
 use crate::budget::{Account, AccountId, Amount, OnExceed, Staying, Verdict, check};
 use crate::error::FailingAccount;
 use crate::event::run::{PlanCheck, RunBudget, RunPlanned};
-use crate::id::{RunId, StepKey, StepName};
+use crate::id::{AgentName, RunId, StepKey, StepName, WorkflowName};
 use crate::sequencer::command::Start;
 use crate::workflow::limits::MAX_ITEMS;
-use crate::workflow::{Definition, Step};
+use crate::workflow::{Definition, Step, Work};
 
 /// What a run can cost at most.
 pub(super) struct Plan {
@@ -25,6 +26,17 @@ pub(super) struct Plan {
     unbounded: Vec<StepName>,
 }
 
+/// Where a step stands, from the run that is to start.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The step of that run.
+    top: &'a StepName,
+    /// The workflow that the step is of.
+    workflow: &'a WorkflowName,
+    /// How many runs of that workflow there may be.
+    times: u64,
+}
+
 impl Plan {
     pub(super) fn of(view: &View<'_>, request: &Start, definition: &Definition) -> Self {
         let mut plan = Self {
@@ -32,22 +44,65 @@ impl Plan {
             worst: BTreeMap::new(),
             unbounded: Vec::new(),
         };
-        for (name, step) in definition.steps() {
-            match most(view, step) {
-                Some(amount) => plan.add(request, (name, step), &amount),
-                None => plan.unbounded.push(name.clone()),
-            }
+        for name in definition.steps().keys() {
+            let place = Place {
+                top: name,
+                workflow: &request.workflow,
+                times: 1,
+            };
+            plan.step(view, place, (definition, name));
         }
         plan
     }
 
-    fn add(&mut self, request: &Start, (name, step): (&StepName, &Step), amount: &Amount) {
+    /// A step, or all the steps of the workflow that it uses.
+    fn step(
+        &mut self,
+        view: &View<'_>,
+        place: Place<'_>,
+        (definition, name): (&Definition, &StepName),
+    ) {
+        let Some(step) = definition.step(name.as_str()) else {
+            return;
+        };
+        match &step.work {
+            Work::Agent(agent) => {
+                let most = most(view, step).and_then(|most| times(&most, place.times));
+                match most {
+                    Some(amount) => self.add(place, agent, &amount),
+                    None => self.is_unbounded(place),
+                }
+            }
+            Work::Uses(uses) => {
+                let all = items(step).and_then(|items| items.checked_mul(place.times));
+                let (Some(times), Some(used)) = (all, view.workspace.definition(uses)) else {
+                    return self.is_unbounded(place);
+                };
+                for name in used.steps().keys() {
+                    let place = Place {
+                        workflow: used.name(),
+                        times,
+                        ..place
+                    };
+                    self.step(view, place, (used, name));
+                }
+            }
+        }
+    }
+
+    fn is_unbounded(&mut self, place: Place<'_>) {
+        if !self.unbounded.contains(place.top) {
+            self.unbounded.push(place.top.clone());
+        }
+    }
+
+    fn add(&mut self, place: Place<'_>, agent: &AgentName, amount: &Amount) {
         let accounts = [
             AccountId::Workspace,
-            AccountId::Workflow(request.workflow.clone()),
-            AccountId::Agent(step.agent.clone()),
+            AccountId::Workflow(place.workflow.clone()),
+            AccountId::Agent(agent.clone()),
             AccountId::Run(self.run_id),
-            AccountId::Step(self.run_id, StepKey::of(name)),
+            AccountId::Step(self.run_id, StepKey::of(place.top)),
         ];
         for account in accounts {
             let sum = self.worst.entry(account).or_default();
@@ -111,12 +166,17 @@ fn most(view: &View<'_>, step: &Step) -> Option<Amount> {
     step.estimate.as_ref()?;
     // A price that is missing is told by the step itself, when its time comes.
     let once = worst_case(view, step).ok()?;
-    let items = match (&step.for_each, step.max_items) {
-        (None, _) => 1,
-        (Some(_), MAX_ITEMS) => return None,
-        (Some(_), most) => u64::from(most),
-    };
+    let items = items(step)?;
     let tier = step.tier(&view.workspace.policy);
     let attempts = u64::from(step.retry_policy(tier).maximum_attempts());
     times(&once, items.checked_mul(attempts)?)
+}
+
+/// The most items of a step; none where nothing bounds them.
+fn items(step: &Step) -> Option<u64> {
+    match (&step.for_each, step.max_items) {
+        (None, _) => Some(1),
+        (Some(_), MAX_ITEMS) => None,
+        (Some(_), most) => Some(u64::from(most)),
+    }
 }

@@ -7,9 +7,14 @@ use crate::event::workspace::{WorkflowActivated, WorkflowPublished};
 use crate::id::{RunId, WorkflowName};
 use crate::sequencer::command::{Activate, Activation, Publish};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::workflow::{Uses, composition, invalid};
 
 /// Stores a definition as the next version; one that is stored already keeps its version.
-pub fn publish(view: &View<'_>, request: &Publish) -> Decision {
+///
+/// # Errors
+/// `InvalidWorkflow` with every version that it uses and that is not published, every circle, and
+/// nesting that is too deep.
+pub fn publish(view: &View<'_>, request: &Publish) -> Result<Decision> {
     let definition = request.workflow.definition();
     let (workflow, hash) = (definition.name().clone(), definition.hash());
     let versions = view.workspace.workflows.get(&workflow);
@@ -18,6 +23,14 @@ pub fn publish(view: &View<'_>, request: &Publish) -> Decision {
         .and_then(|v| v.rows.keys().next_back())
         .map_or(1, |last| last + 1);
     let version = known.map_or(next, |row| row.version);
+    let own = Uses {
+        workflow: workflow.clone(),
+        version,
+    };
+    let problems = composition::problems(definition, &own, view.workspace);
+    if !problems.is_empty() {
+        return Err(invalid(problems));
+    }
     let mut events = Vec::new();
     if known.is_none() {
         let facts = WorkflowPublished {
@@ -37,14 +50,14 @@ pub fn publish(view: &View<'_>, request: &Publish) -> Decision {
     if request.activation == Activation::Now && !active {
         events.push(activated(&workflow, version));
     }
-    Decision::durable(
+    Ok(Decision::durable(
         events,
         Reply::Published {
             workflow,
             version,
             hash,
         },
-    )
+    ))
 }
 
 fn activated(workflow: &WorkflowName, version: u32) -> NewEvent {

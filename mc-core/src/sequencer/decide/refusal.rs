@@ -1,10 +1,9 @@
 //! What a budget's refusal does to a step and its run.
 
 use super::{View, abort, control};
-use crate::budget::{AccountId, OnExceed};
+use crate::budget::{Account, AccountId, Books as _, OnExceed};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount};
 use crate::event::BlockReason;
-use crate::event::run::AbortReason;
 use crate::event::step::StepBlocked;
 use crate::id::StepKey;
 use crate::sequencer::decision::NewEvent;
@@ -30,12 +29,30 @@ pub fn blocked(asker: &Asker<'_>, code: &str, failing: Vec<FailingAccount>) -> N
     NewEvent::new(asker.resident.run.run_id, facts)
 }
 
-/// The account that a refusal is told by: the first that fails.
-pub fn account(failing: &[FailingAccount]) -> AccountId {
-    let first = failing
-        .first()
-        .and_then(|account| account.account.parse().ok());
-    first.unwrap_or(AccountId::Workspace)
+/// The account that a refusal is told by: that of the outermost run which it ends, else the first
+/// that fails.
+pub fn account(view: &View<'_>, resident: &Resident, failing: &[FailingAccount]) -> AccountId {
+    let all = failing.iter().filter_map(|one| one.account.parse().ok());
+    let all: Vec<AccountId> = all.collect();
+    if resident.run.created.nested_in.is_empty() {
+        return all.into_iter().next().unwrap_or(AccountId::Workspace);
+    }
+    let books = view.books(resident);
+    let on_exceed = |id: &AccountId| {
+        books
+            .account(id)
+            .map(Account::on_exceed)
+            .unwrap_or_default()
+    };
+    let strictest = all.iter().map(on_exceed).reduce(OnExceed::stricter);
+    let strict: Vec<&AccountId> = all
+        .iter()
+        .filter(|id| Some(on_exceed(id)) == strictest)
+        .collect();
+    let outer = resident.run.created.nested_in.iter().rev();
+    let outermost = outer.flat_map(|place| strict.iter().filter(|id| id.run() == Some(place.run)));
+    let first = outermost.chain(&strict).next();
+    first.map_or(AccountId::Workspace, |id| AccountId::clone(id))
 }
 
 /// It can never fit: the run ends, or pauses until the account has room.
@@ -47,20 +64,23 @@ pub fn exceeded(
     failing: Vec<FailingAccount>,
     on_exceed: OnExceed,
 ) -> Vec<NewEvent> {
-    let account = account(&failing);
+    let account = account(view, asker.resident, &failing);
     let mut events = vec![blocked(asker, "exceeded", failing)];
     let unattended = asker.resident.run.created.policy.unattended;
     match on_exceed {
         OnExceed::Pause if !unattended => {
-            events.extend(control::pause_for_budget(&asker.resident.run, account));
+            events.extend(control::pause_for_budget(
+                view,
+                &asker.resident.run,
+                &account,
+            ));
         }
         OnExceed::Pause | OnExceed::Abort => {
-            let reason = AbortReason::Budget { account };
             // Nothing happened to it before: nobody else cancels it.
             if asker.resident.run.step(asker.key).is_none() {
                 events.push(abort::cancelled(&asker.resident.run, asker.key));
             }
-            events.extend(abort::all(view, asker.resident, reason));
+            events.extend(abort::by_budget(view, asker.resident, account));
         }
     }
     events

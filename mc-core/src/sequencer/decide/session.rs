@@ -75,6 +75,7 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         labels: request.labels.clone(),
         correlation_id: None,
         idempotency_key: None,
+        nested_in: Vec::new(),
     };
     let stated = request.agent_version.as_ref();
     let registered = view.workspace.version_of(&request.agent);

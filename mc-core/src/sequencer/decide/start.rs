@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use super::compose::step_budgets;
 use super::plan::Plan;
 use super::refusal::exceeded_error;
 use super::{View, guard};
-use crate::budget::{AccountId, OnExceed};
+use crate::budget::OnExceed;
 use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
-use crate::event::budget::BudgetLimitSet;
 use crate::event::run::{PlanCheck, RunBudget, RunCreated, RunPlanned, RunRefused, Subject};
-use crate::id::{AgentName, Digest, RunId, StepKey};
+use crate::id::{Digest, RunId};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::sequencer::command::{Start, StartKey};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
-use crate::workflow::{Definition, Workflow};
+use crate::workflow::{Definition, Work, Workflow};
+
+/// So many agents that are not here, and what further workflows lack is no longer looked for.
+const MAX_MISSING_NAMED: usize = 100;
 
 /// The digest of what a key stands for: a repeat has the same, a reuse another.
 pub fn request_digest(request: &Start) -> Digest {
@@ -50,7 +53,7 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     check_input(workflow, request)?;
     check_agents(view, workflow.definition())?;
     let definition = workflow.definition();
-    let agents = agents(definition);
+    let agents = definition.agents();
     let judged = guard::at_start(view, Some(&request.workflow), &agents);
     if let Some(denial) = judged.denial {
         let refused = Reply::Refused(denial.error.into());
@@ -62,7 +65,7 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     }
     let mut events = judged.events;
     events.push(created(request, row, definition));
-    events.extend(step_budgets(request, definition));
+    events.extend(step_budgets(request.run_id, definition));
     events.extend(planned.map(|plan| NewEvent::new(request.run_id, plan)));
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
 }
@@ -179,27 +182,39 @@ fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
     }
 }
 
-fn agents(definition: &Definition) -> Vec<AgentName> {
-    let all = definition.steps().values().map(|step| step.agent.clone());
-    let all: std::collections::BTreeSet<AgentName> = all.collect();
-    all.into_iter().collect()
-}
-
+/// Every agent of the workflow, and of those that it uses, is here.
 fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
-    let missing = definition
-        .steps()
-        .iter()
-        .filter(|(_, step)| !view.workspace.agents.contains_key(&step.agent));
-    let problems: Vec<_> = missing
-        .map(|(name, step)| WorkflowProblem::UnknownAgent {
-            step: name.to_string(),
-            agent: step.agent.to_string(),
-        })
-        .collect();
+    let mut problems = Vec::new();
+    missing_agents(view, definition, "", &mut problems);
     match problems.first() {
         None => Ok(()),
         Some(first) => Err(Error::new(ErrorKind::InvalidWorkflow, first.to_string())
             .with_detail(Detail::Workflow(problems))),
+    }
+}
+
+fn missing_agents(
+    view: &View<'_>,
+    definition: &Definition,
+    path: &str,
+    problems: &mut Vec<WorkflowProblem>,
+) {
+    for (name, step) in definition.steps() {
+        let path = format!("{path}{name}");
+        match &step.work {
+            Work::Agent(agent) if view.workspace.agents.contains_key(agent) => {}
+            Work::Agent(agent) => problems.push(WorkflowProblem::UnknownAgent {
+                step: path,
+                agent: agent.to_string(),
+            }),
+            Work::Uses(uses) => {
+                let used = view.workspace.definition(uses);
+                let used = used.filter(|_| problems.len() < MAX_MISSING_NAMED);
+                if let Some(used) = used {
+                    missing_agents(view, used, &format!("{path}/"), problems);
+                }
+            }
+        }
     }
 }
 
@@ -217,24 +232,7 @@ fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEv
         labels: request.labels.clone(),
         correlation_id: request.correlation_id.clone(),
         idempotency_key: request.key.as_ref().map(|key| key.key.clone()),
+        nested_in: Vec::new(),
     };
     NewEvent::new(request.run_id, facts).with(input)
-}
-
-fn step_budgets<'a>(
-    request: &'a Start,
-    definition: &'a Definition,
-) -> impl Iterator<Item = NewEvent> + 'a {
-    definition.steps().iter().filter_map(|(name, step)| {
-        let budget = step.budget?;
-        let account = AccountId::Step(request.run_id, StepKey::of(name));
-        let facts = BudgetLimitSet {
-            account,
-            limit: budget.limit,
-            on_exceed: budget.on_exceed,
-            window: None,
-            lapses: None,
-        };
-        Some(NewEvent::new(request.run_id, facts))
-    })
 }

@@ -140,7 +140,7 @@ impl Calling<'_> {
     fn clear(self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
         let tool = &self.request.tool;
         let agent = self.step.agent.clone();
-        let Some(agent) = agent.or_else(|| Some(self.definition?.agent.clone())) else {
+        let Some(agent) = agent.or_else(|| self.definition?.agent().cloned()) else {
             let error = refused("tools", tool, "nobody calls it".to_owned());
             return self.deny(("no_agent", error), events);
         };

@@ -75,6 +75,31 @@ fn yaml_json_and_the_builder_give_one_definition_and_hash() {
 }
 
 #[test]
+fn a_composed_step_has_one_form_in_yaml_json_and_code() {
+    let text = "{ workflow: w, steps: { a: { agent: x }, qa: { uses: 'gate@3', needs: [a] } } }";
+    let document = crate::yaml::parse(text.as_bytes()).unwrap();
+    let in_code = Workflow::builder("w")
+        .step(StepSpec::agent("a", "x"))
+        .step(StepSpec::uses("qa", "gate@3").needs(["a"]));
+    for way in [
+        Workflow::from_json(document.to_string()).unwrap(),
+        in_code.build().unwrap(),
+    ] {
+        assert_eq!(way.hash(), yaml(text).hash());
+    }
+    let bytes = yaml(text).definition().to_canonical();
+    let canonical = String::from_utf8(bytes.clone()).unwrap();
+    assert!(
+        canonical.contains(r#""qa":{"needs":["a"],"uses":"gate@3"}"#),
+        "{canonical}"
+    );
+    assert_eq!(
+        Definition::from_canonical(&bytes).unwrap().hash(),
+        yaml(text).hash()
+    );
+}
+
+#[test]
 fn the_canonical_bytes_are_compact_sorted_and_of_integers_only() {
     let text = r#"{ workflow: w, budget: { usd: "0.10", calls: 5, on_exceed: pause }, steps: {
         b: { agent: x, needs: [a], timeout: 5m, retry: { backoff_coefficient: 1.5, max_elapsed: 2h } },

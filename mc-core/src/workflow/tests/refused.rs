@@ -88,7 +88,6 @@ fn the_message_has_the_first_problem_and_how_many_more() {
 
 #[test]
 fn fields_of_later_versions_are_not_available() {
-    one_problem("uses: 'quality-gate@3'", "`uses` is not available");
     one_problem("agent: x, guardrails: []", "`guardrails` is not available");
     one_problem("agent: x, guardrails: []", "`guardrails` is not available");
     let found = problems("{ workflow: w, guardrails: [], steps: { a: { agent: x } } }");
@@ -96,6 +95,28 @@ fn fields_of_later_versions_are_not_available() {
         found,
         ["/guardrails: `guardrails` is not available in this version"]
     );
+}
+
+#[test]
+fn what_only_an_agent_has_is_refused_of_a_composed_step_all_at_once() {
+    let found = problems(
+        r"{ workflow: w, steps: { qa: { uses: gate, agent: x, risk: read, tools: [t], approval: { expires_in: 1h },
+            estimate: { model: a/b, input_tokens: 1, max_output_tokens: 1 }, retry: { maximum_attempts: 2 }, timeout: 5m },
+            ok: { uses: 'gate@1', for_each: 'inputs.list', max_parallel: 2, when: 'true', on_failure: continue,
+              budget: { usd: '1.00' }, output_schema: { type: object }, input: { n: '${{ item }}' } } } }",
+    );
+    for field in [
+        "agent", "risk", "tools", "approval", "estimate", "retry", "timeout",
+    ] {
+        let expected = format!("/steps/qa/{field}: a step with `uses` has no `{field}`");
+        assert!(
+            found.iter().any(|one| one.starts_with(&expected)),
+            "{expected}: {found:#?}"
+        );
+    }
+    let uses = "/steps/qa/uses: another workflow is used by its name and version";
+    assert!(found.iter().any(|one| one.starts_with(uses)), "{found:#?}");
+    assert_eq!(found.len(), 8, "{found:#?}");
 }
 
 #[test]
