@@ -58,6 +58,11 @@ impl Circuits {
         Some((model.clone(), change))
     }
 
+    /// A call ended whose outcome no event of its own tells: it is no probe any more.
+    pub fn give_back(&mut self, model: &ModelId) {
+        self.breakers.note(model, Trigger::Returned);
+    }
+
     /// Folds an event.
     #[expect(
         clippy::wildcard_enum_match_arm,

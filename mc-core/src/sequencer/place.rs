@@ -256,6 +256,7 @@ impl Sequencer {
                     step.agent.clone(),
                 )
             });
+        let cut_off = cut_off(&resident.run, &event.kind);
         let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
         resident.follow(&event.kind, seq, value);
         if let EventKind::RunRedriven(_) = &event.kind {
@@ -280,6 +281,10 @@ impl Sequencer {
         self.post_shared(&postings, seq)?;
         self.note_nested(run_id, &event.kind, (&postings, seq))?;
         self.note_call(run_id, &event.kind);
+        for model in cut_off {
+            self.workspace.shared.circuits.give_back(&model);
+            self.circuits_changed.insert(model);
+        }
         Ok(run_seq)
     }
 
@@ -444,6 +449,22 @@ impl Sequencer {
         }
         Ok(())
     }
+}
+
+/// The models of calls that end with their attempt's hold, and of which no event of their own tells.
+fn cut_off(run: &Run, kind: &EventKind) -> Vec<ModelId> {
+    let EventKind::AttemptInterrupted(facts) = kind else {
+        return Vec::new();
+    };
+    let open = CallState::Open {
+        attempt: facts.attempt,
+    };
+    let calls = run
+        .step(&facts.step)
+        .into_iter()
+        .flat_map(|step| step.calls.values());
+    let open = calls.filter(|call| call.state == open);
+    open.filter_map(|call| call.model.clone()).collect()
 }
 
 /// Whether a change of an account's rules can let a waiter through, or bar it.
