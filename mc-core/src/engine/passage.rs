@@ -50,17 +50,19 @@ pub(super) enum Content<'a> {
 
 /// Looks a request up.
 pub(super) fn of(request: &Request) -> Passage<'_> {
-    let plain = Passage {
-        way: Way::Plain,
+    let by = |way: Way| Passage {
+        way,
         content: Content::Nothing,
         if_done: Some(Reply::Done),
     };
+    let plain = by(Way::Plain);
     match request {
         Request::Abort(_)
         | Request::Pause(_)
         | Request::Resume(_)
         | Request::Halt(_)
         | Request::Lift(_)
+        | Request::Redrive(_)
         | Request::Unblock(..)
         | Request::SetLimit(_)
         | Request::Adjust(_)
@@ -79,7 +81,6 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             if_done: None,
             ..plain
         },
-        Request::Redrive(_) => plain,
         Request::Resolve(resolve) => Passage {
             content: resolved(&resolve.resolution),
             ..plain
@@ -94,32 +95,20 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
             if_done: Some(Reply::Run(open.run_id)),
             ..plain
         },
-        Request::CloseSession(run) => Passage {
-            way: Way::Closes(*run),
-            ..plain
-        },
+        Request::CloseSession(run) => by(Way::Closes(*run)),
         Request::Attempt(_, request) => Passage {
             way: Way::Attempt,
             content: Content::Attempt(request),
             if_done: if_reported(request),
         },
-        Request::AgentsAvailable(_) => Passage {
-            way: Way::Agents,
-            ..plain
-        },
-        Request::ClockConfirmed { .. } => Passage {
-            way: Way::Clock,
-            ..plain
-        },
+        Request::AgentsAvailable(_) => by(Way::Agents),
+        Request::ClockConfirmed { .. } => by(Way::Clock),
         Request::AgentsGone(_)
         | Request::Drain
         | Request::Tick
         | Request::Recover(..)
         | Request::HostLost(..)
-        | Request::ClockJumped { .. } => Passage {
-            way: Way::OwnersOnly,
-            ..plain
-        },
+        | Request::ClockJumped { .. } => by(Way::OwnersOnly),
     }
 }
 

@@ -69,7 +69,9 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
         run.holds.insert(key, hold);
     }
     if facts.attempt == 1 || again {
-        count_item(run, &facts.step, |expansion| expansion.begun += 1);
+        count_item(run, &facts.step, |expansion| {
+            begins(expansion, u32::from(again));
+        });
     }
     Ok(())
 }
@@ -83,6 +85,7 @@ fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result
         ended: 0,
         begun: 0,
         failed: 0,
+        again: 0,
     });
     // Items of before a redrive that the list has no more.
     let beyond = |key: &StepKey| {
@@ -93,6 +96,13 @@ fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result
             item.status.0 = StepStatus::Skipped;
             end_step(item);
         }
+    }
+    let items = run.steps.iter();
+    let items = items.filter(|(key, _)| key.name() == facts.step.name() && key.index().is_some());
+    let again = items.filter(|(_, item)| item.again).count();
+    let step = run.steps.get_mut(&facts.step);
+    if let Some(expansion) = step.and_then(|step| step.expansion.as_mut()) {
+        expansion.again = u32::try_from(again).unwrap_or(u32::MAX);
     }
     Ok(())
 }
@@ -343,12 +353,14 @@ fn resolved(run: &mut Run, facts: &StepResolved, event: &RunEvent<'_>) -> Result
 fn failed(run: &mut Run, facts: &StepFailed, event: &RunEvent<'_>) -> Result<()> {
     let step = run.turn_step(&facts.step, StepTrigger::Fail, event)?;
     // It keeps no other item from going out.
-    let begun = u32::from(step.attempt == 0 || std::mem::take(&mut step.again));
+    let again = std::mem::take(&mut step.again);
+    let begun = u32::from(step.attempt == 0 || again);
     step.code.clone_from(&facts.code);
     step.tolerated = facts.tolerated;
     end_step(step);
     count_item(run, &facts.step, |expansion| {
         expansion.begun += begun;
+        expansion.again = expansion.again.saturating_sub(u32::from(again));
         expansion.ended += 1;
         expansion.failed += u32::from(!facts.tolerated);
     });
@@ -390,6 +402,12 @@ fn end_step(step: &mut Step) {
     let keeps = matches!(step.status.0, StepStatus::Failed | StepStatus::Cancelled);
     let answered = |state: &CallState| matches!(state, CallState::Answered { .. });
     step.calls.retain(|_, call| keeps && answered(&call.state));
+}
+
+/// An item goes out for the first time, or for the first time since it is done again.
+pub(super) const fn begins(expansion: &mut Expansion, again: u32) {
+    expansion.begun += 1;
+    expansion.again = expansion.again.saturating_sub(again);
 }
 
 pub(super) fn count_item(run: &mut Run, key: &StepKey, count: impl FnOnce(&mut Expansion)) {

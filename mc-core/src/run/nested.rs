@@ -178,7 +178,8 @@ pub(super) fn composed(run: &mut Run, facts: &StepComposed, event: &RunEvent<'_>
         return Err(event.refuse("nested"));
     }
     if facts.attempt == 1 || again {
-        super::apply_step::count_item(run, &facts.step, |expansion| expansion.begun += 1);
+        let begins = |expansion: &mut _| super::apply_step::begins(expansion, u32::from(again));
+        super::apply_step::count_item(run, &facts.step, begins);
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) fn apply(run: &mut Run, facts: &RunRedriven, event: &RunEvent<'_>) ->
             (Some(_), true) if is_done(step) => {}
             (Some(_), _) => {
                 back(step, event)?;
-                step.again = !keeps;
+                step.again = true;
             }
             (None, true) => under_way(step, event)?,
             (None, false) => {
@@ -93,11 +93,15 @@ fn turn(step: &mut Step, trigger: StepTrigger, event: &RunEvent<'_>) -> Result<(
 fn recount(run: &mut Run, name: &StepName) {
     let items = run.steps.iter();
     let items = items.filter(|(key, _)| key.name() == name.as_str() && key.index().is_some());
-    let done = items.filter(|(_, step)| is_done(step)).count();
-    let done = u32::try_from(done).unwrap_or(u32::MAX);
+    let (done, again): (Vec<_>, Vec<_>) = items.partition(|(_, step)| is_done(step));
+    let count = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
+    let (done, again) = (count(done.len()), count(again.len()));
     let step = run.steps.get_mut(&StepKey::of(name));
     if let Some(expansion) = step.and_then(|step| step.expansion.as_mut()) {
+        // Those that are done again are begun anew.
+        expansion.begun = done;
         expansion.ended = done;
         expansion.failed = 0;
+        expansion.again = again;
     }
 }

@@ -152,6 +152,9 @@ pub struct Expansion {
     /// How many failed without being tolerated.
     #[serde(default, skip_serializing_if = "is_default")]
     pub failed: u32,
+    /// How many are to be done again and have not gone out since.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub again: u32,
 }
 
 /// A step, once something happened to it.

@@ -36,11 +36,6 @@ impl Circuits {
         self.breakers.of(model)
     }
 
-    /// A call is gone whose end says nothing of its model.
-    pub(super) fn returned(&mut self, model: &ModelId) {
-        self.breakers.note(model, Trigger::Returned);
-    }
-
     /// The breakers of all models.
     pub fn all(&self) -> impl Iterator<Item = &Breaker> {
         self.breakers.iter().map(|(_, breaker)| breaker)
@@ -63,6 +58,11 @@ impl Circuits {
         let (model, trigger) = trigger(kind)?;
         let change = self.breakers.of(model).decide(trigger, now, settings)?;
         Some((model.clone(), change))
+    }
+
+    /// A call ended whose outcome no event of its own tells: it is no probe any more.
+    pub fn give_back(&mut self, model: &ModelId) {
+        self.breakers.note(model, Trigger::Returned);
     }
 
     /// Folds an event.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
@@ -85,17 +87,6 @@ impl Sequencer {
             ..
         } = &mut self.workspace;
         let before = calls_out.len();
-        if let EventKind::AttemptInterrupted(facts) = &event.kind {
-            // Calls inside its hold are in doubt with the hold: they say nothing of their models.
-            let place = (event.run_id, &facts.step);
-            let gone = calls_out
-                .iter()
-                .filter(|((run, step, _), _)| (*run, step) == place);
-            for (_, call) in gone {
-                shared.circuits.returned(&call.model);
-                self.circuits_changed.insert(call.model.clone());
-            }
-        }
         let run = runs.get(&event.run_id).map(|resident| &*resident.run);
         let mut folding = Folding {
             policy,
@@ -272,15 +263,7 @@ impl Sequencer {
         let value = event.parts.first().and_then(|part| part.value.clone());
         if let EventKind::RunCreated(_) = &event.kind {
             let run = Run::create(run_id, &run_event)?;
-            let hash = run.created.definition_hash;
-            let workflow = hash.and_then(|hash| self.workspace.compiled.get(&hash).cloned());
-            let nested = run.outer().is_some();
-            let mut resident = Resident::new(run, workflow, value.unwrap_or_default());
-            resident.last_seq = seq;
-            self.workspace.runs.insert(run_id, resident);
-            if nested {
-                self.stirred.insert(run_id);
-            }
+            self.begin_run(run, value, seq);
             return Ok(0);
         }
         let resident = self.workspace.runs.get_mut(&run_id);
@@ -298,6 +281,7 @@ impl Sequencer {
                     step.agent.clone(),
                 )
             });
+        let cut_off = cut_off(&resident.run, &event.kind);
         let postings = Arc::make_mut(&mut resident.run).apply(&run_event)?;
         resident.follow(&event.kind, seq, value);
         if let EventKind::RunRedriven(_) = &event.kind {
@@ -326,7 +310,24 @@ impl Sequencer {
         self.post_shared(&postings, seq)?;
         self.note_nested(run_id, &event.kind, (&postings, seq))?;
         self.note_call(run_id, &event.kind);
+        for model in cut_off {
+            self.workspace.shared.circuits.give_back(&model);
+            self.circuits_changed.insert(model);
+        }
         Ok(run_seq)
+    }
+
+    fn begin_run(&mut self, run: Run, input: Option<Arc<Value>>, seq: u64) {
+        let run_id = run.run_id;
+        let hash = run.created.definition_hash;
+        let workflow = hash.and_then(|hash| self.workspace.compiled.get(&hash).cloned());
+        let nested = run.outer().is_some();
+        let mut resident = Resident::new(run, workflow, input.unwrap_or_default());
+        resident.last_seq = seq;
+        self.workspace.runs.insert(run_id, resident);
+        if nested {
+            self.stirred.insert(run_id);
+        }
     }
 
     /// An attempt that lost its token without having said so itself is asked to stop.
@@ -500,6 +501,22 @@ impl Sequencer {
         }
         Ok(())
     }
+}
+
+/// The models of calls that end with their attempt's hold, and of which no event of their own tells.
+fn cut_off(run: &Run, kind: &EventKind) -> Vec<ModelId> {
+    let EventKind::AttemptInterrupted(facts) = kind else {
+        return Vec::new();
+    };
+    let open = CallState::Open {
+        attempt: facts.attempt,
+    };
+    let calls = run
+        .step(&facts.step)
+        .into_iter()
+        .flat_map(|step| step.calls.values());
+    let open = calls.filter(|call| call.state == open);
+    open.filter_map(|call| call.model.clone()).collect()
 }
 
 /// Whether a change of an account's rules can let a waiter through, or bar it.

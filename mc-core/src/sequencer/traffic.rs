@@ -182,25 +182,11 @@ impl Traffic {
     pub(super) fn follow(&mut self, run_id: RunId, kind: &EventKind, folding: &mut Folding<'_>) {
         let key = |step: &StepKey, ordinal: u32| (run_id, step.clone(), ordinal);
         match kind {
-            EventKind::RunCreated(facts) => {
-                let flow = match &facts.subject {
-                    Subject::Workflow { name, .. } => Some(name),
-                    Subject::Session { .. } => None,
-                };
-                self.begun(flow, folding);
-            }
-            EventKind::RunRedriven(_) => {
-                let flow = folding.run.and_then(Run::workflow);
-                let name = flow.map_or(SESSIONS, |(name, _)| name.as_ref());
-                *self.live.entry(name.to_owned()).or_default() += 1;
-            }
-            EventKind::RunCompleted(_) | EventKind::RunFailed(_) | EventKind::RunAborted(_) => {
-                let flow = folding
-                    .run
-                    .and_then(|run| run.workflow())
-                    .map(|(name, _)| name);
-                self.ended(flow);
-            }
+            EventKind::RunCreated(_)
+            | EventKind::RunRedriven(_)
+            | EventKind::RunCompleted(_)
+            | EventKind::RunFailed(_)
+            | EventKind::RunAborted(_) => self.follow_run(kind, folding),
             EventKind::ModelCallReserved(facts) => {
                 let run = folding.run;
                 let own = run.and_then(|run| run.step(&facts.step)?.agent.clone());
@@ -252,6 +238,35 @@ impl Traffic {
             // What may have been billed stays counted in full.
             EventKind::ModelCallDoubted(facts) => {
                 folding.out.remove(&key(&facts.step, facts.ordinal));
+            }
+            _ => {}
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "`follow` sends only these kinds here"
+    )]
+    fn follow_run(&mut self, kind: &EventKind, folding: &Folding<'_>) {
+        match kind {
+            EventKind::RunCreated(facts) => {
+                let flow = match &facts.subject {
+                    Subject::Workflow { name, .. } => Some(name),
+                    Subject::Session { .. } => None,
+                };
+                self.begun(flow, folding);
+            }
+            EventKind::RunRedriven(_) => {
+                let flow = folding.run.and_then(Run::workflow);
+                let name = flow.map_or(SESSIONS, |(name, _)| name.as_ref());
+                *self.live.entry(name.to_owned()).or_default() += 1;
+            }
+            EventKind::RunCompleted(_) | EventKind::RunFailed(_) | EventKind::RunAborted(_) => {
+                let flow = folding
+                    .run
+                    .and_then(|run| run.workflow())
+                    .map(|(name, _)| name);
+                self.ended(flow);
             }
             _ => {}
         }

@@ -31,9 +31,8 @@ pub fn problems(definition: &Definition, own: &Uses, known: &impl Known) -> Vec<
         let mut path = vec![own.clone()];
         match search.depth(uses, &mut path) {
             Found::Unknown(which) => problems.push(unknown(step, uses, &which)),
-            Found::Circle => {}
             Found::Deep(below) if below + 1 > MAX_NESTING => problems.push(too_deep(step)),
-            Found::Deep(_) => {}
+            Found::Circle | Found::Deep(_) => {}
         }
     }
     for path in search.circles {

@@ -49,6 +49,7 @@ const SCALARS: &[(&str, &str)] = &[
     ("ModelId", "text: `provider/id`"),
     ("NanoUsd", "integer: nano-USD, 10^9 are one USD"),
     ("Opaque", "text of the caller's, at most 128 bytes"),
+    ("RunId", "text: a UUID of version 7, in lower case"),
     (
         "ServiceTier",
         "text: `standard`, `batch`, `flex` or `priority`",

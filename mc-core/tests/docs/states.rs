@@ -206,15 +206,20 @@ fn the_tables_of_the_documentation_are_those_of_the_code() {
 }
 
 #[test]
-fn terminal_states_absorb_every_trigger_but_the_seal() {
+fn terminal_states_absorb_every_trigger_but_the_seal_and_a_redrive() {
     for status in RunStatus::ALL.iter().filter(|status| status.is_terminal()) {
         for trigger in RunTrigger::ALL.iter().filter(|t| **t != RunTrigger::Seal) {
-            assert_eq!(run_after(*status, *trigger), None, "{status} {trigger:?}");
+            // Only a run that failed goes on.
+            let redrive = *trigger == RunTrigger::Redrive && *status == RunStatus::Failed;
+            let after = redrive.then_some(RunStatus::Running);
+            assert_eq!(run_after(*status, *trigger), after, "{status} {trigger:?}");
         }
     }
     for status in StepStatus::ALL.iter().filter(|status| status.is_terminal()) {
         for trigger in StepTrigger::ALL {
-            assert_eq!(step_after(*status, *trigger), None, "{status} {trigger:?}");
+            let redrive = *trigger == StepTrigger::Redrive;
+            let after = redrive.then_some(StepStatus::Waiting);
+            assert_eq!(step_after(*status, *trigger), after, "{status} {trigger:?}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn compose(view: &View<'_>, candidate: &Candidate<'_>, uses: &Uses) -> Dispa
     }
     let mut events = judged.events;
     events.extend(started(run));
-    events.extend(begin(view, candidate, (uses, workflow), Arc::new(input)));
+    events.extend(begin(view, candidate, (uses, workflow), &Arc::new(input)));
     Dispatched::Decided(Decision::events(events))
 }
 
@@ -80,13 +80,13 @@ fn begin(
     view: &View<'_>,
     candidate: &Candidate<'_>,
     (uses, workflow): (&Uses, &Workflow),
-    input: Arc<Value>,
+    input: &Arc<Value>,
 ) -> Vec<NewEvent> {
     let (run, key) = (candidate.run(), candidate.key);
     let definition = workflow.definition();
     let attempt = run.step(key).map_or(0, |step| step.attempt) + 1;
     let nested = nested_id(view, run, (key, attempt));
-    let part = NewPart::kept(&input);
+    let part = NewPart::kept(input);
     let composed = StepComposed {
         step: key.clone(),
         attempt,
@@ -118,7 +118,7 @@ fn begin(
         nested_in: std::iter::once(place).chain(around).collect(),
     };
     let mut events = vec![
-        NewEvent::new(run.run_id, composed).with(NewPart::json(&input)),
+        NewEvent::new(run.run_id, composed).with(NewPart::json(input)),
         NewEvent::new(nested, created).with(part),
     ];
     events.extend(step_budgets(nested, definition));

@@ -103,7 +103,10 @@ pub fn next_item(
         return Ok(join(resident, name, parent, expansion.count));
     }
     let out = expansion.begun.saturating_sub(expansion.ended);
-    let key = StepKey::item(name, expansion.begun);
+    let key = match expansion.again {
+        0 => StepKey::item(name, expansion.begun),
+        _ => first_again(resident, name).unwrap_or_else(|| StepKey::item(name, expansion.begun)),
+    };
     let next = out < step.max_parallel && expansion.begun < expansion.count;
     // An item that was blocked before it ever went out keeps its place and all behind it.
     if !next || resident.run.step(&key).is_some_and(|item| !item.again) {
@@ -118,6 +121,14 @@ pub fn next_item(
             step,
         },
     )
+}
+
+/// The first of the items that are done again and have not gone out since.
+fn first_again(resident: &Resident, name: &StepName) -> Option<StepKey> {
+    let steps = resident.run.steps.iter();
+    let items = steps.filter(|(key, item)| item.again && key.name() == name.as_str());
+    let first = items.filter_map(|(key, _)| key.index()).min();
+    first.map(|index| StepKey::item(name, index))
 }
 
 fn fail_parent(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatched {

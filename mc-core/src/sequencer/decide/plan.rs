@@ -75,16 +75,16 @@ impl Plan {
             }
             Work::Uses(uses) => {
                 let all = items(step).and_then(|items| items.checked_mul(place.times));
-                let (Some(times), Some(used)) = (all, view.workspace.definition(uses)) else {
+                let (Some(times), Some(inner)) = (all, view.workspace.definition(uses)) else {
                     return self.is_unbounded(place);
                 };
-                for name in used.steps().keys() {
+                for name in inner.steps().keys() {
                     let place = Place {
-                        workflow: used.name(),
+                        workflow: inner.name(),
                         times,
                         ..place
                     };
-                    self.step(view, place, (used, name));
+                    self.step(view, place, (inner, name));
                 }
             }
         }

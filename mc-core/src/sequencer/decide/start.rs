@@ -208,10 +208,10 @@ fn missing_agents(
                 agent: agent.to_string(),
             }),
             Work::Uses(uses) => {
-                let used = view.workspace.definition(uses);
-                let used = used.filter(|_| problems.len() < MAX_MISSING_NAMED);
-                if let Some(used) = used {
-                    missing_agents(view, used, &format!("{path}/"), problems);
+                let inner = view.workspace.definition(uses);
+                let inner = inner.filter(|_| problems.len() < MAX_MISSING_NAMED);
+                if let Some(inner) = inner {
+                    missing_agents(view, inner, &format!("{path}/"), problems);
                 }
             }
         }
