@@ -15,7 +15,9 @@ use crate::event::PartRef;
 use crate::id::{Actor, CommandId, Digest, RunId, StepKey};
 use crate::ports::Recovered;
 use crate::pricing::PriceTable;
-use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
+use crate::sequencer::{
+    AttemptRequest, Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover,
+};
 
 /// Runs that are taken up in one commit.
 const PAGE: usize = 1_000;
@@ -340,6 +342,12 @@ impl Inner {
 
     /// Decides a command again whose events did not reach the log.
     async fn decide_again(&self, pending: Pending, epoch: u64) {
+        let gone = pending.reply.as_ref();
+        let gone = gone.is_some_and(|(slot, _)| slot.is_closed());
+        // Nothing is held for a call that nobody waits for any more.
+        if gone && reserves(&pending.command) {
+            return;
+        }
         let id = CommandId::from_bytes(self.new_id());
         let command = again(&pending.command, id, epoch);
         if let Some(run) = command.request.run_id()
@@ -379,6 +387,13 @@ impl Inner {
             }
         }
     }
+}
+
+fn reserves(command: &Command) -> bool {
+    let Request::Attempt(_, request) = &command.request else {
+        return false;
+    };
+    matches!(request, AttemptRequest::ReserveCall(_))
 }
 
 /// The same command under the epoch that adopted its attempt. It gets an id of its own: one that

@@ -10,7 +10,7 @@ use super::decision::Wait;
 use super::halt::HaltScope;
 use super::resident::Resident;
 use super::workspace::{Dispatch, Waiting};
-use crate::budget::{Waiter, Wake};
+use crate::budget::{Ticket, Waiter, Wake};
 use crate::error::{Error, Result};
 use crate::id::{AgentName, RunId, StepKey};
 use crate::time::Timestamp;
@@ -184,7 +184,8 @@ impl Sequencer {
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
             runs.extend(self.take_turns()?);
-            if runs.is_empty() && self.freed.is_empty() && !self.release()? {
+            let quiet = self.freed.is_empty() && self.covered.is_empty();
+            if runs.is_empty() && quiet && !self.release()? {
                 return Ok(());
             }
         }
@@ -249,9 +250,16 @@ impl Sequencer {
         let Some(resident) = self.workspace.runs.get(&run) else {
             return Ok(());
         };
-        if self.is_waiting(run, key) {
-            return Ok(());
+        let failed = decide::expand::has_failed(resident, key);
+        match self.waiting_as(run, key) {
+            Some(_) if !failed => return Ok(()),
+            // Its next item waits under its key; since another has failed, it goes out no more.
+            Some(ticket) => self.remove(ticket),
+            None => {}
         }
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
         let view = View {
             turn,
             ..self.view()
@@ -299,12 +307,14 @@ impl Sequencer {
         }
     }
 
-    pub(super) fn is_waiting(&self, run: RunId, key: &StepKey) -> bool {
+    /// The ticket under which a step waits for money, if it does.
+    fn waiting_as(&self, run: RunId, key: &StepKey) -> Option<Ticket> {
         let mut tickets = self.waiting_of.get(&run).into_iter().flatten();
-        tickets.any(|ticket| {
-            let waiting = self.workspace.waiting.get(ticket);
+        let found = tickets.find(|ticket| {
+            let waiting = self.workspace.waiting.get(*ticket);
             matches!(waiting, Some(Waiting::Step(_, step)) if step == key)
-        })
+        });
+        found.copied()
     }
 
     pub(super) fn end_run(&mut self, run: RunId) -> Result<()> {

@@ -15,7 +15,8 @@ mod decision;
 mod departures;
 mod ended;
 mod forward;
-pub mod halt;
+mod given_up;
+mod halt;
 mod limiter;
 mod pace;
 mod place;
@@ -38,8 +39,9 @@ pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
     CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, JournalPlace, Lift,
-    Note, Observed, OpenSession, OperatorWord, Patience, Publish, Reconcile, Request, ReserveCall,
-    Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer, TokenBound,
+    Note, Observed, OpenSession, OperatorWord, Patience, PricedBy, Publish, Reconcile, Request,
+    ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer,
+    TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{
