@@ -48,8 +48,8 @@ pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
     Budget, BudgetEffect, By, CallError, EffectProbe, FamilyEvents, Health, Metrics,
     MissionControl, ModelAnswer, ModelRequest, Outcome, PausedRun, Permit, PolicyRecord,
-    PolicyVersion, Position, ProbeAnswer, Progress, ProviderError, Published, RunEvents, RunHandle,
-    RunNews, Session, SessionOptions, Settled, StartOptions, StepContext, StepOutcome,
+    PolicyVersion, Position, ProbeAnswer, Progress, ProviderError, Published, Receipt, RunEvents,
+    RunHandle, RunNews, Session, SessionOptions, Settled, StartOptions, StepContext, StepOutcome,
 };
 pub use mc_core::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mc_core::budget::Amount;
 use mc_core::engine::{
     AgentError, AgentExecutor, CallError, ProviderError, StepContext, StepOutcome,
 };
@@ -17,7 +16,6 @@ use mc_core::event::step::WaitingFor;
 use mc_core::id::{AgentVersion, Opaque};
 use mc_core::json;
 use mc_core::resilience::CallFailure;
-use mc_core::run::HoldKey;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
@@ -25,10 +23,7 @@ use serde_json::{Value, json};
 use crate::endpoint::{Endpoint, Head, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::runtime;
-use crate::spending::{ModelBound, Opening, Repeats, Spending, account};
-
-/// What settles the doubts of an answer that came later.
-const EVIDENCE: &str = "the agent's later report says what it used; that is settled on its own";
+use crate::spending::{Later, ModelBound, Opening, Spending, settle_later};
 
 /// What an http agent is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,18 +147,11 @@ async fn suspend(
     ctx: &StepContext,
     spending: Spending,
 ) -> std::result::Result<StepOutcome, AgentError> {
-    let before = ctx.doubts();
-    let message = "the agent answers later";
-    let later = ProviderError::new(CallFailure::Abandoned, message);
-    spending.fail(&later).await?;
-    let new = ctx.doubts().into_iter().map(|(hold, _)| hold);
-    let new: Vec<HoldKey> = { new }
-        .filter(|hold| !before.iter().any(|(one, _)| one == hold))
-        .collect();
+    let later = spending.later(ctx).await?;
     let name = Opaque::new(&reply_signal(ctx));
     let name = name.map_err(|fault| AgentError::new(fault.to_string()))?;
     Ok(StepOutcome::Suspend {
-        checkpoint: json!({ "doubts": new }),
+        checkpoint: json!({ "later": later }),
         waiting_for: WaitingFor::Signal { name },
     })
 }
@@ -180,16 +168,9 @@ async fn resume(
         AgentError::with_code(INVALID_OUTPUT, message)
     })?;
     if let Some(used) = &reply.usage {
-        let doubts: Vec<HoldKey> =
-            serde_json::from_value(checkpoint["doubts"].clone()).unwrap_or_default();
-        // What somebody has reconciled meanwhile is settled.
-        let open: Vec<HoldKey> = ctx.doubts().into_iter().map(|(hold, _)| hold).collect();
-        for hold in doubts.iter().filter(|hold| open.contains(hold)) {
-            ctx.reconcile(hold, Amount::ZERO, EVIDENCE).await?;
-        }
-        for one in used {
-            account(ctx, one, (&reply.whole, Repeats::Same)).await?;
-        }
+        let later: Vec<Later> =
+            serde_json::from_value(checkpoint["later"].clone()).unwrap_or_default();
+        settle_later(ctx, &later, (used, &reply.whole)).await?;
     }
     reply.into_outcome()
 }

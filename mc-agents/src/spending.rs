@@ -12,12 +12,13 @@
 use std::sync::Arc;
 
 use mc_core::engine::{
-    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, StepContext,
+    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, Receipt, StepContext,
 };
 use mc_core::error::{Error, ErrorKind};
 use mc_core::id::ModelId;
 use mc_core::resilience::CallFailure;
-use mc_core::usage::Usage;
+use mc_core::usage::{Usage, UsageEntry};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::exchange::{Reply, Used};
@@ -43,9 +44,25 @@ pub(crate) struct Spending {
 
 #[derive(Debug)]
 struct Held {
+    share: Share,
+    permit: Permit,
+}
+
+/// What may be used of one model, for which a hold is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Share {
     model: ModelId,
     calls: u32,
-    permit: Permit,
+    input_tokens: u64,
+}
+
+/// A hold whose agent answers later, as a checkpoint keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Later {
+    share: Share,
+    receipt: Receipt,
 }
 
 /// What came of opening.
@@ -95,11 +112,12 @@ impl Spending {
         for (at, bound) in bounds.iter().enumerate() {
             match ctx.reserve(&request(bound, input)).await? {
                 Admission::Allowed(permit) | Admission::Clamped(permit) => {
-                    this.permits.push(Held {
+                    let share = Share {
                         model: bound.model.clone(),
                         calls: bound.calls,
-                        permit,
-                    });
+                        input_tokens: bound.input_tokens,
+                    };
+                    this.permits.push(Held { share, permit });
                 }
                 Admission::Answered(answer) if at == 0 => first = Some(answer),
                 Admission::Answered(_) => {}
@@ -122,7 +140,7 @@ impl Spending {
     pub(crate) fn admitted(&self) -> Value {
         let rows = self.permits.iter().map(|held| {
             json!({
-                "model": held.model, "calls": held.calls,
+                "model": held.share.model, "calls": held.share.calls,
                 "max_output_tokens": held.permit.max_output_tokens(),
             })
         });
@@ -154,29 +172,83 @@ impl Spending {
                 .fail(&ProviderError::new(CallFailure::Crashed, message))
                 .await;
         };
-        let held = |model: &ModelId| self.permits.iter().any(|held| held.model == *model);
+        let held = |model: &ModelId| self.permits.iter().any(|held| held.share.model == *model);
         let beyond: Vec<Used> = { used.iter() }
             .filter(|one| !held(&one.model))
             .cloned()
             .collect();
         for (at, held) in self.permits.into_iter().enumerate() {
-            let of_it: Vec<&Usage> = { used.iter() }
-                .filter(|one| one.model == held.model)
-                .map(|one| &one.usage)
-                .collect();
-            if of_it.is_empty() && at > 0 {
+            let entries = held.share.entries(used);
+            if entries.is_empty() && at > 0 {
                 let unused = ProviderError::new(CallFailure::NotSent, "it was not used");
                 held.permit.fail(&unused).await?;
                 continue;
             }
-            let sum =
-                { of_it.into_iter() }.fold(Usage::default(), |sum, one| sum.saturating_add(one));
-            held.permit.settle(&answer(&reply.whole, sum)).await?;
+            held.permit.settle(&answer(&reply.whole, entries)).await?;
         }
         for one in &beyond {
             account(ctx, one, (&reply.whole, Repeats::Another)).await?;
         }
         Ok(())
+    }
+}
+
+impl Spending {
+    /// Leaves every hold in doubt: the agent answers later. Those that held nothing are left out.
+    pub(crate) async fn later(self, ctx: &StepContext) -> Result<Vec<Later>, AgentError> {
+        let mut later = Vec::new();
+        for held in self.permits {
+            let receipt = held
+                .permit
+                .answered_later("the agent answers later")
+                .await?;
+            let share = held.share;
+            if ctx.is_in_doubt(&receipt) {
+                later.push(Later { share, receipt });
+            }
+        }
+        Ok(later)
+    }
+}
+
+/// Settles with a report that came later; what somebody has settled meanwhile stays as it is.
+///
+/// # Errors
+/// As [`Spending::settle`].
+pub(crate) async fn settle_later(
+    ctx: &StepContext,
+    later: &[Later],
+    (used, reply): (&[Used], &Value),
+) -> Result<(), AgentError> {
+    for held in later {
+        let entries = held.share.entries(used);
+        let answer = (!entries.is_empty()).then(|| answer(reply, entries));
+        ctx.settle_later(&held.receipt, answer.as_ref()).await?;
+    }
+    let held = |one: &&Used| later.iter().any(|held| held.share.model == one.model);
+    for one in used.iter().filter(|one| !held(one)) {
+        account(ctx, one, (reply, Repeats::Same)).await?;
+    }
+    Ok(())
+}
+
+impl Share {
+    /// What a report says of this model, entry by entry.
+    ///
+    /// One that may be a sum of several calls tells nothing of their sizes: none of them was larger
+    /// than the file allows, or the agent does not keep to it.
+    fn entries(&self, used: &[Used]) -> Vec<UsageEntry> {
+        let of_it = used.iter().filter(|one| one.model == self.model);
+        of_it
+            .map(|one| {
+                let requests = one.usage.requests;
+                let several = requests > 1 || (requests == 0 && self.calls > 1);
+                UsageEntry {
+                    usage: one.usage,
+                    largest_input: several.then_some(self.input_tokens),
+                }
+            })
+            .collect()
     }
 }
 
@@ -191,10 +263,14 @@ fn request(bound: &ModelBound, input: &Value) -> ModelRequest {
     request
 }
 
-fn answer(output: &Value, usage: Usage) -> ModelAnswer {
+fn answer(output: &Value, entries: Vec<UsageEntry>) -> ModelAnswer {
+    let sum = { entries.iter() }.fold(Usage::default(), |sum, one| sum.saturating_add(&one.usage));
+    // One entry of one call is its sum.
+    let plain = entries.iter().all(|one| one.largest_input.is_none()) && entries.len() <= 1;
     ModelAnswer {
         output: output.clone(),
-        usage: Some(usage),
+        usage: Some(sum),
+        entries: if plain { Vec::new() } else { entries },
         ..ModelAnswer::default()
     }
 }
@@ -226,7 +302,8 @@ pub(crate) async fn account(
     loop {
         match ctx.reserve(&request).await? {
             Admission::Allowed(permit) | Admission::Clamped(permit) => {
-                return Ok(permit.settle(&answer(reply, used.usage)).await?);
+                let entries = vec![UsageEntry::of(used.usage)];
+                return Ok(permit.settle(&answer(reply, entries)).await?);
             }
             Admission::Answered(earlier) => {
                 if repeats == Repeats::Same && earlier.output == *reply {

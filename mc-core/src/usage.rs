@@ -77,7 +77,35 @@ usage! {
     pages,
 }
 
+/// What one entry of a report used, where a report has several.
+///
+/// As JSON: `{"usage":{"input_uncached":80,"requests":2},"largest_input":40}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageEntry {
+    /// What it used.
+    pub usage: Usage,
+    /// Where it is a sum of several calls: the most input tokens that one of them can have had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_input: Option<u64>,
+}
+
+impl UsageEntry {
+    /// The usage of one call.
+    pub const fn of(usage: Usage) -> Self {
+        Self {
+            usage,
+            largest_input: None,
+        }
+    }
+}
+
 impl Usage {
+    /// How many calls it counts as: the requests that were made, and at least one.
+    pub fn calls(&self) -> u64 {
+        self.requests.max(1)
+    }
+
     /// Usage of plain text: `input` tokens read fresh and `output` tokens written, in one request.
     pub fn text(input: u64, output: u64) -> Self {
         Self {

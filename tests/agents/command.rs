@@ -242,3 +242,61 @@ async fn a_secret_of_the_environment_does_not_show_in_a_failure() {
     let (_, message) = failure(world.run(ONCE, json!({})).await);
     assert!(message.contains("bad key ***"), "{message}");
 }
+
+/// From more than 50 input tokens on, a call costs ten times as much.
+const TIERS: &str = r#"rate = [{ input = "1000", output = "1000" },
+    { tier_start = 50, input = "10000", output = "10000" }]"#;
+
+fn used(entries: &[(u64, u64, u64)]) -> String {
+    let one = |(input, output, requests): &(u64, u64, u64)| {
+        let usage = json!({"input_uncached": input, "output_text": output, "requests": requests});
+        json!({"model": "test/m", "usage": usage})
+    };
+    let usage: Vec<Value> = entries.iter().map(one).collect();
+    let reply = json!({"output": "done", "usage": usage});
+    format!("cat > /dev/null; echo '{reply}'")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_of_a_report_is_charged_by_its_own_size() {
+    for (entries, cost) in [
+        (&[(40, 5, 1), (40, 5, 1)][..], 90),
+        // A sum of two calls: none of them was larger than the file allows.
+        (&[(80, 10, 2)], 90),
+        (&[(80, 10, 0)], 90),
+        // One call that was larger is charged as it is.
+        (&[(60, 0, 1)], 600),
+    ] {
+        let world = World::under(priced(TIERS), &script(&used(entries), BOUND)).await;
+        world.limit(100).await;
+        let run = world.start(ONCE, json!({})).await;
+        run.outcome().await.unwrap();
+        assert_eq!(world.money(), (mills(cost), NanoUsd::ZERO), "{entries:?}");
+        let settled = world.facts(&run, "model_call.settled").await;
+        assert_eq!(settled.len(), 1, "{entries:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_calls_binds_what_a_program_does_by_itself() {
+    let calls = |most| Limit {
+        calls: Some(most),
+        ..Limit::default()
+    };
+    let limited = async |most| {
+        let world = World::with(&script(&used(&[(10, 1, 2)]), BOUND)).await;
+        let set =
+            world
+                .control
+                .set_limit("ann", AccountId::Workspace, calls(most), OnExceed::Abort);
+        set.await.unwrap();
+        let outcome = world.run(ONCE, json!({})).await;
+        (matches!(outcome, Outcome::Completed(_)), world)
+    };
+    let (completed, _) = limited(1).await;
+    assert!(!completed, "it may make two calls");
+    let (completed, world) = limited(2).await;
+    assert!(completed);
+    let account = world.control.account(&AccountId::Workspace).unwrap();
+    assert_eq!(account.spent().calls, 2);
+}

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use mission_control::Position;
+use mission_control::core::budget::{OnReach, Threshold};
 
 /// One attempt of the agent `a`.
 const ONCE: &str = "agent: a, retry: { maximum_attempts: 1 }";
@@ -14,11 +15,12 @@ fn serve(answer: impl Into<Answer>) -> ModelServer {
     ModelServer::start(Script::always(answer)).unwrap()
 }
 
+fn agent_at(url: &str, more: &str) -> String {
+    format!("agents: {{ a: {{ kind: http, url: \"{url}\" {more} }} }}")
+}
+
 async fn world_at(url: &str, more: &str) -> World {
-    World::with(&format!(
-        "agents: {{ a: {{ kind: http, url: \"{url}\" {more} }} }}"
-    ))
-    .await
+    World::with(&agent_at(url, more)).await
 }
 
 async fn world(server: &ModelServer, more: &str) -> World {
@@ -142,6 +144,57 @@ async fn a_later_answer_without_a_report_leaves_the_doubt() {
         .unwrap();
     assert_eq!(output(&run.outcome().await.unwrap()), 1);
     assert_eq!(world.money(), (NanoUsd::ZERO, mills(HELD)));
+}
+
+/// A run whose agent answers later, and the name of the signal that it waits for.
+async fn pending(world: &World, server: &ModelServer) -> (RunHandle, String) {
+    let run = world.start(ONCE, json!({})).await;
+    run.settled_or_blocked().await.unwrap();
+    let name = server.received()[0].body["reply_signal"].clone();
+    (run, name.as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_answer_used_is_settled_before_others_get_what_was_in_doubt() {
+    let server = serve(Answer::json(202, json!({"status": "pending"})));
+    let world = world(&server, BOUND).await;
+    world.limit(HELD).await;
+    let (run, name) = pending(&world, &server).await;
+    let other = world.control.start("w", json!({}), StartOptions::by("ann"));
+    let other = other.await.unwrap();
+    other.settled_or_blocked().await.unwrap();
+    let reply = json!({"output": "late", "usage": used(40, 10)});
+    run.signal("ann", &name, reply).await.unwrap();
+    assert_eq!(output(&run.outcome().await.unwrap()), "late");
+    let outcome = other.outcome().await.unwrap();
+    assert!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}");
+    assert_eq!(world.money(), (mills(HELD), NanoUsd::ZERO));
+    assert_eq!(server.counts().received, 1);
+    let late = world.facts(&run, "result.late").await;
+    assert_eq!(late[0]["used"]["usage"]["output_text"], 10);
+    assert_eq!(late[0]["actual"]["nano_usd"], HELD * 1_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_answer_is_written_down_whole_although_it_freezes_its_account() {
+    let server = serve(Answer::json(202, json!({"status": "pending"})));
+    let freezes = Threshold {
+        percent: 90,
+        then: OnReach::Freeze,
+    };
+    let settings = Settings {
+        thresholds: vec![freezes],
+        ..priced(PRICES)
+    };
+    let world = World::under(settings, &agent_at(&server.url("/agents/a"), BOUND)).await;
+    world.limit(60).await;
+    let (run, name) = pending(&world, &server).await;
+    let mut entries = used(40, 15);
+    entries.as_array_mut().unwrap().push(used(1, 2)[0].clone());
+    let reply = json!({"output": "late", "usage": entries});
+    run.signal("ann", &name, reply).await.unwrap();
+    assert_eq!(output(&run.outcome().await.unwrap()), "late");
+    assert_eq!(world.money(), (mills(58), NanoUsd::ZERO));
 }
 
 #[tokio::test(flavor = "multi_thread")]

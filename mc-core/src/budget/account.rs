@@ -208,6 +208,22 @@ impl Account {
         tops.fold(self.limit, |limit, by| limit.minus(by))
     }
 
+    /// The limit, and what passing it does, once every change that was made for a time has lapsed.
+    pub fn lasting_limit(&self) -> (Limit, OnExceed) {
+        let mut undone = self.lapsing.iter().filter_map(|one| match one.undo {
+            Undo::Limit { limit, on_exceed } => Some((limit, on_exceed)),
+            Undo::TopUp(_) | Undo::Freeze => None,
+        });
+        undone
+            .next()
+            .unwrap_or_else(|| (self.base_limit(), self.on_exceed))
+    }
+
+    /// Whether it is frozen, and for longer than a time.
+    pub fn is_frozen_for_good(&self) -> bool {
+        self.frozen && !self.lapsing.iter().any(|one| one.undo == Undo::Freeze)
+    }
+
     /// The changes that lapse, the first to do so first.
     pub fn lapsing(&self) -> &[Lapsing] {
         &self.lapsing
@@ -234,11 +250,15 @@ impl Account {
     }
 
     /// The threshold that is reached and that nobody was told of yet: the highest, which stands for
-    /// those below it.
-    pub fn newly_reached<'a>(&self, thresholds: &'a [Threshold]) -> Option<&'a Threshold> {
+    /// those below it. The account is frozen where any of them says so.
+    pub fn newly_reached(&self, thresholds: &[Threshold]) -> Option<Threshold> {
         let now = self.percent();
         let new = |one: &&Threshold| one.percent > self.reached && one.percent <= now;
-        thresholds.iter().filter(new).max_by_key(|one| one.percent)
+        let both = |one: Threshold, other: Threshold| Threshold {
+            percent: one.percent.max(other.percent),
+            then: one.then.stricter(other.then),
+        };
+        thresholds.iter().filter(new).copied().reduce(both)
     }
 
     /// The window that it counts in.
@@ -312,7 +332,11 @@ impl Account {
                     .retain(|one| !matches!(one.undo, Undo::Limit { .. }));
                 self.set_limit(limit, *on_exceed)?;
             }
-            Change::TopUp(by) => self.limit = self.limit.plus(by)?,
+            Change::TopUp(by) => {
+                self.limit = self.limit.plus(by)?;
+                self.fits_limit();
+            }
+            Change::RaiseLasting(by) => self.raise_lasting(by),
             Change::Freeze | Change::Unfreeze => {
                 self.lapsing.retain(|one| one.undo != Undo::Freeze);
                 self.frozen = *change == Change::Freeze;
@@ -326,16 +350,29 @@ impl Account {
             Change::SetWindow(window) => self.set_window(*window),
             Change::OpenWindow { window, period } => {
                 self.open_window(*window, *period)?;
-                self.reached = 0;
+                // What a window still counts was told of.
+                self.fits_limit();
             }
             Change::CloseWindow(period) => {
                 let periods = self.periods.as_mut().ok_or(LedgerFault::NoSuchPeriod)?;
                 periods.close(*period)?;
             }
         }
-        // What was told of a smaller limit is told again of a larger one.
-        self.reached = self.reached.min(self.percent());
         Ok(())
+    }
+
+    /// What was told of a smaller limit, or of an earlier period, is told of this one again.
+    fn fits_limit(&mut self) {
+        self.reached = self.reached.min(self.percent());
+    }
+
+    /// The limit under one that stands for a time rises.
+    fn raise_lasting(&mut self, by: &Limit) {
+        for one in &mut self.lapsing {
+            if let Undo::Limit { limit, .. } = &mut one.undo {
+                *limit = limit.saturating_plus(by);
+            }
+        }
     }
 
     /// Sets the limit under what was put on top of it for a time.
@@ -346,10 +383,12 @@ impl Account {
         }
         for one in lapsing {
             if let Undo::TopUp(by) = &one.undo {
-                top = top.plus(by)?;
+                // It is taken away again; until then there is no more than the largest limit.
+                top = top.saturating_plus(by);
             }
         }
         (self.limit, self.on_exceed) = (top, on_exceed);
+        self.fits_limit();
         Ok(())
     }
 
@@ -358,7 +397,10 @@ impl Account {
         self.lapsing
             .remove(found.ok_or(LedgerFault::NothingLapses)?);
         match &lapsing.undo {
-            Undo::TopUp(by) => self.limit = self.limit.minus(by),
+            Undo::TopUp(by) => {
+                self.limit = self.limit.minus(by);
+                self.fits_limit();
+            }
             Undo::Freeze => self.frozen = false,
             Undo::Limit { limit, on_exceed } => self.set_limit(limit, *on_exceed)?,
         }

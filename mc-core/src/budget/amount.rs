@@ -187,6 +187,21 @@ impl Limit {
         })
     }
 
+    /// As [`Self::plus`], each dimension held at its end; negative money adds nothing.
+    #[must_use]
+    pub fn saturating_plus(&self, by: &Self) -> Self {
+        let sum = |limit: Option<u64>, by: Option<u64>| {
+            limit.map(|limit| limit.saturating_add(by.unwrap_or(0)))
+        };
+        let money = by.money.unwrap_or(NanoUsd::ZERO).max(NanoUsd::ZERO);
+        Self {
+            money: self.money.map(|limit| limit.saturating_add(money)),
+            input_tokens: sum(self.input_tokens, by.input_tokens),
+            output_tokens: sum(self.output_tokens, by.output_tokens),
+            calls: sum(self.calls, by.calls),
+        }
+    }
+
     /// The limit without what was put on top of it.
     #[must_use]
     pub fn minus(&self, by: &Self) -> Self {

@@ -22,6 +22,8 @@ pub enum Change {
     },
     /// The limit rises, in the dimensions that have one.
     TopUp(Limit),
+    /// The limit that follows one for a time rises too.
+    RaiseLasting(Limit),
     /// The account admits nothing from now on.
     Freeze,
     /// The account admits again.
@@ -90,6 +92,17 @@ pub enum OnReach {
     Tell,
     /// The account is frozen.
     Freeze,
+}
+
+impl OnReach {
+    /// `Freeze` wins over `Tell`.
+    #[must_use]
+    pub const fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Tell, Self::Tell) => Self::Tell,
+            (Self::Freeze, _) | (_, Self::Freeze) => Self::Freeze,
+        }
+    }
 }
 
 impl Threshold {

@@ -62,23 +62,35 @@ impl Periods {
         self.place(at).is_none_or(|one| self.is_counted(one.period))
     }
 
+    /// Whether it counts for ever now: it never had a window, or has none any more.
+    fn counts_for_ever(&self) -> bool {
+        self.current()
+            .is_none_or(|period| period.end >= Period::ALWAYS.end)
+    }
+
+    /// Whether another window follows at once, because the account counts for ever until then.
+    pub fn begins_at_once(&self) -> bool {
+        self.next.is_some() && self.counts_for_ever()
+    }
+
     /// From when on the next period is due; none where the current one never ends.
     pub fn due(&self) -> Option<Timestamp> {
-        match self.current() {
-            Some(period) => (period.end < Period::ALWAYS.end).then_some(period.end),
-            None => self.next.map(|_| Timestamp::EPOCH),
+        if self.counts_for_ever() {
+            return self.next.map(|_| Timestamp::EPOCH);
         }
+        self.current().map(|period| period.end)
     }
 
     /// The window and the period that are due at a time, if they are. It begins where the current
-    /// one ends, or later; the first of all begins now.
+    /// one ends, or later; one behind a time that counts for ever begins now.
     pub fn opening(&self, now: Timestamp) -> Option<(Window, Period)> {
         let window = self.next.unwrap_or(self.window);
         let period = window.period_at(now);
         let earliest = match self.current() {
+            _ if self.begins_at_once() => now,
             Some(current) if current.end > now => return None,
             Some(current) => current.end,
-            None => self.next.map(|_| now)?,
+            None => return None,
         };
         let start = period.start.max(earliest);
         Some((window, Period { start, ..period }))
@@ -124,14 +136,21 @@ impl Periods {
         before: Columns,
     ) -> Result<(), LedgerFault> {
         let begins = match self.current() {
+            Some(current) if self.counts_for_ever() => current.start < period.start,
             Some(current) => current.end <= period.start,
             None => Timestamp::EPOCH < period.start,
         };
         if !begins || period.end <= period.start {
             return Err(LedgerFault::NoSuchPeriod);
         }
-        if self.all.is_empty() {
+        if self.counts_for_ever() {
+            // What counted for ever ends here, and counts no more.
             self.counts_after = period.start;
+            if let Some(last) = self.all.last_mut() {
+                last.period.end = period.start;
+            }
+        }
+        if self.all.is_empty() {
             let until = Period {
                 start: Timestamp::EPOCH,
                 end: period.start,

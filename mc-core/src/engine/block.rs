@@ -96,7 +96,7 @@ impl OwnersPrices {
 
     /// The most that a call can cost, and the most output tokens to ask for; none where the owner has
     /// to be asked, because it would deny the call or has something to write about it.
-    pub(super) fn bound(&self, call: &ReserveCall, at: Timestamp) -> Option<(Amount, Option<u64>)> {
+    pub(super) fn bound(&self, call: &ReserveCall, at: Timestamp) -> Option<(Amount, u64)> {
         let unknown = &self.terms.unknown_models;
         let quote = self.table.quote(&call.model, at, unknown)?;
         let age = self.terms.price_age;

@@ -13,6 +13,7 @@ use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
 use super::content;
 use super::inner::{Inner, lock};
+use super::receipt::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AgentName, Digest, ModelId, Region};
@@ -21,10 +22,10 @@ use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::{
     AttemptRequest, CallEnd, CallProgress, CallReply, Drawn, FailCall, JournalPlace, Observed,
-    Reply, Request, ReserveCall, SettleCall, TokenBound,
+    PricedBy, Reply, Request, ReserveCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageEntry};
 
 /// A model call that a host wants to make.
 #[derive(Clone, Debug)]
@@ -143,6 +144,9 @@ pub struct ModelAnswer {
     /// The service tier that the provider says it charged; none for the one that was asked for, or
     /// the dearest where that was left to the provider.
     pub service_tier: Option<ServiceTier>,
+    /// What it used call by call, where it stands for several that somebody else has made: each is
+    /// priced by itself, and `usage` is their sum.
+    pub entries: Vec<UsageEntry>,
     /// How long it took; none to take the time between permit and settlement.
     pub latency: Option<Duration>,
 }
@@ -193,7 +197,7 @@ pub struct Permit {
     terms: CallTerms,
     since: Duration,
     max_output_tokens: Option<u64>,
-    price_version: Digest,
+    by: PricedBy,
     open: bool,
 }
 
@@ -224,8 +228,8 @@ impl Caller {
             messages: request.messages.clone(),
             rendered_bytes: request.rendered_bytes(),
         });
-        if let Some(permit) = self.draw(request, &call) {
-            return Ok(Admission::Allowed(permit));
+        if let Some(admission) = self.draw(request, &call) {
+            return Ok(admission);
         }
         loop {
             let reply = self
@@ -237,16 +241,16 @@ impl Caller {
             match reply {
                 CallReply::Allowed {
                     max_output_tokens,
-                    price_version,
+                    by,
                 } => {
-                    let allowed = (max_output_tokens, price_version);
+                    let allowed = (max_output_tokens, by);
                     return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Clamped {
                     max_output_tokens,
-                    price_version,
+                    by,
                 } => {
-                    let allowed = (Some(max_output_tokens), price_version);
+                    let allowed = (Some(max_output_tokens), by);
                     return Ok(Admission::Clamped(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Answered { seq } => {
@@ -263,7 +267,7 @@ impl Caller {
     }
 
     /// Admits a call inside the block that this process has in hand, without asking the owner.
-    fn draw(&self, request: &ModelRequest, call: &Arc<ReserveCall>) -> Option<Permit> {
+    fn draw(&self, request: &ModelRequest, call: &Arc<ReserveCall>) -> Option<Admission> {
         let owner = self.inner.joined()?;
         if self.inner.spawner.is_inherited() {
             return None;
@@ -271,7 +275,8 @@ impl Caller {
         let token = self.cell.token();
         let block = lock(&self.inner.blocks).get(&token.run_id).cloned()?;
         let ordinal = call.place.ordinal;
-        let (amount, max_output) = owner.prices.bound(call, self.inner.time().0)?;
+        let at = self.inner.time().0;
+        let (amount, max_output) = owner.prices.bound(call, at)?;
         let price_version = owner.prices.version();
         if self.cell.is_cancelled() || !block.draw(ordinal, amount, price_version) {
             return None;
@@ -287,14 +292,23 @@ impl Caller {
         owner
             .port
             .tell(self.inner.command(self.actor.clone(), drawn));
-        Some(self.permit(ordinal, request, (max_output, price_version)))
+        let by = PricedBy {
+            version: price_version,
+            at,
+        };
+        let permit = self.permit(ordinal, request, (Some(max_output), by));
+        let asked = call.bound.max_output_tokens;
+        Some(match asked.filter(|asked| max_output < *asked) {
+            Some(_) => Admission::Clamped(permit),
+            None => Admission::Allowed(permit),
+        })
     }
 
     fn permit(
         &self,
         ordinal: u32,
         request: &ModelRequest,
-        (max_output_tokens, price_version): (Option<u64>, Digest),
+        (max_output_tokens, by): (Option<u64>, PricedBy),
     ) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
@@ -304,7 +318,7 @@ impl Caller {
             terms: request.terms.clone(),
             since,
             max_output_tokens,
-            price_version,
+            by,
             open: true,
         }
     }
@@ -323,6 +337,7 @@ impl Caller {
             usage: Some(facts.usage),
             model: Some(facts.served.unwrap_or(facts.model)),
             service_tier: facts.service_tier,
+            entries: facts.entries,
             latency: Some(Duration::from_millis(facts.latency_ms)),
         })
     }
@@ -380,6 +395,17 @@ impl Caller {
 }
 
 impl Permit {
+    /// What settles the call, also once its attempt has ended.
+    pub(super) fn receipt(&self) -> Receipt {
+        Receipt {
+            attempt: self.caller.cell.token().attempt,
+            ordinal: self.ordinal,
+            model: self.model.clone(),
+            terms: self.terms.clone(),
+            by: self.by,
+        }
+    }
+
     /// Ask the provider for at most so many output tokens.
     pub const fn max_output_tokens(&self) -> Option<u64> {
         self.max_output_tokens
@@ -405,18 +431,10 @@ impl Permit {
         if let Some(reasoning) = &answer.reasoning {
             kept = kept.and_then(|()| content::check("reasoning", reasoning));
         }
-        let settle = SettleCall {
-            ordinal: self.ordinal,
-            asked: self.model.clone(),
-            model: answer.model.clone(),
-            terms: self.terms.clone(),
-            service_tier: answer.service_tier,
-            price_version: self.price_version,
-            usage: answer.usage,
-            answer: kept.is_ok().then(|| answer.output.clone()),
-            reasoning: answer.reasoning.clone().filter(|_| kept.is_ok()),
-            latency_ms: as_ms(answer.latency.unwrap_or(took)),
-        };
+        let mut settle = self.receipt().settlement(answer, as_ms(took));
+        if kept.is_err() {
+            (settle.answer, settle.reasoning) = (None, None);
+        }
         let request = AttemptRequest::SettleCall(Arc::new(settle));
         let reply = self.caller.attempt(request).await?;
         kept?;
@@ -454,7 +472,7 @@ impl Permit {
                 usage: *usage,
                 terms: self.terms.clone(),
             }),
-            price_version: self.price_version,
+            by: self.by,
             message: error.message.as_str().into(),
         }));
         let reply = self.caller.attempt(request).await?;
@@ -488,7 +506,7 @@ impl Drop for Permit {
             failure: CallFailure::Abandoned,
             retry_after_ms: None,
             observed: None,
-            price_version: self.price_version,
+            by: self.by,
             message: "the permit was dropped without an outcome".into(),
         }));
         let request = Request::Attempt(self.caller.cell.token(), request);

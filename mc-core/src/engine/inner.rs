@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use super::attempt::{AttemptCell, AttemptKey};
 use super::block::{Block, OwnersPrices};
 use super::events::News;
+use super::given_up::GivenUp;
 use super::port::{Asked, OwnerPort, Unreached};
 use super::registry::Registry;
 use super::spawner::Spawner;
@@ -196,12 +197,18 @@ impl Inner {
             match self.hand_over(&command, patient) {
                 Handed::Done(reply) => return reply,
                 Handed::Wait(answer) => {
-                    return answer.await.unwrap_or_else(|_| Err(stopped()));
+                    let given_up = GivenUp::of(self, &command);
+                    let reply = answer.await.unwrap_or_else(|_| Err(stopped()));
+                    given_up.answered();
+                    return reply;
                 }
                 Handed::PageIn(run) => self.page_in(run).await?,
                 Handed::Restore(run) => self.restore(run).await?,
                 Handed::Elsewhere(owner) => {
-                    match owner.port.submit(Arc::clone(&command), asked).await {
+                    let given_up = GivenUp::of(self, &command);
+                    let told = owner.port.submit(Arc::clone(&command), asked).await;
+                    given_up.answered();
+                    match told {
                         Ok(told) => return told.reply,
                         Err(Unreached::NotSent) => {}
                         Err(Unreached::Unknown) => asked = Asked::Again,

@@ -16,7 +16,8 @@ use crate::id::{Actor, CommandId, Digest, RunId, StepKey};
 use crate::ports::Recovered;
 use crate::pricing::PriceTable;
 use crate::sequencer::{
-    CallsOut, Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover,
+    AttemptRequest, CallsOut, Command, Dispatch, Pending, Promised, Request, Scribe, Submitted,
+    recover,
 };
 
 /// Runs that are taken up in one commit.
@@ -349,6 +350,12 @@ impl Inner {
 
     /// Decides a command again whose events did not reach the log.
     async fn decide_again(&self, pending: Pending, epoch: u64) {
+        let gone = pending.reply.as_ref();
+        let gone = gone.is_some_and(|(slot, _)| slot.is_closed());
+        // Nothing is held for a call that nobody waits for any more.
+        if gone && reserves(&pending.command) {
+            return;
+        }
         let id = CommandId::from_bytes(self.new_id());
         let command = again(&pending.command, id, epoch);
         if let Some(run) = command.request.run_id()
@@ -398,6 +405,13 @@ impl Inner {
             }
         }
     }
+}
+
+fn reserves(command: &Command) -> bool {
+    let Request::Attempt(_, request) = &command.request else {
+        return false;
+    };
+    matches!(request, AttemptRequest::ReserveCall(_))
 }
 
 /// The same command under the epoch that adopted its attempt. It gets an id of its own: one that

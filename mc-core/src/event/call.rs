@@ -12,7 +12,7 @@ use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, RiskTier};
 use crate::pricing::{CallTerms, ServiceTier};
 use crate::time::Timestamp;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageEntry};
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 const fn is_zero(version: &u32) -> bool {
@@ -77,6 +77,9 @@ pub struct ModelCallSettled {
     pub answer: Digest,
     /// What it used.
     pub usage: Usage,
+    /// What it used call by call, where it stands for several: each is priced by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<UsageEntry>,
     /// What leaves the hold.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub held: Amount,
@@ -86,7 +89,7 @@ pub struct ModelCallSettled {
     /// What a hold of its own gives back.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
-    /// The price table's version.
+    /// The price table's version; the row is that of the time at which the call was reserved.
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,

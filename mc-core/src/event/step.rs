@@ -12,7 +12,7 @@ use crate::id::{AgentName, AgentVersion, Digest, ModelId, Opaque, StepKey};
 use crate::policy::RiskTier;
 use crate::pricing::ServiceTier;
 use crate::time::Timestamp;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageEntry};
 
 /// Facts of `step.dispatched`. Part 0: the bound input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +327,9 @@ pub struct LateUsage {
     pub service_tier: Option<ServiceTier>,
     /// What it used.
     pub usage: Usage,
+    /// As in `model_call.settled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<UsageEntry>,
     /// The price table's version.
     pub price_version: Digest,
     /// As in `model_call.settled`.

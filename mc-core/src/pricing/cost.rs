@@ -30,7 +30,7 @@ pub enum Missing {
 /// The terms of a call that select its prices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
-    /// When the provider answered.
+    /// When the call was reserved.
     pub at: Timestamp,
     /// The service tier that the provider charged.
     pub service_tier: ServiceTier,
@@ -38,6 +38,9 @@ pub struct Terms<'a> {
     pub region: Option<&'a str>,
     /// What an unpriced class costs.
     pub missing: Missing,
+    /// Where the usage is the sum of several calls: the most input tokens that one of them can have
+    /// had, which tell their tier.
+    pub largest_input: Option<u64>,
 }
 
 /// Something that a reader of a cost should know.
@@ -142,8 +145,10 @@ impl From<CostFault> for Error {
 /// # Errors
 /// A [`CostFault`]: something that was used has no price, or the sum does not fit.
 pub fn cost(price: &ModelPrice, usage: &Usage, terms: &Terms<'_>) -> Result<Cost, CostFault> {
+    let size = usage.input_tokens();
+    let size = terms.largest_input.map_or(size, |most| size.min(most));
     let rate = price
-        .rate(terms.service_tier, usage.input_tokens(), terms.at)
+        .rate(terms.service_tier, size, terms.at)
         .ok_or(CostFault::TierUnpriced(terms.service_tier))?;
     let uplift = price
         .uplift_of(terms.region)

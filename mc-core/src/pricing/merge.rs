@@ -256,26 +256,6 @@ fn rates(
     (first, other): (&ModelPrice, &ModelPrice),
     note: &mut impl FnMut(String, String, String),
 ) -> Vec<Rate> {
-    let of = |row: &ModelPrice| -> BTreeSet<Option<Hours>> {
-        let rates = row.rates.iter().filter(|rate| rate.service_tier == tier);
-        rates.map(|rate| rate.valid_hours_utc).collect()
-    };
-    let (ours, theirs) = (of(first), of(other));
-    // Where they do not have the same hours, the dearest hour of each holds all day.
-    let same = ours == theirs || ours.is_empty() || theirs.is_empty();
-    let hours = if same {
-        ours.union(&theirs).copied().collect()
-    } else {
-        BTreeSet::from([None])
-    };
-    if !same {
-        let all = |hours: &BTreeSet<Option<Hours>>| {
-            let text =
-                |hours: &Option<Hours>| hours.map_or("all day".to_owned(), |h| h.to_string());
-            hours.iter().map(text).collect::<Vec<_>>().join(", ")
-        };
-        note(format!("{tier} hours"), all(&ours), all(&theirs));
-    }
     let starts: BTreeSet<u64> = [first, other]
         .iter()
         .flat_map(|row| row.rates.iter())
@@ -284,12 +264,42 @@ fn rates(
         .collect();
     let mut rates = Vec::new();
     for start in starts {
-        for hours in &hours {
-            let cell = (tier, start, *hours, same);
+        let of = |row| -> BTreeSet<Option<Hours>> {
+            let rates = reached(row, tier, start);
+            rates.iter().map(|rate| rate.valid_hours_utc).collect()
+        };
+        let (ours, theirs) = (of(first), of(other));
+        // Where they do not have the same hours, the dearest hour of each holds all day.
+        let same = ours == theirs || ours.is_empty() || theirs.is_empty();
+        let hours = if same {
+            ours.union(&theirs).copied().collect()
+        } else {
+            note(format!("{tier} hours"), list(&ours), list(&theirs));
+            BTreeSet::from([None])
+        };
+        for hours in hours {
+            let cell = (tier, start, hours, same);
             rates.extend(rate(cell, (prices(first, cell), prices(other, cell)), note));
         }
     }
     rates
+}
+
+fn list(hours: &BTreeSet<Option<Hours>>) -> String {
+    let text = |hours: &Option<Hours>| hours.map_or("all day".to_owned(), |h| h.to_string());
+    hours.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// The rates among which a call of this size finds its own: a smaller size's hours are over there.
+fn reached(row: &ModelPrice, tier: ServiceTier, start: u64) -> Vec<&Rate> {
+    let below = |rate: &&Rate| rate.service_tier == tier && rate.tier_start <= start;
+    let highest = { row.rates.iter() }
+        .filter(below)
+        .map(|rate| rate.tier_start)
+        .max();
+    let all = row.rates.iter().filter(below);
+    all.filter(|rate| Some(rate.tier_start) == highest)
+        .collect()
 }
 
 /// A place among a row's rates: tier, size, hours, and whether the hours are told apart.
@@ -297,20 +307,8 @@ type Cell = (ServiceTier, u64, Option<Hours>, bool);
 
 /// What a row prices at a place.
 fn prices(row: &ModelPrice, (tier, start, hours, apart): Cell) -> Prices {
-    let reached = || {
-        let rates = row.rates.iter().filter(|rate| rate.service_tier == tier);
-        rates.filter(|rate| rate.tier_start <= start)
-    };
-    let highest = |hours: Option<Hours>| {
-        let rates = reached().filter(|rate| rate.valid_hours_utc == hours);
-        rates.max_by_key(|rate| rate.tier_start)
-    };
-    let rates: Vec<&Rate> = if apart {
-        highest(hours).into_iter().collect()
-    } else {
-        let all: BTreeSet<Option<Hours>> = reached().map(|rate| rate.valid_hours_utc).collect();
-        all.into_iter().filter_map(highest).collect()
-    };
+    let mut rates = reached(row, tier, start);
+    rates.retain(|rate| !apart || rate.valid_hours_utc == hours);
     let mut prices = Prices::new();
     for rate in rates {
         let own = rate.prices.keys().chain(row.inherits.keys());

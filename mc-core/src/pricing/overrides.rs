@@ -107,8 +107,8 @@ impl Overrides {
     /// Lays these over a table.
     ///
     /// # Errors
-    /// `InvalidInput` with every discount of a model that the table does not have, and where a name
-    /// of one model is that of another.
+    /// `InvalidInput` with every discount of a model that the table does not have, or that has one
+    /// already by another of its names, and where a name of one model is that of another.
     pub fn over(&self, table: &PriceTable) -> Result<PriceTable> {
         let faults = Faults::default();
         let own: BTreeSet<&ModelId> = self.models.iter().map(|row| &row.model).collect();
@@ -122,21 +122,32 @@ impl Overrides {
             row.aliases.retain(|alias| !own.contains(alias));
             rows.push(row);
         }
+        let mut lowered: BTreeSet<ModelId> = BTreeSet::new();
         for (index, discount) in self.discounts.iter().enumerate() {
-            let mut known = false;
-            for row in &mut rows {
-                if row.model == discount.model || row.aliases.contains(&discount.model) {
-                    known = true;
-                    self.lower(row, discount.factor);
-                }
+            let named = |row: &ModelPrice| {
+                row.model == discount.model || row.aliases.contains(&discount.model)
+            };
+            let models: BTreeSet<ModelId> = { rows.iter() }
+                .filter(|row| named(row))
+                .map(|row| row.model.clone())
+                .collect();
+            if let Some(model) = models.intersection(&lowered).next() {
+                let rule = format!("`{model}` has a discount already, by another of its names");
+                faults.add(format!("/discount/{index}/model"), rule);
+                continue;
             }
-            if !known {
+            // A model's rows of other periods may lack the alias: it is the same model.
+            for row in rows.iter_mut().filter(|row| models.contains(&row.model)) {
+                self.lower(row, discount.factor);
+            }
+            if models.is_empty() {
                 let rule = format!(
                     "`{}` has no price: give it a [[model]] of its own",
                     discount.model
                 );
                 faults.add(format!("/discount/{index}/model"), rule);
             }
+            lowered.extend(models);
         }
         if let Some(error) = faults.into_error() {
             return Err(error);

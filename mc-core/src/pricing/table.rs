@@ -172,6 +172,21 @@ impl PriceTable {
         }
     }
 
+    /// The time nearest to this one at which the model has prices; none where it never had any.
+    pub fn nearest(&self, model: &ModelId, at: Timestamp) -> Option<Timestamp> {
+        let rows = self.index.get(model)?.iter();
+        let rows = rows.filter_map(|place| self.rows.get(*place));
+        let within = |row: &ModelPrice| match (row.effective_from, row.effective_until) {
+            (Some(from), _) if at < from => from,
+            (_, Some(until)) if until <= at => {
+                Timestamp::from_unix_us(until.as_unix_us().saturating_sub(1))
+            }
+            _ => at,
+        };
+        let apart = |one: &Timestamp| one.as_unix_us().abs_diff(at.as_unix_us());
+        rows.map(within).min_by_key(apart)
+    }
+
     /// Whether the model has prices at some time, if not now.
     pub fn has(&self, model: &ModelId) -> bool {
         self.index.contains_key(model)

@@ -128,8 +128,10 @@ pub struct Answered<'a> {
     pub terms: &'a CallTerms,
     /// The service tier that the provider says it charged, if it says so.
     pub served: Option<ServiceTier>,
-    /// When it was answered.
+    /// When it was reserved.
     pub at: Timestamp,
+    /// Where the usage is the sum of several calls: the most input tokens of one of them.
+    pub largest_input: Option<u64>,
 }
 
 /// Computes what an answered call costs on its terms: at the tier that the provider names, or else
@@ -170,6 +172,7 @@ fn dearest(
             service_tier,
             region: call.terms.region.as_ref().map(Region::as_str),
             missing: Missing::Dearest,
+            largest_input: call.largest_input,
         };
         let charged = Charged {
             request: call.request,

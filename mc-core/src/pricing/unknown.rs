@@ -47,15 +47,13 @@ pub struct Quote<'a> {
     pub price: Cow<'a, ModelPrice>,
     /// What to know about them: `Unpriced` or `Assumed`.
     pub flag: Option<CostFlag>,
+    row: Option<&'a ModelPrice>,
 }
 
 impl Quote<'_> {
     /// The row of the table; none where the policy states the price.
-    pub fn of_table(&self) -> Option<&ModelPrice> {
-        match &self.price {
-            Cow::Borrowed(row) => Some(row),
-            Cow::Owned(_) => None,
-        }
+    pub const fn of_table(&self) -> Option<&ModelPrice> {
+        self.row
     }
 
     /// Computes a cost at these prices.
@@ -82,14 +80,22 @@ impl PriceTable {
             return Some(Quote {
                 price: Cow::Borrowed(price),
                 flag: None,
+                row: Some(price),
             });
         }
         match unknown {
             UnknownModels::PriceAs(known) => {
-                let price = Cow::Borrowed(self.find(known, at)?);
+                // Its limits are its own: nothing says that the unknown model keeps to them.
+                let row = self.find(known, at)?;
+                let price = ModelPrice {
+                    max_input_tokens: None,
+                    max_output_tokens: None,
+                    ..row.clone()
+                };
                 Some(Quote {
-                    price,
+                    price: Cow::Owned(price),
                     flag: Some(CostFlag::Assumed),
+                    row: Some(row),
                 })
             }
             UnknownModels::Assume { input, output } => {
@@ -97,6 +103,7 @@ impl PriceTable {
                 Some(Quote {
                     price,
                     flag: Some(CostFlag::Assumed),
+                    row: None,
                 })
             }
             UnknownModels::Free(ids) if ids.contains(model) => {
@@ -104,6 +111,7 @@ impl PriceTable {
                 Some(Quote {
                     price,
                     flag: Some(CostFlag::Unpriced),
+                    row: None,
                 })
             }
             UnknownModels::Free(_) | UnknownModels::Deny => None,

@@ -63,8 +63,11 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
         }
         EventKind::BudgetToppedUp(f) => {
             let undo = Undo::TopUp(f.by);
-            let lapses = f.until.map(|at| Change::Lapses(Lapsing { at, undo }));
-            changes(&f.account, [Some(Change::TopUp(f.by)), lapses])
+            let after = match f.until {
+                Some(at) => Change::Lapses(Lapsing { at, undo }),
+                None => Change::RaiseLasting(f.by),
+            };
+            changes(&f.account, [Some(Change::TopUp(f.by)), Some(after)])
         }
         EventKind::BudgetFrozen(f) => {
             let undo = Undo::Freeze;

@@ -16,7 +16,7 @@ use super::traffic::{CallsOut, calls_out};
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;
-use crate::event::run::Subject;
+use crate::event::run::{PauseReason, Subject};
 use crate::id::{RunId, StepKey, StepName};
 use crate::ports::RunNeeds;
 use crate::run::{BlockReason, Run, Step};
@@ -109,6 +109,8 @@ impl Sequencer {
             .values()
             .any(|s| s.live.is_some() || !s.abandoned.is_empty());
         let ready = open && run.paused.is_none() && self.can_move(resident);
+        let paused = matches!(run.paused, Some(PauseReason::Budget { .. }));
+        let short = paused || waits_for(BlockReason::Budget);
         let mut agents = if open && waits_for(BlockReason::AgentUnavailable) {
             resident
                 .workflow
@@ -122,7 +124,7 @@ impl Sequencer {
         let doubts = run.steps.iter().filter(|(key, _)| run.is_in_doubt(key));
         agents.extend(doubts.filter_map(|(_, step)| step.agent.clone()));
         RunNeeds {
-            attention: out || queued || ready || capped || (open && waits_for(BlockReason::Budget)),
+            attention: out || queued || ready || capped || (open && short),
             due: run.next_wake(),
             agents,
         }
@@ -211,6 +213,7 @@ impl Sequencer {
         self.workspace.runs.insert(run, resident);
         self.note_wake(run);
         self.note_halt(run);
+        self.workspace.note_pause(run);
         if ended {
             self.note_end(run);
         }

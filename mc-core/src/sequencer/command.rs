@@ -25,7 +25,7 @@ use crate::pricing::{CallTerms, PriceChange, ServiceTier};
 use crate::resilience::CallFailure;
 use crate::run::HoldKey;
 use crate::time::Timestamp;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageEntry};
 use crate::workflow::Workflow;
 
 /// A request with who asks for it.
@@ -399,6 +399,16 @@ pub struct Drawn {
     pub price_version: Digest,
 }
 
+/// The prices that a call was reserved by; it is settled by the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PricedBy {
+    /// The version of the table.
+    pub version: Digest,
+    /// When it was reserved: rows begin and end, and some have hours.
+    pub at: Timestamp,
+}
+
 /// A place in the journal with the hash of what is asked for there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalPlace {
@@ -469,10 +479,12 @@ pub struct SettleCall {
     pub terms: CallTerms,
     /// The service tier that the provider says it charged.
     pub service_tier: Option<ServiceTier>,
-    /// The version of the prices that it was reserved by.
-    pub price_version: Digest,
+    /// The prices that it was reserved by.
+    pub by: PricedBy,
     /// What it used; none where the provider did not say.
     pub usage: Option<Usage>,
+    /// What it used call by call, where it stands for several; else nothing.
+    pub entries: Vec<UsageEntry>,
     /// The answer; none where it cannot be kept.
     pub answer: Option<Value>,
     /// The reasoning, where there is one.
@@ -505,8 +517,8 @@ pub struct FailCall {
     pub retry_after_ms: Option<u64>,
     /// What it can have used at most, by what was seen of it: of a stream that was cut.
     pub observed: Option<Observed>,
-    /// The version of the prices that it was reserved by.
-    pub price_version: Digest,
+    /// The prices that it was reserved by.
+    pub by: PricedBy,
     /// The error in words.
     pub message: Arc<str>,
 }

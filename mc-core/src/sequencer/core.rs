@@ -71,6 +71,8 @@ pub struct Sequencer {
     pub(super) departures: Departures,
     pub(super) deadlines: BTreeSet<(Duration, Token)>,
     pub(super) freed: Path,
+    /// Calls in the queue that their own hold covers by now.
+    pub(super) covered: BTreeSet<Ticket>,
     pub(super) wake_all: bool,
     pub(super) circuits_changed: BTreeSet<ModelId>,
     pub(super) windows: Windows,
@@ -123,6 +125,7 @@ impl Sequencer {
             departures: Departures::default(),
             deadlines: BTreeSet::new(),
             freed: Path::default(),
+            covered: BTreeSet::new(),
             wake_all: false,
             circuits_changed: BTreeSet::new(),
             windows,
@@ -225,6 +228,10 @@ impl Sequencer {
         }
         self.begin(command, instant);
         if let Err(error) = self.open_windows() {
+            self.defect = Some(error.to_string());
+            return self.answer_late(command, slot, Err(error));
+        }
+        if let Err(error) = self.give_up(&command.request) {
             self.defect = Some(error.to_string());
             return self.answer_late(command, slot, Err(error));
         }

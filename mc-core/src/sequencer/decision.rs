@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::command::PricedBy;
 use super::token::Token;
 use crate::error::Error;
 use crate::event::step::WaitingFor;
@@ -201,15 +202,15 @@ pub enum CallReply {
     Allowed {
         /// Ask for at most so many output tokens.
         max_output_tokens: Option<u64>,
-        /// The version of the prices that it was reserved by; it is settled by the same.
-        price_version: Digest,
+        /// The prices that it was reserved by; it is settled by the same.
+        by: PricedBy,
     },
     /// It may go out with a smaller output limit than it asked for.
     Clamped {
         /// Ask for at most so many output tokens.
         max_output_tokens: u64,
         /// As of what is allowed.
-        price_version: Digest,
+        by: PricedBy,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.
     Answered {

@@ -11,7 +11,7 @@ use super::family::members;
 use super::halt::HaltScope;
 use super::resident::Resident;
 use super::workspace::{Dispatch, Waiting};
-use crate::budget::{Waiter, Wake};
+use crate::budget::{Ticket, Waiter, Wake};
 use crate::error::{Error, Result};
 use crate::id::{AgentName, RunId, StepKey};
 use crate::time::Timestamp;
@@ -208,7 +208,8 @@ impl Sequencer {
             runs.extend(self.handlers_ended()?);
             self.wake_circuits();
             runs.extend(self.take_turns()?);
-            let quiet = runs.is_empty() && self.stirred.is_empty() && self.freed.is_empty();
+            let idle = self.freed.is_empty() && self.covered.is_empty();
+            let quiet = runs.is_empty() && self.stirred.is_empty() && idle;
             if quiet && !self.release()? {
                 return Ok(());
             }
@@ -274,9 +275,16 @@ impl Sequencer {
         let Some(resident) = self.workspace.runs.get(&run) else {
             return Ok(());
         };
-        if self.is_waiting(run, key) {
-            return Ok(());
+        let failed = decide::expand::has_failed(resident, key);
+        match self.waiting_as(run, key) {
+            Some(_) if !failed => return Ok(()),
+            // Its next item waits under its key; since another has failed, it goes out no more.
+            Some(ticket) => self.remove(ticket),
+            None => {}
         }
+        let Some(resident) = self.workspace.runs.get(&run) else {
+            return Ok(());
+        };
         let view = View {
             turn,
             ..self.view()
@@ -324,12 +332,14 @@ impl Sequencer {
         }
     }
 
-    pub(super) fn is_waiting(&self, run: RunId, key: &StepKey) -> bool {
+    /// The ticket under which a step waits for money, if it does.
+    fn waiting_as(&self, run: RunId, key: &StepKey) -> Option<Ticket> {
         let mut tickets = self.waiting_of.get(&run).into_iter().flatten();
-        tickets.any(|ticket| {
-            let waiting = self.workspace.waiting.get(ticket);
+        let found = tickets.find(|ticket| {
+            let waiting = self.workspace.waiting.get(*ticket);
             matches!(waiting, Some(Waiting::Step(_, step)) if step == key)
-        })
+        });
+        found.copied()
     }
 
     pub(super) fn end_run(&mut self, run: RunId) -> Result<()> {

@@ -125,7 +125,7 @@ impl Halts {
 }
 
 /// The deadline of a run's own halt; none where it is not halted.
-pub fn run_halt(run: &Run) -> Option<Timestamp> {
+pub(super) fn run_halt(run: &Run) -> Option<Timestamp> {
     match &run.paused {
         Some(PauseReason::Halt { until }) => Some(*until),
         Some(
@@ -139,7 +139,7 @@ pub fn run_halt(run: &Run) -> Option<Timestamp> {
 }
 
 /// What a halt answers to whoever asks to act.
-pub fn refused(scope: &HaltScope) -> Error {
+pub(super) fn refused(scope: &HaltScope) -> Error {
     let message = format!("`{scope}` is halted: nothing goes out until an operator resumes it");
     let detail = Detail::Halted {
         scope: scope.to_string(),

@@ -16,7 +16,8 @@ mod departures;
 mod ended;
 mod family;
 mod forward;
-pub mod halt;
+mod given_up;
+mod halt;
 mod limiter;
 mod pace;
 mod place;
@@ -39,8 +40,8 @@ pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
     CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, JournalPlace, Lift,
-    Note, Observed, OpenSession, OperatorWord, Patience, Publish, Reconcile, Redrive, Request,
-    ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer,
+    Note, Observed, OpenSession, OperatorWord, Patience, PricedBy, Publish, Reconcile, Redrive,
+    Request, ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start, StartKey, Steer,
     TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};

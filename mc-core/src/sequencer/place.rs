@@ -303,6 +303,7 @@ impl Sequencer {
         }
         self.note_step(run_id, &event.kind);
         self.note_halt(run_id);
+        self.workspace.note_pause(run_id);
         if matches!(&event.kind, EventKind::RunPaused(_)) {
             self.recall();
         }
@@ -488,7 +489,7 @@ impl Sequencer {
                 .map_err(|fault| Error::corrupt("ledger", Some(seq)).with_source(fault))?;
             self.batch.accounts.extend(shared.iter().cloned());
             self.note_movement(&shared, &posting.movement);
-            if self.workspace.queue.is_empty() && self.workspace.budget_blocked.is_empty() {
+            if self.workspace.nobody_waits_for_room() {
                 continue;
             }
             self.freed = self.freed.union(&posting.path);
@@ -529,6 +530,7 @@ const fn makes_room(change: &budget::Change) -> bool {
         | budget::Change::Lapse(_)
         | budget::Change::OpenWindow { .. } => true,
         budget::Change::Lapses(_)
+        | budget::Change::RaiseLasting(_)
         | budget::Change::Reach(_)
         | budget::Change::SetWindow(_)
         | budget::Change::CloseWindow(_) => false,

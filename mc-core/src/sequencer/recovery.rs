@@ -138,6 +138,7 @@ fn workspace(
         abandoned: BTreeMap::new(),
         wakes: BTreeMap::new(),
         budget_blocked: BTreeSet::new(),
+        budget_paused: BTreeSet::new(),
         draining,
         agents: BTreeMap::new(),
         lent: BTreeSet::new(),

@@ -60,8 +60,9 @@ impl Sequencer {
     }
 
     fn turn(&mut self, ticket: Ticket) -> Result<Option<RunId>> {
-        let Some((command, _)) = self.turn_slots.get(&ticket) else {
-            self.workspace.turns.remove(&ticket);
+        let waits = self.turn_slots.get(&ticket);
+        let Some((command, _)) = waits.filter(|(_, slot)| !slot.is_closed()) else {
+            self.leave_turn(ticket);
             return Ok(None);
         };
         let command = Arc::clone(command);
@@ -109,12 +110,17 @@ impl Sequencer {
     }
 
     fn end_turn(&mut self, ticket: Ticket, reply: Result<Reply>) {
-        self.workspace.turns.remove(&ticket);
-        if let Some((command, slot)) = self.turn_slots.remove(&ticket) {
+        if let Some((command, slot)) = self.leave_turn(ticket) {
             self.promise(&command, slot, reply);
         }
+    }
+
+    /// A turn is not waited for any more.
+    pub(super) fn leave_turn(&mut self, ticket: Ticket) -> Option<(Arc<Command>, Slot)> {
+        self.workspace.turns.remove(&ticket);
         // Whoever it held back may go.
         self.turns_moved = !self.workspace.turns.is_empty();
+        self.turn_slots.remove(&ticket)
     }
 
     /// Those of a run that can no longer be admitted leave.

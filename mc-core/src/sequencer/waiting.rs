@@ -11,7 +11,7 @@ use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
 use super::turns::Turn;
 use super::workspace::{ResidentBooks, Waiting, Workspace};
-use crate::budget::{Owner, Ticket, Waiter, Wake};
+use crate::budget::{Owner, Ticket, Verdict, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StepStatus;
 use crate::event::run::PauseReason;
@@ -132,7 +132,9 @@ impl Sequencer {
             let escrow = HoldKey::escrow(key.clone(), token.attempt);
             let hold = resident.run.holds.get(&escrow);
             let amount = hold.map_or(*whole, |hold| hold.shortfall(whole));
-            if amount != waiter.amount {
+            if amount.is_zero() {
+                self.covered.insert(*ticket);
+            } else if amount != waiter.amount {
                 let waiter = waiter.clone();
                 changed.push(Waiter { amount, ..waiter });
             }
@@ -202,9 +204,19 @@ impl Sequencer {
         Submitted::Later
     }
 
+    /// Calls that need no more than their own hold has wait for nobody.
+    fn wake_covered(&mut self) -> Result<BTreeSet<RunId>> {
+        let mut touched = BTreeSet::new();
+        while let Some(ticket) = self.covered.pop_first() {
+            let verdict = Verdict::Fits;
+            touched.extend(self.wake(&Wake { ticket, verdict })?);
+        }
+        Ok(touched)
+    }
+
     /// Wakes whoever waited for what was let go, first in first out.
     pub(super) fn wake_queue(&mut self) -> Result<BTreeSet<RunId>> {
-        let mut touched = BTreeSet::new();
+        let mut touched = self.wake_covered()?;
         let freed = std::mem::take(&mut self.freed);
         if freed.is_empty() {
             return Ok(touched);
@@ -236,7 +248,9 @@ impl Sequencer {
                 Ok(BTreeSet::from([run]))
             }
             Some(Waiting::Call(token, call, _)) => {
-                let Some((command, slot)) = self.slots.remove(&wake.ticket) else {
+                let found = self.slots.remove(&wake.ticket);
+                // Nobody waits for it any more: nothing is held for it.
+                let Some((command, slot)) = found.filter(|(_, slot)| !slot.is_closed()) else {
                     return Ok(BTreeSet::new());
                 };
                 let call = (token, call);
@@ -305,12 +319,10 @@ impl Sequencer {
 
     /// Runs and steps that stood still for an account ask again once there may be room.
     pub(super) fn unblock_budgets(&mut self) -> Result<BTreeSet<RunId>> {
-        let runs: BTreeSet<RunId> = self
-            .workspace
-            .budget_blocked
-            .iter()
-            .map(|(run, _)| paused_with(&self.workspace, *run))
-            .collect();
+        let workspace = &self.workspace;
+        let blocked = workspace.budget_blocked.iter().map(|(run, _)| *run);
+        let all = blocked.chain(workspace.budget_paused.iter().copied());
+        let runs: BTreeSet<RunId> = all.map(|run| paused_with(workspace, run)).collect();
         let mut touched = BTreeSet::new();
         for run in runs {
             let Some(resident) = self.workspace.runs.get(&run) else {

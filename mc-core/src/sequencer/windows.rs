@@ -94,8 +94,8 @@ impl Sequencer {
             else {
                 continue;
             };
-            if periods.current().is_none() && periods.due().is_some() {
-                // What was reserved in this very moment belongs to the time before the first period.
+            if periods.begins_at_once() {
+                // What was reserved in this very moment belongs to the time before this period.
                 self.last_ts = self.last_ts.after(Duration::from_micros(1));
                 self.group.instant.now = self.last_ts;
             }
@@ -168,6 +168,7 @@ impl Sequencer {
                 self.workspace.note_frozen(path);
                 self.note_use(path);
             }
+            Change::RaiseLasting(_) => self.windows.look(&self.workspace),
             Change::TopUp(_) | Change::Reach(_) => {}
         }
     }
@@ -193,7 +194,7 @@ impl Sequencer {
                 continue;
             };
             let thresholds = &self.workspace.settings.thresholds;
-            let Some(threshold) = account.newly_reached(thresholds).copied() else {
+            let Some(threshold) = account.newly_reached(thresholds) else {
                 continue;
             };
             let facts = BudgetThresholdReached {
@@ -232,7 +233,7 @@ impl Sequencer {
 
     /// When a period begins that somebody waits for.
     pub(super) fn next_window(&self) -> Option<Timestamp> {
-        let nobody = self.workspace.queue.is_empty() && self.workspace.budget_blocked.is_empty();
+        let nobody = self.workspace.nobody_waits_for_room();
         self.windows.due.filter(|_| !nobody)
     }
 }

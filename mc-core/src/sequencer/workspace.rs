@@ -16,7 +16,7 @@ use crate::budget::{
     Ticket,
 };
 use crate::event::BlockReason;
-use crate::event::run::{A_WEEK_MS, PlanCheck, RunPolicy};
+use crate::event::run::{A_WEEK_MS, PauseReason, PlanCheck, RunPolicy};
 use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
 use crate::policy::guard::Redaction;
 use crate::policy::{CutStreams, Mode, Policy, PriceAge};
@@ -223,6 +223,8 @@ pub struct Workspace {
     pub wakes: BTreeMap<RunId, Timestamp>,
     /// Steps that only money in doubt, or a paused account, holds up.
     pub budget_blocked: BTreeSet<(RunId, StepKey)>,
+    /// Runs that are paused until an account has room.
+    pub budget_paused: BTreeSet<RunId>,
     /// Halts whose deadline is to come, or has come while nobody looked.
     pub draining: BTreeMap<HaltScope, Timestamp>,
     /// Agents that are registered here, each with its version where its host names one.
@@ -382,6 +384,24 @@ impl Workspace {
             } else {
                 self.frozen.remove(id);
             }
+        }
+    }
+
+    /// Whether nobody waits for room in an account.
+    pub fn nobody_waits_for_room(&self) -> bool {
+        self.queue.is_empty() && self.budget_blocked.is_empty() && self.budget_paused.is_empty()
+    }
+
+    /// Takes over whether a run is paused until an account has room.
+    pub(super) fn note_pause(&mut self, run: RunId) {
+        let paused = |resident: &Resident| {
+            let open = !resident.run.status.is_terminal();
+            open && matches!(resident.run.paused, Some(PauseReason::Budget { .. }))
+        };
+        if self.runs.get(&run).is_some_and(paused) {
+            self.budget_paused.insert(run);
+        } else {
+            self.budget_paused.remove(&run);
         }
     }
 

@@ -62,6 +62,10 @@ const SCALARS: &[(&str, &str)] = &[
     ("Arc<str>", "text"),
     ("Timestamp", "integer: microseconds of Unix time"),
     ("RuleId", "text: a name, as of an agent"),
+    (
+        "UsageEntry",
+        "object: `usage` (`Usage`), and of a sum of several calls `largest_input` (integer: the most input tokens that one of them can have had, which tell their tier)",
+    ),
     ("WorkflowName", "text: a name, as of an agent"),
     ("WorkspaceId", "text: a UUID"),
     ("bool", "`true`; false is left out"),

@@ -82,6 +82,7 @@ fn price(table: &PriceTable, line: &str) -> Value {
         terms: &terms,
         served: None,
         at: Timestamp::from_unix_us(call.at),
+        largest_input: None,
     };
     match charge_on_terms(table, &UnknownModels::Deny, &answered) {
         Ok(cost) => json!({ "nano_usd": cost.money, "flags": cost.flags }),

@@ -12,7 +12,7 @@ pub use mission_control::{
 pub use serde_json::{Value, json};
 
 /// A token costs one thousandth of a dollar; one from the cache a tenth of that.
-const PRICES: &str = r#"rate = [{ input = "1000", output = "1000", cache_read = "100" }]"#;
+pub const PRICES: &str = r#"rate = [{ input = "1000", output = "1000", cache_read = "100" }]"#;
 
 /// A store with agents.
 pub struct World {
@@ -23,6 +23,14 @@ pub struct World {
 /// Thousandths of a dollar.
 pub fn mills(thousandths: i64) -> NanoUsd {
     NanoUsd::from_nano(thousandths * 1_000_000)
+}
+
+/// Settings where the model's row has these lines.
+pub fn priced(lines: &str) -> Settings {
+    Settings {
+        prices: Arc::new(PriceTable::parse(&mc_testkit::test_prices(lines)).unwrap()),
+        ..Settings::default()
+    }
 }
 
 impl World {
@@ -36,12 +44,22 @@ impl World {
         }
     }
 
+    /// As `with`, with settings.
+    pub async fn under(settings: Settings, agents: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(dir.path());
+        Self {
+            dir,
+            ..Self::open(settings, agents, &place).await
+        }
+    }
+
     /// Opens a store with the agents of a file that lies elsewhere.
     pub async fn at(agents: &str, place: &Place) -> Self {
-        let settings = Settings {
-            prices: Arc::new(PriceTable::parse(&mc_testkit::test_prices(PRICES)).unwrap()),
-            ..Settings::default()
-        };
+        Self::open(priced(PRICES), agents, place).await
+    }
+
+    async fn open(settings: Settings, agents: &str, place: &Place) -> Self {
         let builder = Builder::new().with_settings(settings);
         let control = builder.open_log(Arc::new(MemoryLog::new())).await.unwrap();
         for spec in file::read(agents.as_bytes(), place).unwrap() {

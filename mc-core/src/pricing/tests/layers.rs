@@ -222,3 +222,34 @@ fn a_difference_names_model_and_field() {
     assert!(fields.contains(&"max_input_tokens"), "{fields:?}");
     assert!(diff(&a, &a).is_empty());
 }
+
+#[test]
+fn hours_of_a_smaller_size_do_not_lower_a_larger_one() {
+    // At night a small call is cheap; a large one costs the same all day.
+    let first = table(
+        r#"rate = [{ input = "2", output = "2" },
+        { valid_hours_utc = "11:00-13:00", input = "1", output = "1" },
+        { tier_start = 100, input = "9", output = "9" }]"#,
+    );
+    let usage = Usage::text(500, 500);
+    let merged = first.merged(&first).unwrap();
+    assert_eq!(merged.disagreements, Vec::new());
+    assert_eq!(
+        nano(&merged.table, "p/m", &usage),
+        nano(&first, "p/m", &usage)
+    );
+}
+
+#[test]
+fn one_model_has_one_discount_whatever_it_is_called() {
+    let table = table("aliases = [\"p/m-1\"]\nrate = [{ input = \"4\", output = \"4\" }]\n");
+    let twice = "[[discount]]\nmodel = \"p/m\"\nfactor = \"1/2\"\n\
+        [[discount]]\nmodel = \"p/m-1\"\nfactor = \"1/2\"\n";
+    let refused = overridden(&table, twice).unwrap_err();
+    assert!(refused.contains("/discount/1/model"), "{refused}");
+    assert!(refused.contains("`p/m` has a discount"), "{refused}");
+    let once = "[[discount]]\nmodel = \"p/m-1\"\nfactor = \"1/2\"\n";
+    let half = overridden(&table, once).unwrap();
+    let usage = Usage::text(1_000, 0);
+    assert_eq!(nano(&half, "p/m", &usage) * 2, nano(&table, "p/m", &usage));
+}

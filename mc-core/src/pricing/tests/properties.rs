@@ -111,6 +111,7 @@ fn terms(hour: i64, service_tier: ServiceTier, region: Option<&str>) -> Terms<'_
         service_tier,
         region,
         missing: Missing::Dearest,
+        largest_input: None,
     }
 }
 
@@ -271,6 +272,25 @@ proptest! {
         for less in [bound(count, None, output), bound(None, bytes, output), bound(count, bytes, None)] {
             prop_assert!(no_more(all, less), "{all:?} > {less:?}");
             prop_assert!(no_more(less, bound(None, None, None)));
+        }
+    }
+
+    #[test]
+    fn a_merged_table_charges_at_least_what_either_does_and_itself_with_itself(
+        (one, other) in (model(), model()),
+        (input, output) in (0_u64..8000, 0_u64..500),
+        hour in 0_i64..24,
+    ) {
+        let table = |row: &ModelPrice| PriceTable::of_rows("t".to_owned(), vec![row.clone()]).unwrap();
+        let charge = |table: &PriceTable, tier| {
+            let usage = Usage::text(input, output);
+            cost(&table.models()[0], &usage, &terms(hour, tier, None)).unwrap().money
+        };
+        let (a, b) = (table(&one), table(&other));
+        let (both, same) = (a.merged(&b).unwrap().table, a.merged(&a).unwrap().table);
+        for tier in [ServiceTier::Standard, ServiceTier::Batch] {
+            prop_assert!(charge(&both, tier) >= charge(&a, tier).max(charge(&b, tier)));
+            prop_assert_eq!(charge(&same, tier), charge(&a, tier));
         }
     }
 

@@ -1,7 +1,8 @@
 //! Unknown models, free models, and models that answer for another.
 
 use super::super::{
-    Charged, CostFault, CostFlag, PicoUsd, PriceTable, ServiceTier, Terms, UnknownModels, charge,
+    CallBound, Charged, CostFault, CostFlag, PicoUsd, PriceTable, ServiceTier, Terms,
+    UnknownModels, charge, reserve_bound,
 };
 use super::{HEAD, id, row};
 use crate::error::{Error, ErrorKind};
@@ -134,4 +135,31 @@ fn the_policy_reads_what_it_writes() {
         let policy: UnknownModels = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&policy).unwrap(), text);
     }
+}
+
+#[test]
+fn a_model_that_is_priced_as_another_does_not_share_its_limits() {
+    let limits = "max_input_tokens = 10\nmax_output_tokens = 10\n";
+    let rate = "rate = [{ input = \"3\", output = \"3\" }]\n";
+    let table = PriceTable::parse(&format!("{HEAD}{}{limits}{rate}", row("known"))).unwrap();
+    let unknown = UnknownModels::PriceAs(id("p/known"));
+    let at = Terms::default().at;
+    let bound = |model: &str, input_tokens, max_output_tokens| {
+        let call = CallBound {
+            input_tokens,
+            max_output_tokens,
+            ..CallBound::default()
+        };
+        let quote = table.quote(&id(model), at, &unknown).unwrap();
+        reserve_bound(&quote.price, &call).map(|bound| (bound.input_tokens, bound.output_tokens))
+    };
+    assert_eq!(bound("p/known", None, None), Ok((10, 10)));
+    assert_eq!(bound("x/y", None, Some(5)), Err(CostFault::InputUnbounded));
+    assert_eq!(bound("x/y", Some(5), None), Err(CostFault::OutputUnbounded));
+    assert_eq!(bound("x/y", Some(50), Some(50)), Ok((50, 50)));
+    let quote = table.quote(&id("x/y"), at, &unknown).unwrap();
+    assert!(
+        quote.of_table().is_some(),
+        "its age is that of the known row"
+    );
 }

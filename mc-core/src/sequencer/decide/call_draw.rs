@@ -32,7 +32,9 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Drawn) ->
     let prices = view.workspace.prices_of(drawn.price_version);
     let unknown = &view.workspace.settings.unknown_models;
     let quote = prices.quote(&call.model, view.now, unknown);
-    let max_output = quote.and_then(|quote| quote.price.max_output_tokens);
+    let own = quote.and_then(|quote| quote.price.max_output_tokens);
+    let asked = call.bound.max_output_tokens;
+    let max_output = asked.into_iter().chain(own).min();
     let key = HoldKey::escrow(token.step.clone(), token.attempt);
     let hold = resident.run.holds.get(&key);
     let facts = ModelCallReserved {
@@ -45,8 +47,8 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Drawn) ->
         request: call.place.request,
         terms: call.terms.clone(),
         amount: drawn.amount.min(&hold.map_or(Amount::ZERO, Hold::free)),
-        max_output_tokens: call.bound.max_output_tokens.or(max_output),
-        clamped_from: None,
+        max_output_tokens: max_output,
+        clamped_from: asked.filter(|asked| max_output.is_some_and(|most| most < *asked)),
         price_version: prices.version(),
     };
     let mut event = NewEvent::new(token.run_id, facts);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call_settle::{Billed, Holding};
+use super::call_settle::{Billed, Holding, charged};
 use super::{View, late};
 use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
@@ -12,10 +12,10 @@ use crate::event::call::{
 use crate::event::step::{LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
 use crate::policy::CutStreams;
-use crate::pricing::{Answered, PriceTable, charge_on_terms};
+use crate::pricing::{Answered, PriceTable};
 use crate::resilience::{CallFailure, CallOutcome, ModelRetry, SettleFlag};
 use crate::run::{Call, CallState, HoldKey, Step};
-use crate::sequencer::command::{FailCall, Observed};
+use crate::sequencer::command::{FailCall, Observed, PricedBy};
 use crate::sequencer::decision::{Answer, CallEnd, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -176,6 +176,7 @@ impl Failed<'_> {
             service_tier: None,
             answer: Digest::ZERO,
             usage: billed.usage,
+            entries: Vec::new(),
             held,
             actual: billed.actual,
             released,
@@ -187,7 +188,7 @@ impl Failed<'_> {
     }
 
     fn prices(&self) -> &PriceTable {
-        self.view.workspace.prices_of(self.request.price_version)
+        self.view.workspace.prices_of(self.request.by.version)
     }
 
     fn doubted(&self) -> NewEvent {
@@ -215,7 +216,7 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
     let believed = view.workspace.settings.cut_streams == CutStreams::AsObserved;
     let observed = request.observed.as_ref();
     if let Some(observed) = observed.filter(|_| believed && flag == SettleFlag::Cut)
-        && let Some(cost) = cost_of(view, (observed, request.price_version))
+        && let Some(cost) = cost_of(view, observed, request.by)
     {
         billed.actual = cost.min(&held);
         billed.usage = observed.usage;
@@ -225,17 +226,17 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
 }
 
 /// What was seen costs so much; none where it has no price.
-fn cost_of(view: &View<'_>, (observed, version): (&Observed, Digest)) -> Option<Amount> {
+fn cost_of(view: &View<'_>, observed: &Observed, by: PricedBy) -> Option<Amount> {
     let call = Answered {
         request: &observed.model,
         response: None,
         usage: &observed.usage,
         terms: &observed.terms,
         served: None,
-        at: view.now,
+        at: by.at,
+        largest_input: None,
     };
-    let prices = view.workspace.prices_of(version);
-    let cost = charge_on_terms(prices, view.workspace.unknown_models(), &call).ok()?;
+    let cost = charged(view, by.version, &call).ok()?;
     Some(Amount {
         money: cost.money,
         input_tokens: observed.usage.input_tokens(),
@@ -282,7 +283,8 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         model: observed.model.clone(),
         service_tier: None,
         usage: billed.usage,
-        price_version: view.workspace.prices_of(request.price_version).version(),
+        entries: Vec::new(),
+        price_version: view.workspace.prices_of(request.by.version).version(),
         flags: billed.flags,
     });
     let facts = ResultLate {

@@ -27,7 +27,7 @@ use crate::policy::{Mode, PriceAge};
 use crate::pricing::{Bound, Quote};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
-use crate::sequencer::command::ReserveCall;
+use crate::sequencer::command::{PricedBy, ReserveCall};
 use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -114,11 +114,12 @@ impl Asking<'_> {
         let asked = asked.or(quote.price.max_output_tokens);
         let caller = self.caller();
         let cap = guard::output_cap(&self.view, &self.who(caller.as_ref()));
-        let (whole, capped) = bound(&quote, self.call, cap)?;
-        let clamped = self.clamped(&whole);
-        let max_output = clamped.map_or(capped, |bound| Some(bound.basis.max_output_tokens));
-        self.clamped_from = asked.filter(|asked| max_output.is_some_and(|most| most < *asked));
-        let amount = amount(&clamped.unwrap_or(whole));
+        let whole = bound(&quote, self.call, cap)?;
+        let bound = self.clamped(&whole).unwrap_or(whole);
+        // What is told is what is held.
+        let max_output = bound.basis.max_output_tokens;
+        self.clamped_from = asked.filter(|asked| max_output < *asked);
+        let amount = amount(&bound);
         if let Some(denial) = self.guard(caller.as_ref(), amount, asked) {
             return Ok(self.denied_by_rule(denial));
         }
@@ -132,7 +133,7 @@ impl Asking<'_> {
                 answer: Answer::Queued(wait),
             });
         }
-        Ok(self.hold(amount, max_output))
+        Ok(self.hold(amount, Some(max_output)))
     }
 
     /// The call with a smaller output limit, where it has no room as it is and may have one.
@@ -348,14 +349,18 @@ impl Asking<'_> {
         let mut event = NewEvent::new(self.token.run_id, facts);
         event.parts = self.call.messages.iter().map(NewPart::json).collect();
         self.events.push(event);
+        let by = PricedBy {
+            version: price_version,
+            at: self.view.now,
+        };
         let reply = reply(match (self.clamped_from, max_output) {
             (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
                 max_output_tokens,
-                price_version,
+                by,
             },
             (_, max_output_tokens) => CallReply::Allowed {
                 max_output_tokens,
-                price_version,
+                by,
             },
         });
         let answer = if durable {

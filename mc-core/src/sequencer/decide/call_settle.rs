@@ -1,5 +1,6 @@
 //! Settle: a model call was answered; what it cost is spent in full.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attempt_end::end_calls;
@@ -14,14 +15,14 @@ use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
 use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Fits, Who};
-use crate::pricing::{Answered, charge_on_terms};
+use crate::pricing::{Answered, Cost, CostFault, charge_on_terms};
 use crate::resilience::{NoProgress, REPEATS};
 use crate::run::{Call, CallKind, CallState, HoldKey, Run};
 use crate::sequencer::command::SettleCall;
 use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageEntry};
 
 /// What a call cost.
 #[derive(Clone, Debug)]
@@ -138,7 +139,10 @@ fn judged(
     guard::at_place(view, place, &asking)
 }
 
-/// Refuses an amount that the accounts of a step have no numbers for.
+/// More tokens, or calls, than any call has: what is beyond is a fault of the one who counts.
+const MOST_COUNTED: u64 = 1 << 53;
+
+/// Refuses an amount that no call has, or that the accounts of a step have no numbers for.
 ///
 /// # Errors
 /// `InvalidInput`.
@@ -148,6 +152,11 @@ pub fn countable(
     step: &StepKey,
     actual: &Amount,
 ) -> Result<()> {
+    let counts = [actual.input_tokens, actual.output_tokens, actual.calls];
+    if counts.into_iter().any(|count| count > MOST_COUNTED) {
+        let rule = "more tokens than any call has: at most 2^53 are counted";
+        return Err(Error::invalid("usage", rule));
+    }
     let books = view.books(resident);
     let agent = resident.run.step(step).and_then(|one| one.agent.as_ref());
     let path = agent.map(|agent| resident.run.path(step, agent));
@@ -263,30 +272,28 @@ pub fn price_of(
             flags: vec!["usage_missing".to_owned()],
         });
     };
-    let prices = view.workspace.prices_of(answer.price_version);
-    let call = Answered {
-        request: model,
-        response: answer.model.as_ref(),
-        usage: &usage,
-        terms: &answer.terms,
-        served: answer.service_tier,
-        at: view.now,
+    let whole = [UsageEntry::of(usage)];
+    let entries = if answer.entries.is_empty() {
+        &whole[..]
+    } else {
+        &answer.entries
     };
-    let cost =
-        charge_on_terms(prices, view.workspace.unknown_models(), &call).map_err(|fault| {
+    let mut actual = Amount::ZERO;
+    let mut all = BTreeSet::new();
+    for entry in entries {
+        let cost = cost_of(view, (model, answer), entry).map_err(|fault| {
             Error::invalid("usage", "this usage cannot be priced").with_source(fault)
         })?;
-    let actual = Amount {
-        money: cost.money,
-        input_tokens: usage.input_tokens(),
-        output_tokens: usage.output_tokens(),
-        calls: 1,
-    };
-    let mut flags: Vec<String> = cost
-        .flags
-        .iter()
-        .map(|flag| flag.code().to_owned())
-        .collect();
+        let one = Amount {
+            money: cost.money,
+            input_tokens: entry.usage.input_tokens(),
+            output_tokens: entry.usage.output_tokens(),
+            calls: entry.usage.calls(),
+        };
+        actual = actual.saturating_add(&one);
+        all.extend(cost.flags);
+    }
+    let mut flags: Vec<String> = all.iter().map(|flag| flag.code().to_owned()).collect();
     if answer.answer.is_none() {
         flags.push("answer_refused".to_owned());
     }
@@ -298,6 +305,44 @@ pub fn price_of(
         usage,
         flags,
     })
+}
+
+fn cost_of(
+    view: &View<'_>,
+    (model, answer): (&ModelId, &SettleCall),
+    entry: &UsageEntry,
+) -> std::result::Result<Cost, CostFault> {
+    let call = Answered {
+        request: model,
+        response: answer.model.as_ref(),
+        usage: &entry.usage,
+        terms: &answer.terms,
+        served: answer.service_tier,
+        at: answer.by.at,
+        largest_input: entry.largest_input,
+    };
+    charged(view, answer.by.version, &call)
+}
+
+/// What a call costs by the table that it was reserved by, at the prices of that time. Where it has
+/// none of then, those nearest to it count: what was sent has to be settled.
+///
+/// # Errors
+/// As [`charge_on_terms`].
+pub fn charged(
+    view: &View<'_>,
+    version: Digest,
+    call: &Answered<'_>,
+) -> std::result::Result<Cost, CostFault> {
+    let prices = view.workspace.prices_of(version);
+    let unknown = view.workspace.unknown_models();
+    match charge_on_terms(prices, unknown, call) {
+        Err(CostFault::UnknownModel(model)) => match prices.nearest(&model, call.at) {
+            Some(at) => charge_on_terms(prices, unknown, &Answered { at, ..*call }),
+            None => Err(CostFault::UnknownModel(model)),
+        },
+        cost => cost,
+    }
 }
 
 /// Zero for an answer that cannot be kept: it is none to give again.
@@ -329,10 +374,11 @@ fn settled(
         service_tier: answer.service_tier,
         answer: digest(answer),
         usage: billed.usage,
+        entries: answer.entries.clone(),
         held: out,
         actual: billed.actual,
         released,
-        price_version: view.workspace.prices_of(answer.price_version).version(),
+        price_version: view.workspace.prices_of(answer.by.version).version(),
         latency_ms: answer.latency_ms,
         flags: billed.flags.clone(),
     };
@@ -447,9 +493,10 @@ fn breaches(
     let books = view.books(resident);
     let empty = Account::default();
     let mut over = Vec::new();
+    // What the hold has beside the call's own part covers it too.
+    let (taken, _) = hold.settle(ordinal, billed.actual);
     for id in open.path() {
         let account = books.account(id).unwrap_or(&empty);
-        let taken = billed.actual.min(&hold.drawn);
         let settle = Movement::Settle {
             held: taken,
             actual: billed.actual,
@@ -536,7 +583,8 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         model: answer.asked.clone(),
         service_tier: answer.service_tier,
         usage: billed.usage,
-        price_version: view.workspace.prices_of(answer.price_version).version(),
+        entries: answer.entries.clone(),
+        price_version: view.workspace.prices_of(answer.by.version).version(),
         flags: billed.flags,
     });
     let facts = ResultLate {

@@ -4,6 +4,7 @@
 //! It sizes the request and admits nothing: what is left of it goes through admission like any other.
 
 use super::View;
+use super::worst_case::{amount, rounding};
 use crate::budget::{Dimension, Hold, Path, affordable};
 use crate::money::NanoUsd;
 use crate::pricing::Bound;
@@ -30,7 +31,10 @@ impl Clamp<'_> {
         let mut most = whole.basis.max_output_tokens;
         if let Some(money) = room(Dimension::Money) {
             let money = NanoUsd::from_nano(i64::try_from(money).unwrap_or(i64::MAX));
-            most = most.min(whole.basis.affordable_output(money)?);
+            if amount(whole).money > money {
+                let money = money.saturating_sub(rounding(whole));
+                most = most.min(whole.basis.affordable_output(money)?);
+            }
         }
         if let Some(tokens) = room(Dimension::OutputTokens) {
             let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);

@@ -56,6 +56,11 @@ fn under_way(resident: &Resident, parent: &StepKey) -> Option<Expansion> {
         .filter(|_| state.status.0 == StepStatus::Running)
 }
 
+/// Whether a step is under way of which an item failed for good.
+pub fn has_failed(resident: &Resident, parent: &StepKey) -> bool {
+    under_way(resident, parent).is_some_and(|expansion| expansion.failed > 0)
+}
+
 /// Tries an item again that had to wait.
 ///
 /// # Errors

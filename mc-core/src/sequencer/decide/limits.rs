@@ -36,9 +36,7 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     check_account(view, account, &request.note)?;
     let lapses = request.note.until.map(|at| {
         let now = view.workspace.accounts.get(account);
-        let (limit, on_exceed) = now.map_or_else(Default::default, |account| {
-            (account.base_limit(), account.on_exceed())
-        });
+        let (limit, on_exceed) = now.map_or_else(Default::default, Account::lasting_limit);
         let undo = Undo::Limit { limit, on_exceed };
         Lapsing { at, undo }
     });
@@ -71,6 +69,8 @@ pub fn adjust(view: &View<'_>, request: &Adjust) -> Result<Decision> {
             BudgetToppedUp { account, by, until }.into()
         }
         Adjustment::Freeze => {
+            // One without an end is not ended by one for a time.
+            let until = until.filter(|_| !account.is_some_and(Account::is_frozen_for_good));
             let account = id.clone();
             BudgetFrozen { account, until }.into()
         }

@@ -70,7 +70,7 @@ const NO_LIMIT: BudgetRule = BudgetRule {
     on_exceed: OnExceed::Abort,
 };
 
-/// Whether the account is as the rule says already.
+/// Whether the account is as the rule says already, and not for a time alone.
 fn holds(view: &View<'_>, account: &AccountId, rule: &BudgetRule) -> bool {
     let Some(account) = view.workspace.accounts.get(account) else {
         return *rule == NO_LIMIT;
@@ -78,5 +78,7 @@ fn holds(view: &View<'_>, account: &AccountId, rule: &BudgetRule) -> bool {
     let next = account.periods().and_then(|periods| periods.next());
     let window = next.copied().unwrap_or_else(|| account.window());
     let wanted = rule.window.unwrap_or(window);
-    account.base_limit() == rule.limit && account.on_exceed() == rule.on_exceed && window == wanted
+    let as_it_is = (account.base_limit(), account.on_exceed());
+    let lasts = account.lasting_limit() == as_it_is;
+    lasts && as_it_is == (rule.limit, rule.on_exceed) && window == wanted
 }

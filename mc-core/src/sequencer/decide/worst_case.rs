@@ -6,24 +6,21 @@
 use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::Region;
-use crate::pricing::{Bound, CallBound, CostFault, Quote, reserve_bound};
+use crate::money::NanoUsd;
+use crate::pricing::{Basis, Bound, CallBound, CostFault, Quote, reserve_bound};
 use crate::sequencer::command::ReserveCall;
 
-/// The most that a call can cost, and the most output tokens to ask for.
+/// The most that a call can cost, and the most output tokens to ask for: so many are held.
 ///
 /// # Errors
 /// `InvalidInput` for a bound or terms that have no price.
-pub fn worst_case(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Amount, Option<u64>)> {
-    let (bound, max_output) = bound(quote, call, None)?;
-    Ok((amount(&bound), max_output))
+pub fn worst_case(quote: &Quote<'_>, call: &ReserveCall) -> Result<(Amount, u64)> {
+    let bound = bound(quote, call, None)?;
+    Ok((amount(&bound), bound.basis.max_output_tokens))
 }
 
-/// What bounds a call, under a cap on its output, and the most output tokens to ask for.
-pub(super) fn bound(
-    quote: &Quote<'_>,
-    call: &ReserveCall,
-    cap: Option<u64>,
-) -> Result<(Bound, Option<u64>)> {
+/// What bounds a call, under a cap on its output.
+pub(super) fn bound(quote: &Quote<'_>, call: &ReserveCall, cap: Option<u64>) -> Result<Bound> {
     let caps = call.terms.caps();
     let limits = &call.bound;
     let terms = &call.terms;
@@ -40,18 +37,33 @@ pub(super) fn bound(
         region: terms.region.as_ref().map(Region::as_str),
         ..CallBound::default()
     };
-    let bound = reserve_bound(&quote.price, &bound).map_err(|fault| unpriced(call, fault))?;
-    Ok((bound, most))
+    reserve_bound(&quote.price, &bound).map_err(|fault| unpriced(call, fault))
 }
 
-/// What such a call holds.
-pub(super) const fn amount(bound: &Bound) -> Amount {
+/// What such a call holds; each time that it may be sent is a call, and its price is rounded up.
+pub(super) fn amount(bound: &Bound) -> Amount {
     Amount {
-        money: bound.money,
+        money: bound.money.max(each_rounded(bound)),
         input_tokens: bound.input_tokens,
         output_tokens: bound.output_tokens,
-        calls: 1,
+        calls: u64::from(bound.basis.sendings),
     }
+}
+
+/// What several sendings cost at most, where each is charged, and rounded up, by itself.
+fn each_rounded(bound: &Bound) -> NanoUsd {
+    let one = Basis {
+        sendings: 1,
+        ..bound.basis
+    };
+    let one = one.bound().map_or(bound.money, |one| one.money);
+    let sendings = i64::from(bound.basis.sendings);
+    NanoUsd::from_nano(one.as_nano().saturating_mul(sendings))
+}
+
+/// By how much that can be more than what they cost together, rounded up once.
+pub(super) fn rounding(bound: &Bound) -> NanoUsd {
+    NanoUsd::from_nano(i64::from(bound.basis.sendings.saturating_sub(1)))
 }
 
 /// What about a call has no price, by the name of what the host stated.
