@@ -100,7 +100,7 @@ impl Host {
     /// Answers a command, with what may be drawn of the session's block from then on.
     fn tell(&self, owner: &Owner, id: u64, told: Told, of: Option<&RoomOf>) {
         let order = lock(&self.order);
-        let room = of.map(|of| owner.room(self.id, of));
+        let room = of.map(|of| owner.room(self.id, of, &told));
         self.say(&FromOwner::Answer(id, Answer::Told(told), room));
         drop(order);
     }

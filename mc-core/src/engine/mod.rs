@@ -60,7 +60,7 @@ pub use outcome::{BlockedStep, Outcome, Position};
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{
-    AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
+    About, AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
 };
 pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};
 pub use probe::{EffectProbe, ProbeAnswer};

@@ -147,6 +147,7 @@ fn if_reported(request: &AttemptRequest) -> Option<Reply> {
         | AttemptRequest::Complete(_)
         | AttemptRequest::Fail(_)
         | AttemptRequest::Suspend(..)
+        | AttemptRequest::NotBegun
         | AttemptRequest::Ended => Some(Reply::Done),
     }
 }

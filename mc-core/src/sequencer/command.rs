@@ -373,6 +373,8 @@ pub enum AttemptRequest {
     Fail(AttemptFailure),
     /// The attempt ends to wait.
     Suspend(Arc<Value>, WaitingFor),
+    /// Nobody began the attempt: whoever has its agent was gone before it was told.
+    NotBegun,
     /// The attempt's handler is gone, without a result.
     Ended,
 }

@@ -342,6 +342,7 @@ impl Asking<'_> {
             terms: self.call.terms.clone(),
             amount,
             max_output_tokens: max_output,
+            unheld: Amount::ZERO,
             clamped_from: self.clamped_from,
             price_version,
         };
