@@ -46,10 +46,10 @@ pub use system::{OsEntropy, SystemClock, Threads};
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
-    Budget, BudgetEffect, By, CallError, EffectProbe, Health, Metrics, MissionControl, ModelAnswer,
-    ModelRequest, Outcome, Permit, PolicyRecord, PolicyVersion, Position, ProbeAnswer, Progress,
-    ProviderError, Published, RunEvents, RunHandle, RunNews, Session, SessionOptions, Settled,
-    StartOptions, StepContext, StepOutcome,
+    Budget, BudgetEffect, By, CallError, EffectProbe, Health, InDoubt, Metrics, MissionControl,
+    ModelAnswer, ModelRequest, Outcome, Permit, PolicyRecord, PolicyVersion, Position, ProbeAnswer,
+    Progress, ProviderError, Published, RunEvents, RunHandle, RunNews, Session, SessionOptions,
+    Settled, StartOptions, StepContext, StepOutcome,
 };
 pub use mc_core::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 pub use mc_core::event::run::{AbortReason, PauseReason, RunBudget, RunPolicy};

@@ -101,8 +101,9 @@ impl View<'_> {
             }
             BlockReason::InDoubt => {
                 let db = quoted(&self.db.display().to_string());
+                let attempt = self.run.step(key).map_or(1, |step| step.attempt);
                 format!(
-                    "find out whether it happened, and say so with `mission-control resolve {} {key} --db {db}`; or end it with {abort}",
+                    "find out whether it happened, and say so with `mission-control resolve {} {key} --attempt {attempt} --db {db}`; or end it with {abort}",
                     self.run.run_id
                 )
             }

@@ -29,6 +29,8 @@ mod look;
 #[cfg(unix)]
 mod message;
 #[cfg(unix)]
+mod note;
+#[cfg(unix)]
 mod open;
 mod opening;
 #[cfg(unix)]

@@ -141,3 +141,18 @@ fn a_session_that_policy_refuses_leaves_nothing_at_the_owner() {
         assert!(world.elapsed() < secs(600));
     });
 }
+
+#[test]
+fn a_place_that_is_asked_for_twice_is_refused_and_harms_nobody() {
+    let world = World::seeded(7);
+    world.run(async {
+        let owner = world.open().await;
+        let joined = join(&world, &owner);
+        joined.ask_twice();
+        let opened = joined.control.guard("it", SessionOptions::default());
+        let session = opened.await.unwrap();
+        let twice = session.reserve(&request("p", 50)).await.unwrap_err();
+        assert_eq!(twice.kind(), ErrorKind::InvalidTransition);
+        assert_eq!(owner.metrics().soft_restarts, 0);
+    });
+}

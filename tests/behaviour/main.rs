@@ -13,8 +13,10 @@ mod common;
 mod aborts;
 mod adjustments;
 mod approvals;
+mod asked_again;
 mod asking;
 mod breakers;
+mod clearing;
 mod clock;
 mod content;
 mod cuts;
@@ -40,6 +42,7 @@ mod plans;
 mod policies;
 
 mod prices;
+mod probes;
 mod rates;
 mod redaction;
 mod refusals;

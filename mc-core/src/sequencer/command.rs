@@ -312,10 +312,24 @@ pub struct Resolve {
     pub run_id: RunId,
     /// The step.
     pub step: StepKey,
+    /// The attempt that is meant; none for the one that is in doubt, whichever that is.
+    pub attempt: Option<u32>,
+    /// Who knows.
+    pub by: Informant,
     /// What became of it.
     pub resolution: Resolution,
     /// How that is known, in words.
     pub reason: Arc<str>,
+}
+
+/// Who knows what became of a step in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Informant {
+    /// A person.
+    Person,
+    /// The agent's probe.
+    Probe,
 }
 
 /// What became of a step that was in doubt.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::approved_cost::{OVER_MAXIMUM_COST, over_maximum};
 use super::clamp::Clamp;
 use super::guard;
 use super::halt;
@@ -77,6 +78,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         events: Vec::new(),
         judged: Vec::new(),
     };
+    not_out(token, step, call.place.ordinal)?;
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
             return Ok(Decision::now(reply(CallReply::Answered { seq })));
@@ -95,6 +97,23 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         Some(error) => Ok(asking.deny(HALTED, error)),
         None => asking.price(),
     }
+}
+
+/// Refuses a place whose call this attempt has out.
+fn not_out(token: &Token, step: &Step, ordinal: u32) -> Result<()> {
+    let out = CallState::Open {
+        attempt: token.attempt,
+    };
+    if step
+        .calls
+        .get(&ordinal)
+        .is_none_or(|call| call.state != out)
+    {
+        return Ok(());
+    }
+    let message = format!("call {ordinal} is out already");
+    let error = Error::new(ErrorKind::InvalidTransition, message);
+    Err(error.with_context("token", token))
 }
 
 impl Asking<'_> {
@@ -122,6 +141,9 @@ impl Asking<'_> {
         let amount = amount(&clamped.unwrap_or(whole));
         if let Some(denial) = self.guard(caller.as_ref(), amount, asked) {
             return Ok(self.denied_by_rule(denial));
+        }
+        if let Some(error) = over_maximum(&self.resident.run, &self.token.step, &amount) {
+            return Ok(self.deny(OVER_MAXIMUM_COST, error));
         }
         if let Some(decision) = self.circuit() {
             return Ok(decision);
