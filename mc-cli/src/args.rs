@@ -64,6 +64,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     Steer(SteerCommand),
     #[command(flatten)]
+    Live(LiveCommand),
+    #[command(flatten)]
     People(PeopleCommand),
     /// What accounts may spend and have spent: list, set, top up, freeze
     #[command(subcommand)]
@@ -74,10 +76,38 @@ pub(crate) enum Command {
     /// Versions of workflows: store, look at, compare, draw, let new runs take
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
+    #[command(flatten)]
+    Proof(ProofCommand),
+}
+
+/// Evidence.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProofCommand {
     /// Check the log: headers, facts, chains, tree and parts
     Verify(VerifyArgs),
     /// Write the log out for auditors (jsonl) or spreadsheets (csv)
     Export(ExportArgs),
+}
+
+/// What goes on, as it happens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LiveCommand {
+    /// Show runs, spend and what is asked of people on this terminal, and take answers there
+    Top,
+    /// Write a line for each event that a person cares about, as it happens
+    Watch(WatchArgs),
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mission-control watch --json | grep approval.requested")]
+pub(crate) struct WatchArgs {
+    /// Of this run alone, from its first event to its last
+    #[arg(long, value_name = "RUN", conflicts_with = "since")]
+    pub(crate) run: Option<String>,
+    /// Also what happened since: a span (24h, 7d), a day or a time in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
 }
 
 /// What is asked of people, and what they say.
@@ -203,6 +233,10 @@ pub(crate) struct RehearseArgs {
     /// Let models without a price answer, at no cost; they are denied otherwise
     #[arg(long)]
     pub(crate) allow_unknown_models: bool,
+    /// Judge every recorded call by the rules of this policy, in YAML; what a rule in mode `observe`
+    /// would have denied is told, and changes nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Draw order and jitter from this number, the same again and again
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

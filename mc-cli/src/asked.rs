@@ -42,6 +42,14 @@ fn budget(one: &BudgetEffect) -> Value {
     })
 }
 
+/// The exact parameters, with everything unseen escaped.
+pub(crate) fn params(one: &ApprovalRequest) -> String {
+    match &one.params {
+        Some(bytes) => exposed(bytes),
+        None => "(erased)".to_owned(),
+    }
+}
+
 /// A request as lines.
 pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
     let asked = &one.asked;
@@ -57,10 +65,7 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
         | ApprovalState::Consumed
         | ApprovalState::Voided(_) => state(asked.state).to_string(),
     };
-    let params = match &one.params {
-        Some(bytes) => exposed(bytes),
-        None => "(erased)".to_owned(),
-    };
+    let params = params(one);
     let mut lines = vec![
         format!("{} ({}) {stands}", one.id, asked.risk),
         format!(

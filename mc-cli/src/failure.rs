@@ -187,6 +187,11 @@ impl Failure {
         self
     }
 
+    /// What is wrong, without what to do about it.
+    pub(crate) fn into_error(self) -> Error {
+        self.error
+    }
+
     /// Writes it down and gives the exit.
     pub(crate) fn report(&self, console: &mut Console<'_>, json: bool) -> Exit {
         let text = if json {

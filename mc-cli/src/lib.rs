@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod live;
 mod moment;
+mod news;
 mod pipe;
 mod progress;
 mod reasons;
@@ -23,6 +24,7 @@ mod steps;
 mod store;
 mod table;
 mod text;
+mod top;
 mod usage;
 mod waits;
 

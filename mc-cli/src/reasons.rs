@@ -108,8 +108,19 @@ impl Reasons {
 /// # Errors
 /// `Unavailable`. A message that was erased or is damaged is none: `verify` tells of that.
 pub(crate) async fn message(log: &dyn EventLog, record: &Record) -> Result<Option<Arc<str>>> {
-    let speaks = ["attempt.failed", "step.failed"].contains(&&*record.kind);
-    let Some(part) = record.parts.first().filter(|_| speaks) else {
+    if ["attempt.failed", "step.failed"].contains(&&*record.kind) {
+        first_part(log, record).await
+    } else {
+        Ok(None)
+    }
+}
+
+/// The first part of an event as text, whole; none where there is none, or nothing in it.
+///
+/// # Errors
+/// As [`message`].
+pub(crate) async fn first_part(log: &dyn EventLog, record: &Record) -> Result<Option<Arc<str>>> {
+    let Some(part) = record.parts.first() else {
         return Ok(None);
     };
     let bytes = match &part.content {

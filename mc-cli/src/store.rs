@@ -48,6 +48,12 @@ pub(crate) async fn look(common: &Common) -> std::result::Result<Look, Failure> 
         .map_err(|error| Failure::store(error, &common.db))
 }
 
+/// Follows the store: hears of what moves in it, and never keeps others from owning it.
+pub(crate) async fn follow(common: &Common) -> std::result::Result<mc_link::Following, Failure> {
+    let following = mc_link::follow(&common.db).await;
+    following.map_err(|error| Failure::store(error, &common.db))
+}
+
 /// The engine over the store.
 #[derive(Debug)]
 pub(crate) struct Opened {

@@ -33,9 +33,14 @@ impl View<'_> {
         lines
     }
 
+    /// The store, as a shell takes it.
+    fn store(&self) -> String {
+        quoted(&self.db.display().to_string())
+    }
+
     /// The command that ends the run.
     fn abort(&self) -> String {
-        let db = quoted(&self.db.display().to_string());
+        let db = self.store();
         format!("`mission-control abort {} --db {db}`", self.run.run_id)
     }
 
@@ -58,7 +63,7 @@ impl View<'_> {
             ),
             PauseReason::Budget { account } => format!(
                 "the run is paused by the budget of {account}: {}",
-                more_room(&abort)
+                more_room(&quoted(&account.to_string()), &self.store(), &abort)
             ),
             PauseReason::StepFailed { step } => {
                 let said = self.message(step).map(shortened);
@@ -73,18 +78,16 @@ impl View<'_> {
 
     /// What clears a block.
     fn unblocks(&self, key: &StepKey, block: &Block) -> String {
-        let abort = self.abort();
+        let (abort, db) = (self.abort(), self.store());
         match block.reason {
-            BlockReason::Approval => {
-                let db = quoted(&self.db.display().to_string());
-                format!(
-                    "`mission-control approvals --db {db}` shows what is asked, `approve` or `reject` decides it; or end the run with {abort}"
-                )
-            }
-            BlockReason::Budget if block.code == "only_doubt" => format!(
-                "its host settles what is in doubt with `run.reconcile`, or end it with {abort}"
+            BlockReason::Approval => format!(
+                "`mission-control approvals --db {db}` shows what is asked, `approve` or `reject` decides it; or end the run with {abort}"
             ),
-            BlockReason::Budget => more_room(&abort),
+            BlockReason::Budget if block.code == "only_doubt" => format!(
+                "settle what is in doubt with `mission-control reconcile --run {} --db {db}`, or end it with {abort}",
+                self.run.run_id
+            ),
+            BlockReason::Budget => more_room("ACCOUNT", &db, &abort),
             BlockReason::Guardrail if block.code == UNKNOWN_MODEL => format!(
                 "{} has no price: its host has to add a price (docs/prices.md); recorded calls can name a model of `mission-control prices list recorded/`; end this run with {abort}",
                 self.model(key)
@@ -100,7 +103,6 @@ impl View<'_> {
                 "nothing to do: it goes on when the provider answers again".to_owned()
             }
             BlockReason::InDoubt => {
-                let db = quoted(&self.db.display().to_string());
                 let attempt = self.run.step(key).map_or(1, |step| step.attempt);
                 format!(
                     "find out whether it happened, and say so with `mission-control resolve {} {key} --attempt {attempt} --db {db}`; or end it with {abort}",
@@ -136,9 +138,9 @@ impl View<'_> {
     }
 }
 
-fn more_room(abort: &str) -> String {
+fn more_room(account: &str, db: &str, abort: &str) -> String {
     format!(
-        "no command raises a limit; its host does with `control.set_limit`, or end it with {abort} and run again with a larger budget"
+        "give it more with `mission-control budgets top-up {account} --usd USD --db {db}`, or end it with {abort} and run again with a larger budget"
     )
 }
 

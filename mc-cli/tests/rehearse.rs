@@ -9,7 +9,7 @@ use std::path::Path;
 use mc_agents::recorded::RecordedAgent;
 use mc_cli::rehearse::{RehearseOptions, Report, Summary, UnknownIds, rehearse};
 use mission_control::testing::Scenario;
-use mission_control::{Outcome, Result, StartOptions, Workflow};
+use mission_control::{Outcome, Policy, Result, StartOptions, Workflow};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -87,6 +87,75 @@ fn the_text_report_says_what_stopped_each_run() {
         text.contains("2 runs: 0 completed, 2 stopped, 0 unfinished"),
         "{text}"
     );
+}
+
+/// A rule against the model of both runs.
+fn against(mode: &str) -> Policy {
+    let rule = "guardrails: [ { id: strange, at: model_call, mode: MODE, models: { deny: [recorded/GPT_4] } } ]";
+    Policy::from_yaml(rule.replace("MODE", mode)).unwrap()
+}
+
+fn judged(mode: &str, report: Report) -> (Summary, String) {
+    let dir = tempfile::tempdir().unwrap();
+    printed(&RehearseOptions {
+        policy: Some(against(mode)),
+        report,
+        ..write(&dir, &two()[..1])
+    })
+}
+
+#[test]
+fn a_rule_that_observes_tells_what_it_would_have_denied_and_changes_nothing() {
+    let (summary, text) = judged("observe", Report::Json);
+    assert_eq!((summary.completed, summary.model_calls), (1, 2));
+    assert!(
+        text.ends_with("\"replay_mismatches\":0,\"would_deny\":2}\n"),
+        "{text}"
+    );
+    let (_, text) = judged("observe", Report::Text);
+    let told = "strange, which only observes, would have denied 2 calls";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn a_rule_that_enforces_stops_its_run_by_name() {
+    let (summary, _) = judged("enforce", Report::Json);
+    assert_eq!((summary.stopped, summary.model_calls), (1, 0));
+    assert_eq!((summary.denied_calls, summary.would_deny), (1, Some(0)));
+    let (_, text) = judged("enforce", Report::Text);
+    assert!(text.contains("stopped by policy strange"), "{text}");
+}
+
+#[test]
+fn a_run_that_a_rule_does_not_let_start_is_stopped_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "guardrails: [ { id: one, at: admission, max_runs_in_flight: 1 } ]";
+    let runs = [
+        run("a", &[call("Coding", "x")]),
+        run("b", &[call("Coding", "x")]),
+    ];
+    let (summary, text) = printed(&RehearseOptions {
+        policy: Some(Policy::from_yaml(rule).unwrap()),
+        ..write(&dir, &runs)
+    });
+    assert_eq!(
+        (summary.completed, summary.stopped, summary.unfinished()),
+        (1, 1, 0)
+    );
+    assert!(text.contains("stopped by policy one"), "{text}");
+}
+
+#[test]
+fn another_policy_is_refused_on_the_same_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = write(&dir, &two());
+    rehearse(&options, &mut Vec::new()).unwrap();
+    let other = RehearseOptions {
+        policy: Some(against("observe")),
+        ..options
+    };
+    let refused = rehearse(&other, &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.code(), "conflict");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::frame::{self, MAX_FRAME};
 use crate::message::{Answer, Ask, FromGuest, FromOwner, Greeting, Hello, PROTOCOL, Welcome};
+use crate::news::News;
 use crate::outbox::{Outbox, lock};
 use crate::place::{Place, own_uid};
 use crate::reads::{Read, ReadAnswer};
@@ -50,6 +51,17 @@ enum Waiter {
 pub(crate) struct Wire {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
+}
+
+/// Who gets what the owner says unasked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ear<'a> {
+    /// Nobody: the owner is only asked.
+    Nobody,
+    /// A joined engine.
+    Guest(&'a Guest),
+    /// A follower, which only hears what moves.
+    Follower(&'a News),
 }
 
 /// Why an owner could not be joined.
@@ -134,19 +146,19 @@ impl Connection {
         self.owner
     }
 
-    /// Serves the connection until either side ends it; `guest` gets what the owner says unasked.
-    pub(crate) async fn serve(&self, wire: Wire, guest: Option<&Guest>) {
+    /// Serves the connection until either side ends it; `ear` gets what the owner says unasked.
+    pub(crate) async fn serve(&self, wire: Wire, ear: Ear<'_>) {
         let Wire { mut reader, writer } = wire;
         tokio::select! {
             () = self.outbox.write_to(writer) => {}
-            () = self.listen(&mut reader, guest) => {}
+            () = self.listen(&mut reader, ear) => {}
         }
         self.outbox.close();
         // Whoever waits is told that the owner is gone.
         drop(lock(&self.waiting).take());
     }
 
-    async fn listen(&self, reader: &mut BufReader<OwnedReadHalf>, guest: Option<&Guest>) {
+    async fn listen(&self, reader: &mut BufReader<OwnedReadHalf>, ear: Ear<'_>) {
         loop {
             let message = match frame::read::<FromOwner>(reader, MAX_FRAME).await {
                 Ok(Some(message)) => message,
@@ -156,20 +168,22 @@ impl Connection {
                     return;
                 }
             };
-            match (message, guest) {
-                (FromOwner::Answer(id, answer, room), guest) => {
+            match (message, ear) {
+                (FromOwner::Answer(id, answer, room), ear) => {
                     // Before whoever waits goes on, so that it finds the room that it was given.
-                    if let (Some(room), Some(guest)) = (room, guest) {
+                    if let (Some(room), Ear::Guest(guest)) = (room, ear) {
                         guest.room(&room);
                     }
                     self.answered(id, answer);
                 }
-                (_, None) => {}
-                (FromOwner::Order(order), Some(guest)) => guest.start(*order),
-                (FromOwner::Cancel(token), Some(guest)) => guest.cancel(&token),
-                (FromOwner::Recall(session), Some(guest)) => guest.recall(session),
-                (FromOwner::Moved(runs), Some(guest)) => guest.moved(&runs),
-                (FromOwner::Missed(missed), Some(guest)) => guest.missed(missed),
+                (message, Ear::Guest(guest)) => tell(guest, message),
+                (FromOwner::Moved(runs), Ear::Follower(news)) => news.moved(&runs),
+                (FromOwner::Missed(_), Ear::Follower(news)) => news.anything(),
+                (
+                    FromOwner::Order(_) | FromOwner::Cancel(_) | FromOwner::Recall(_),
+                    Ear::Follower(_),
+                )
+                | (_, Ear::Nobody) => {}
             }
         }
     }
@@ -228,6 +242,19 @@ impl Connection {
             Answer::Told(Told { reply: Err(error) }) => Ok(Err(error)),
             other @ (Answer::Told(_) | Answer::Peeked(_) | Answer::Done) => Ok(Err(odd(&other))),
         }
+    }
+}
+
+/// Tells a joined engine what the owner says unasked.
+fn tell(guest: &Guest, message: FromOwner) {
+    match message {
+        FromOwner::Order(order) => guest.start(*order),
+        FromOwner::Cancel(token) => guest.cancel(&token),
+        FromOwner::Recall(session) => guest.recall(session),
+        FromOwner::Moved(runs) => guest.moved(&runs),
+        FromOwner::Missed(missed) => guest.missed(missed),
+        // Whoever asked was told before.
+        FromOwner::Answer(..) => {}
     }
 }
 

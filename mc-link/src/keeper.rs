@@ -14,7 +14,7 @@ use mc_core::ports::EventLog;
 use mc_store::{RedbLog, RedbOptions};
 use tokio::time::Instant;
 
-use crate::client::{Connection, NotJoined, Wire, join};
+use crate::client::{Connection, Ear, NotJoined, Wire, join};
 use crate::linked_log::{LinkedLog, Source};
 use crate::listener;
 use crate::note::{self, Says};
@@ -93,7 +93,7 @@ impl Keeper {
     ) -> Option<tokio::task::JoinHandle<()>> {
         let (connection, guest) = (Arc::clone(connection), Arc::clone(&self.guest));
         self.thread
-            .spawn(async move { connection.serve(wire, Some(&guest)).await })
+            .spawn(async move { connection.serve(wire, Ear::Guest(&guest)).await })
     }
 
     /// Tries until somebody owns the file; none where it is this process.
@@ -101,7 +101,7 @@ impl Keeper {
         let mut retry = Retry::beside(&self.place);
         let patience = Instant::now() + PATIENCE;
         // One that takes no commands of this process may answer its reads.
-        let mut reads: Option<Arc<Connection>> = None;
+        let mut reads = Reading::default();
         loop {
             let found = self.try_once(*epoch).await;
             let waited = Instant::now() >= patience;
@@ -112,24 +112,21 @@ impl Keeper {
                     match self.rejoin(&connection).await {
                         Ok(()) => {
                             self.log.turn_to(Source::Owner(connection));
-                            close(reads);
                             return Some(serving);
                         }
-                        Err(error) => (error, Some(connection)),
+                        Err(error) => (error, Reading(Some(connection))),
                     }
                 }
-                Found::Nobody(error) => (error, None),
+                Found::Nobody(error) => (error, Reading::default()),
             };
             if waited {
-                let source = match &found {
+                let source = match &found.0 {
                     Some(connection) => Source::Owner(Arc::clone(connection)),
                     None => Source::Refused(Arc::new(again(&error))),
                 };
                 self.log.turn_to(source);
                 self.guest.down(error);
-                close(std::mem::replace(&mut reads, found));
-            } else {
-                close(found);
+                drop(std::mem::replace(&mut reads, found));
             }
             retry.wait().await;
         }
@@ -210,9 +207,15 @@ pub(crate) fn is_taken(error: &Error) -> bool {
     matches!(error.detail(), Some(Detail::AlreadyOpen { .. }))
 }
 
-fn close(connection: Option<Arc<Connection>>) {
-    if let Some(connection) = connection {
-        connection.close();
+/// A connection that is good for reads alone; it is closed with this.
+#[derive(Debug, Default)]
+struct Reading(Option<Arc<Connection>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.close();
+        }
     }
 }
 

@@ -10,12 +10,14 @@
 //! (`mc_core::engine::Guest`), what an owner does for others (`mc_core::engine::Owner`). This crate
 //! carries messages, and says who owns the file. Read `message` first (what is said), then `server`
 //! and `client` (the two ends of a connection), `keeper` (what a joined process does when the owner
-//! dies), and `linked_log` (reads that go wherever the log is).
+//! dies), `follow` (hearing what moves), and `linked_log` (reads that go wherever the log is).
 
 #[cfg(not(unix))]
 mod alone;
 #[cfg(unix)]
 mod client;
+#[cfg(unix)]
+mod follow;
 #[cfg(unix)]
 mod frame;
 #[cfg(unix)]
@@ -28,6 +30,8 @@ mod listener;
 mod look;
 #[cfg(unix)]
 mod message;
+#[cfg(unix)]
+mod news;
 #[cfg(unix)]
 mod note;
 #[cfg(unix)]
@@ -47,8 +51,11 @@ mod server;
 mod threads;
 
 #[cfg(not(unix))]
-pub use alone::{look, open};
+pub use alone::{Following, follow, look, open};
 #[cfg(unix)]
-pub use {client::Connection, look::look, message::PROTOCOL, open::open};
+pub use {
+    client::Connection, follow::Following, follow::follow, look::look, message::PROTOCOL,
+    open::open,
+};
 
-pub use opening::{Looked, Opening, Succession};
+pub use opening::{Looked, Moved, Opening, Succession};

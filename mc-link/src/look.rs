@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mc_core::error::{Error, Result};
 use mc_store::RedbLog;
 
-use crate::client::{NotJoined, join};
+use crate::client::{Ear, NotJoined, join};
 use crate::keeper::is_taken;
 use crate::linked_log::{LinkedLog, Source};
 use crate::note::Patience;
@@ -48,7 +48,7 @@ async fn ask(thread: &Arc<LinkThread>, path: &Path, mut taken: Error) -> Result<
                 let log = Arc::new(LinkedLog::of(Arc::clone(&connection)));
                 let asked = Arc::clone(&log);
                 thread.spawn(async move {
-                    connection.serve(wire, None).await;
+                    connection.serve(wire, Ear::Nobody).await;
                     asked.turn_to(Source::Refused(Arc::new(taken)));
                 });
                 return Ok(Looked { log, owner });

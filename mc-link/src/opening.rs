@@ -1,8 +1,10 @@
 //! How a store is opened, and what looking at one gives: the same on every system.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mc_core::id::RunId;
 use mc_core::ports::EventLog;
 use mc_store::RedbOptions;
 
@@ -25,6 +27,15 @@ pub struct Opening {
     pub redb: RedbOptions,
     /// Whether this process may come to own it later.
     pub succession: Succession,
+}
+
+/// What moved in a store that is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// These runs; the zero run stands for what belongs to none: accounts, policies, prices, versions.
+    Runs(BTreeSet<RunId>),
+    /// Any run may have moved: the owner came, went, or is told of more than is kept.
+    Anything,
 }
 
 /// A log that is open to be read.

@@ -27,7 +27,7 @@ pub(crate) struct Retry {
     changed: Arc<Notify>,
     next: Duration,
     /// For as long as it is kept, changes are told.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
 }
 
 impl Retry {
@@ -35,7 +35,7 @@ impl Retry {
     pub(crate) fn beside(place: &Place) -> Self {
         let changed = Arc::new(Notify::new());
         Self {
-            _watcher: watch(place, &changed),
+            watcher: watch(place, &changed),
             changed,
             next: FIRST,
         }
@@ -54,6 +54,19 @@ impl Retry {
     }
 }
 
+impl Retry {
+    /// Waits until something happened beside the file, however long that takes. Where the system has no
+    /// way to watch, it is looked at now and then.
+    pub(crate) async fn until_changed(&mut self) {
+        if self.watcher.is_none() {
+            return self.wait().await;
+        }
+        self.changed.notified().await;
+        // Several changes in a row are one.
+        tokio::time::sleep(LEAST).await;
+    }
+}
+
 /// Tells of changes of the names that an owner leaves beside its file. Where the system has no way to
 /// watch, the waits alone do.
 fn watch(place: &Place, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
@@ -64,6 +77,8 @@ fn watch(place: &Place, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
     names.push(owner);
     let told = Arc::clone(changed);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Who only looks at them changes nothing.
+        let event = event.ok().filter(|event| !event.kind.is_access());
         let paths = event.map(|event| event.paths).unwrap_or_default();
         let is_meant = |path: &Path| name(path).is_some_and(|name| names.contains(&name));
         if paths.iter().any(|path| is_meant(path)) {

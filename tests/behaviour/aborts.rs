@@ -127,3 +127,88 @@ async fn call_slowly(ctx: &StepContext) {
     });
     let _ = done.await;
 }
+
+/// Irreversible steps are not asked about, so that they go out.
+async fn unasked(control: &MissionControl) {
+    let policy = mission_control::Policy::from_yaml("approvals: { from: financial }").unwrap();
+    control.publish_policy("ann", policy).await.unwrap();
+}
+
+#[test]
+fn what_an_irreversible_attempt_comes_to_after_the_abort_is_heard_of() {
+    let world = World::seeded(11);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            ctx.sleep(secs(100)).await;
+            Ok(json!({"receipt": 7}).into())
+        });
+        let control = open_for(&world, "it", it).await;
+        unasked(&control).await;
+        let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
+        world.pass(secs(1)).await;
+        run.abort("ann").await.unwrap();
+        world.pass(secs(50)).await;
+        let step = run
+            .state()
+            .await
+            .unwrap()
+            .steps
+            .values()
+            .next()
+            .unwrap()
+            .clone();
+        assert_eq!(step.block.unwrap().reason, BlockReason::InDoubt);
+        assert_eq!(step.abandoned.len(), 1, "its handler is still out");
+        world.pass(secs(100)).await;
+        assert_eq!(count(&control, &run, "result.late").await, 1);
+        assert!(
+            !run.state().await.unwrap().sealed,
+            "somebody has to resolve it"
+        );
+    });
+}
+
+#[test]
+fn an_aborted_irreversible_step_doubts_only_what_was_sent_and_charges_what_comes_late() {
+    let world = World::seeded(12);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            call_slowly(&ctx).await;
+            Ok(json!(1).into())
+        });
+        let control = open_for(&world, "it", it).await;
+        unasked(&control).await;
+        let rest = ", risk: irreversible, estimate: { model: test/m, input_tokens: 0, max_output_tokens: 100 }";
+        let run = begin(&control, &one(rest), json!({})).await;
+        world.pass(secs(1)).await;
+        run.abort("ann").await.unwrap();
+        assert_eq!(workspace(&control).in_doubt().money, mills(50));
+        world.pass(secs(100)).await;
+        let account = workspace(&control);
+        let columns = (account.spent().money, account.in_doubt().money);
+        assert_eq!(columns, (mills(20), mills(0)));
+    });
+}
+
+#[test]
+fn an_irreversible_attempt_that_a_rule_cut_stays_in_doubt_when_its_run_is_aborted() {
+    let world = World::seeded(13);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            call_slowly(&ctx).await;
+            Ok(json!(1).into())
+        });
+        let control = open_for(&world, "it", it).await;
+        let policy = "guardrails: [{ id: r, at: after, mode: enforce, verdict: halt, forbidden: [late] }]\napprovals: { from: financial }";
+        let policy = mission_control::Policy::from_yaml(policy).unwrap();
+        control.publish_policy("ann", policy).await.unwrap();
+        let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
+        world.pass(secs(100)).await;
+        assert_eq!(status(&run, "a").await, StepStatus::Blocked);
+        run.abort("ann").await.unwrap();
+        let state = run.state().await.unwrap();
+        let block = state.steps.values().next().unwrap().block.clone();
+        assert_eq!(block.map(|block| block.reason), Some(BlockReason::InDoubt));
+        assert!(!state.sealed);
+    });
+}

@@ -1,7 +1,7 @@
 //! Loops: the same call with the same answer, again and again, makes no progress.
 
 use crate::common::*;
-use mission_control::{Mode, RiskTier};
+use mission_control::{AbortReason, Mode, Policy, RiskTier};
 
 fn looping(mode: Mode) -> Agent {
     let _ = mode;
@@ -54,6 +54,42 @@ fn a_loop_that_is_only_observed_is_only_written_down() {
             facts(&control, &run, "guardrail.judged").await["rule"],
             "no_progress"
         );
+    });
+}
+
+#[test]
+fn the_policy_in_force_says_what_follows_whatever_the_run_was_started_with() {
+    let world = World::seeded(6);
+    world.run(async {
+        let control = world.open_with(with_mode(Mode::Enforce)).await;
+        let observe = Policy::from_yaml("no_progress: observe").unwrap();
+        control.publish_policy("ann", observe).await.unwrap();
+        register(&control, "it", looping(Mode::Observe)).await;
+        let run = begin(&control, ONE, json!({})).await;
+        assert_eq!(output_of(&run).await, json!("done"));
+        let judged = facts(&control, &run, "guardrail.judged").await;
+        assert_eq!(
+            (&judged["mode"], &judged["policy_version"]),
+            (&json!("observe"), &json!(1))
+        );
+    });
+}
+
+#[test]
+fn where_nobody_attends_a_run_it_ends_at_the_third_answer_and_harms_nothing_else() {
+    let world = World::seeded(7);
+    world.run(async {
+        let mut settings = with_mode(Mode::Enforce);
+        settings.run_policy.unattended = true;
+        let control = open_with(&world, settings, "it", looping(Mode::Enforce)).await;
+        let hold =
+            ", estimate: { model: test/m, input_tokens: 0, max_output_tokens: 10, calls: 2 }";
+        let run = begin(&control, &one(hold), json!({})).await;
+        let outcome = run.outcome().await.unwrap();
+        let code = "no_progress".to_owned();
+        assert_eq!(outcome, Outcome::Aborted(AbortReason::Policy { code }));
+        assert_eq!(count(&control, &run, "model_call.settled").await, 3);
+        assert_eq!(control.metrics().soft_restarts, 0);
     });
 }
 

@@ -59,5 +59,6 @@ mod terms;
 mod timeouts;
 mod tool_approvals;
 mod turns;
+mod unattended;
 mod versions;
 mod windows;

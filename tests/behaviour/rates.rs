@@ -169,3 +169,79 @@ fn rates_outlive_a_crash() {
         assert!(world.elapsed().saturating_sub(before) >= secs(50));
     });
 }
+
+#[test]
+fn a_call_that_a_crash_cut_off_leaves_its_place_to_the_next() {
+    let world = World::seeded(25);
+    let rates = "rates: [{ for: { provider: test }, in_flight: 1 }]";
+    world.run(async {
+        let control = world.open().await;
+        publish(&control, rates).await;
+        let session = guard(&control).await;
+        let reserved = session.reserve(&request("p", 4)).await.unwrap();
+        assert!(matches!(&reserved, Admission::Allowed(_)), "{reserved:?}");
+        std::mem::forget((session, reserved));
+    });
+    world.crash();
+    world.run(async {
+        let control = world.open().await;
+        let session = guard(&control).await;
+        let next = session.reserve(&request("q", 4)).await.unwrap();
+        assert!(matches!(next, Admission::Allowed(_)), "{next:?}");
+    });
+}
+
+/// A refusal with the time that the provider asks to wait.
+fn refused(seconds: u64) -> ProviderError {
+    let failure = CallFailure::Status {
+        code: 429,
+        output_begun: OutputBegun::No,
+    };
+    ProviderError {
+        retry_after: Some(secs(seconds)),
+        ..ProviderError::new(failure, "no")
+    }
+}
+
+#[test]
+fn a_refusal_for_longer_than_a_call_may_wait_is_a_lesson_all_the_same() {
+    let world = World::seeded(26);
+    world.run(async {
+        let control = world.open().await;
+        let rates = "rates: [{ for: { provider: test }, on_throttling: slow_down }]";
+        publish(&control, rates).await;
+        let session = guard(&control).await;
+        let first = request("p", 4);
+        let called = session.model_call(&first, |_| async { Err(refused(3_600)) });
+        assert!(called.await.is_err());
+        let before = world.elapsed();
+        let next = session.reserve(&request("q", 4)).await.unwrap();
+        assert!(matches!(next, Admission::Allowed(_)), "{next:?}");
+        assert!(world.elapsed().saturating_sub(before) >= secs(3_600));
+    });
+}
+
+#[test]
+fn answers_to_calls_from_before_a_refusal_end_no_pause() {
+    let world = World::seeded(27);
+    world.run(async {
+        let control = world.open().await;
+        let rates = "rates: [{ for: { provider: test }, on_throttling: slow_down }]";
+        publish(&control, rates).await;
+        let session = guard(&control).await;
+        let allowed = async |prompt: &str| match session.reserve(&request(prompt, 4)).await.unwrap()
+        {
+            Admission::Allowed(permit) => permit,
+            other @ (Admission::Clamped(_)
+            | Admission::Answered(_)
+            | Admission::NeedsApproval(_)
+            | Admission::Denied(_)) => panic!("{other:?}"),
+        };
+        let (a, b) = (allowed("a").await, allowed("b").await);
+        a.fail(&refused(30)).await.unwrap();
+        b.settle(&answer("ok", 1)).await.unwrap();
+        let before = world.elapsed();
+        allowed("c").await.settle(&answer("ok", 1)).await.unwrap();
+        assert!(world.elapsed().saturating_sub(before) >= secs(29));
+    });
+}

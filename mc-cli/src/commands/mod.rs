@@ -7,6 +7,7 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod news;
 mod plan;
 mod policy;
 mod price_changes;
@@ -19,6 +20,7 @@ mod run;
 mod runs;
 mod show;
 mod steer;
+mod top;
 mod verify;
 mod watch;
 mod workflows;
@@ -29,8 +31,8 @@ use mc_core::id::OperatorName;
 use approvals::Word;
 
 use crate::args::{
-    BudgetsCommand, Cli, Command, Common, PeopleCommand, PolicyCommand, PricesCommand,
-    WorkflowsCommand,
+    BudgetsCommand, Cli, Command, Common, LiveCommand, PeopleCommand, PolicyCommand, PricesCommand,
+    ProofCommand, WorkflowsCommand,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -54,13 +56,27 @@ pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {
         Command::Show(args) => show::execute(common, args, console).await,
         Command::Replay(args) => replay::execute(common, args, console).await,
         Command::Costs(args) => costs::execute(common, args, console).await,
+        Command::Live(command) => live(common, command, console).await,
         Command::Steer(command) => steer::execute(common, command, console).await,
         Command::People(command) => people(common, command, console).await,
         Command::Budgets(command) => budgets::execute(common, command, console).await,
         Command::Prices(command) => prices::execute(common, command, console).await,
         Command::Workflows(command) => workflows::execute(common, command, console).await,
-        Command::Verify(args) => verify::execute(common, args, console).await,
-        Command::Export(args) => export::execute(common, args, console).await,
+        Command::Proof(command) => proof(common, command, console).await,
+    }
+}
+
+async fn live(common: &Common, command: &LiveCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        LiveCommand::Top => top::execute(common, console).await,
+        LiveCommand::Watch(args) => news::execute(common, args, console).await,
+    }
+}
+
+async fn proof(common: &Common, command: &ProofCommand, console: &mut Console<'_>) -> Done {
+    match command {
+        ProofCommand::Verify(args) => verify::execute(common, args, console).await,
+        ProofCommand::Export(args) => export::execute(common, args, console).await,
     }
 }
 
@@ -106,6 +122,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             WorkflowsCommand::Publish { .. } | WorkflowsCommand::Activate { .. },
         ) => OnClose::GoOn,
         Command::Runs(_)
+        | Command::Live(LiveCommand::Top | LiveCommand::Watch(_))
         | Command::People(
             PeopleCommand::Approvals(_)
             | PeopleCommand::Policy(
@@ -125,8 +142,7 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | WorkflowsCommand::Diff { .. }
             | WorkflowsCommand::Graph { .. },
         )
-        | Command::Verify(_)
-        | Command::Export(_) => OnClose::Stop,
+        | Command::Proof(ProofCommand::Verify(_) | ProofCommand::Export(_)) => OnClose::Stop,
     }
 }
 

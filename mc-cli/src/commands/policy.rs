@@ -30,7 +30,8 @@ pub(super) async fn execute(
     }
 }
 
-fn read(path: &Path) -> Result<Policy, Failure> {
+/// Reads a policy file.
+pub(super) fn read(path: &Path) -> Result<Policy, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file(&error, path))?;
     Policy::from_yaml(bytes).map_err(|error| Failure::content(error, path))
 }

@@ -3,7 +3,7 @@
 use mc_agents::recorded::read_runs;
 use mc_core::error::ErrorKind;
 
-use super::{Done, operator};
+use super::{Done, operator, policy};
 use crate::args::{Common, RehearseArgs};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -12,7 +12,9 @@ use crate::rehearse::{self, RehearseOptions, Report, UnknownIds};
 
 /// Rehearses a file; runs that neither completed nor were stopped make the result negative.
 pub(crate) fn execute(common: &Common, args: &RehearseArgs, console: &mut Console<'_>) -> Done {
+    let policy = args.policy.as_deref().map(policy::read).transpose()?;
     let options = RehearseOptions {
+        policy,
         budget_fraction: args.budget_fraction,
         unknown_ids: if args.allow_unknown_models {
             UnknownIds::ListAsFree

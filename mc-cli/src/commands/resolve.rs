@@ -43,6 +43,8 @@ pub(super) async fn execute(
         None => run.resolve(&by, &step, resolution, &args.reason).await,
     };
     let status = run.state().await.map(|run| run.status);
+    // A handle keeps the store open.
+    drop(run);
     opened.close(Duration::ZERO).await?;
     said?;
     let status = status?;

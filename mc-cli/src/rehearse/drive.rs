@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mc_agents::recorded::{AGENT, RecordedAgent, RecordedRun, WORKFLOW};
@@ -14,9 +14,9 @@ use mission_control::core::ports::{Clock, Entropy, EventLog};
 use mission_control::core::sim::{SeededEntropy, Simulation, Stalled};
 use mission_control::store::{RedbLog, RedbOptions, Threads};
 use mission_control::{
-    Builder, Error, ErrorKind, Limit, MissionControl, Mode, ModelId, OnExceed, OsEntropy, Position,
-    PriceTable, Result, Run, RunBudget, RunHandle, RunId, RunPolicy, Settings, StartOptions,
-    StepKey, Timestamp, UnknownModels, WorkflowName,
+    Builder, Detail, Error, ErrorKind, Limit, MissionControl, Mode, ModelId, OnExceed, OsEntropy,
+    Position, PriceTable, Result, Run, RunBudget, RunHandle, RunId, RunPolicy, Settings,
+    StartOptions, StepKey, Timestamp, UnknownModels, WorkflowName,
 };
 
 use super::options::{RehearseOptions, UnknownIds};
@@ -43,6 +43,8 @@ struct Stage {
     runs: Arc<[RecordedRun]>,
     log: Arc<dyn EventLog>,
     settings: Settings,
+    /// Runs that a rule of the policy did not let start, with that rule.
+    refused: Mutex<BTreeMap<String, String>>,
 }
 
 /// A file without a run.
@@ -75,6 +77,7 @@ pub(crate) fn drive(
         runs: runs.into(),
         log,
         settings,
+        refused: Mutex::default(),
     };
     let (next_seq, last) = futures_now(end_of(stage.log.as_ref()))?;
     // Time never goes back in a log: a second rehearsal begins where the first stopped.
@@ -157,6 +160,10 @@ impl Stage {
         if let Some(progress) = &self.options.progress {
             agent = agent.with_observer(Arc::clone(progress));
         }
+        if let Some(policy) = &self.options.policy {
+            let by = &self.options.operator;
+            control.publish_policy(by, policy.clone()).await?;
+        }
         control.register_agent(AGENT, agent).await?;
         control.start_dispatch().await?;
         let mut handles = Vec::new();
@@ -166,7 +173,7 @@ impl Stage {
             clock
                 .sleep_until(clock.monotonic().saturating_add(start))
                 .await;
-            handles.push(self.start(&control, run).await?);
+            handles.extend(self.begin(&control, run).await?);
         }
         for handle in &handles {
             match handle.settled_or_blocked().await? {
@@ -175,6 +182,28 @@ impl Stage {
             }
         }
         control.shutdown(Duration::ZERO).await
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a run, or notes which rule does not let it start.
+    async fn begin(
+        &self,
+        control: &MissionControl,
+        run: &RecordedRun,
+    ) -> Result<Option<RunHandle>> {
+        match self.start(control, run).await {
+            Ok(handle) => Ok(Some(handle)),
+            Err(error) => {
+                let Some(Detail::Rule { rule, .. }) = error.detail() else {
+                    return Err(error);
+                };
+                self.refused().insert(run.id.clone(), rule.clone());
+                Ok(None)
+            }
+        }
     }
 
     async fn start(&self, control: &MissionControl, run: &RecordedRun) -> Result<RunHandle> {
@@ -218,11 +247,15 @@ impl Stage {
         let fraction = self.options.budget_fraction;
         let fraction = fraction.map_or_else(|| "none".to_owned(), |f| f.to_string());
         let unknown = self.options.unknown_ids.as_str().to_owned();
-        BTreeMap::from([
+        let mut labels = BTreeMap::from([
             ("budget_fraction".to_owned(), fraction),
             ("recorded_run".to_owned(), run.id.clone()),
             ("unknown_models".to_owned(), unknown),
-        ])
+        ]);
+        if let Some(policy) = &self.options.policy {
+            labels.insert("policy".to_owned(), policy.hash().to_string());
+        }
+        labels
     }
 
     /// How often the provider refused calls in an earlier process: it does not begin anew.
@@ -258,11 +291,15 @@ impl Stage {
 
     async fn tally(&self) -> Result<Tally> {
         let found = self.found().await?;
+        let refused = self.refused().clone();
         let runs = found.into_iter().map(|(run, state)| Rehearsed {
             recorded: run.id.clone(),
             project: run.project.clone(),
+            refused_by: refused.get(&run.id).cloned(),
             run_id: state.map(|state| state.run_id),
         });
-        Tally::read(self.log.as_ref(), runs.collect()).await
+        let mut tally = Tally::read(self.log.as_ref(), runs.collect()).await?;
+        tally.judged = self.options.policy.is_some();
+        Ok(tally)
     }
 }

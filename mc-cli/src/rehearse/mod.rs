@@ -19,7 +19,7 @@ pub(crate) use drive::{drive, nothing, open};
 pub use options::{BudgetFraction, FractionFault, Progress, RehearseOptions, Report, UnknownIds};
 pub use report::Summary;
 pub(crate) use report::write;
-pub use tally::{Rehearsed, RunFate, Tally};
+pub use tally::{Judged, Rehearsed, RunFate, Tally};
 
 /// Re-enacts a file of recorded runs on a store, and prints what came of them.
 ///

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use mc_agents::recorded::Sent;
-use mission_control::NanoUsd;
 use mission_control::core::money::parse_decimal;
+use mission_control::{NanoUsd, Policy};
 
 /// Parts of one in which a fraction counts.
 const ONE: u32 = 1_000_000;
@@ -96,6 +96,8 @@ pub struct RehearseOptions {
     pub budget_fraction: Option<BudgetFraction>,
     /// What happens to models without a price.
     pub unknown_ids: UnknownIds,
+    /// The policy whose rules judge every call; none leaves the one that the store has in force.
+    pub policy: Option<Policy>,
     /// How the result is printed.
     pub report: Report,
     /// Who starts the runs.
@@ -115,6 +117,7 @@ impl RehearseOptions {
             db: db.into(),
             budget_fraction: None,
             unknown_ids: UnknownIds::default(),
+            policy: None,
             report: Report::default(),
             operator: super::operator_name(),
             seed: None,
@@ -130,6 +133,7 @@ impl fmt::Debug for RehearseOptions {
             .field("db", &self.db)
             .field("budget_fraction", &self.budget_fraction)
             .field("unknown_ids", &self.unknown_ids)
+            .field("policy", &self.policy.as_ref().map(Policy::hash))
             .field("report", &self.report)
             .field("operator", &self.operator)
             .field("seed", &self.seed)

@@ -43,6 +43,9 @@ pub struct Summary {
     pub max_over_limit_nano_usd: i64,
     /// Runs whose replay is not the state that was kept.
     pub replay_mismatches: u64,
+    /// Calls that a rule in mode `observe` would have denied; none where no policy was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_deny: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
@@ -68,6 +71,9 @@ impl Summary {
         self.output_tokens = self.output_tokens.saturating_add(fate.output_tokens);
         self.cost = self.cost.saturating_add(fate.cost);
         self.refusals += fate.refusals;
+        if let Some(would_deny) = &mut self.would_deny {
+            *would_deny += fate.would_deny();
+        }
     }
 }
 
@@ -102,6 +108,13 @@ fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Resu
             "{id}  {calls:>3} calls  {cost:>11} USD  {refusals:>3} refusals  {end}"
         )?;
         writeln!(out, "  {project}")?;
+        for (rule, calls) in tally.observed(fate) {
+            let (rule, calls) = (clean(rule), calls.len());
+            writeln!(
+                out,
+                "  {rule}, which only observes, would have denied {calls} calls"
+            )?;
+        }
     }
     if tally.runs.iter().any(|(_, fate)| is_unpriced(fate)) {
         writeln!(out, "{UNPRICED}")?;
@@ -127,6 +140,12 @@ fn write_text(out: &mut dyn Write, tally: &Tally, summary: &Summary) -> io::Resu
         summary.input_tokens,
         summary.output_tokens,
     )?;
+    if let Some(would_deny) = summary.would_deny {
+        writeln!(
+            out,
+            "{would_deny} calls would have been denied by rules that only observe"
+        )?;
+    }
     writeln!(
         out,
         "most over a limit: {} nano-USD; replay differs in {} runs",

@@ -1,13 +1,14 @@
 //! What came of a rehearsal, from the log alone: no counter of an agent or engine is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mission_control::core::budget::{Dimension, Path, post_at};
 use mission_control::core::event::EventKind;
 use mission_control::core::ports::EventLog;
 use mission_control::core::run::{End, RunEvent, postings, read_event, replay};
 use mission_control::{
-    AbortReason, Account, AccountId, Error, NanoUsd, Record, Result, Run, RunId, RunStatus,
+    AbortReason, Account, AccountId, Error, Mode, NanoUsd, Record, Result, Run, RunId, RunStatus,
+    StepKey,
 };
 
 use super::report::Summary;
@@ -24,6 +25,8 @@ pub struct Rehearsed {
     pub project: String,
     /// The run; none where it was not started.
     pub run_id: Option<RunId>,
+    /// The rule of the policy that did not let it start.
+    pub refused_by: Option<String>,
 }
 
 /// What came of one run.
@@ -45,7 +48,12 @@ pub struct RunFate {
     pub output_tokens: u64,
     /// What was settled.
     pub cost: NanoUsd,
+    /// Calls that a rule in mode `observe` would have denied, by the rule.
+    pub would_deny: BTreeMap<String, BTreeSet<Judged>>,
 }
+
+/// A call that was judged: its step, attempt and place there.
+pub type Judged = (StepKey, u32, Option<u32>);
 
 /// A fold of the whole log.
 #[derive(Debug, Default)]
@@ -56,6 +64,8 @@ pub struct Tally {
     pub max_over_limit: NanoUsd,
     /// Runs whose replay is not what their row keeps.
     pub replay_mismatches: u64,
+    /// Whether a policy was given to judge the calls.
+    pub judged: bool,
 }
 
 #[derive(Default)]
@@ -83,13 +93,18 @@ impl Tally {
         }
         let most = i64::try_from(fold.max_over_limit).unwrap_or(i64::MAX);
         let fates = runs.into_iter().map(|run| {
-            let fate = run.run_id.map(|id| fold.fate(id)).unwrap_or_default();
+            let mut fate = run.run_id.map(|id| fold.fate(id)).unwrap_or_default();
+            if let Some(code) = &run.refused_by {
+                let code = code.clone();
+                fate.stopped_by = Some(AbortReason::Policy { code });
+            }
             (run, fate)
         });
         Ok(Self {
             runs: fates.collect(),
             max_over_limit: NanoUsd::from_nano(most),
             replay_mismatches,
+            judged: false,
         })
     }
 
@@ -98,12 +113,31 @@ impl Tally {
         let mut summary = Summary {
             max_over_limit_nano_usd: self.max_over_limit.as_nano(),
             replay_mismatches: self.replay_mismatches,
+            would_deny: self.judged.then_some(0),
             ..Summary::default()
         };
         for (_, fate) in &self.runs {
             summary.add(fate);
         }
         summary
+    }
+}
+
+impl Tally {
+    /// What rules that only observe would have denied of a run, where a policy was given.
+    pub(super) fn observed<'a>(
+        &self,
+        fate: &'a RunFate,
+    ) -> impl Iterator<Item = (&'a String, &'a BTreeSet<Judged>)> {
+        fate.would_deny.iter().filter(|_| self.judged)
+    }
+}
+
+impl RunFate {
+    /// How many calls rules that only observe would have denied, each once.
+    pub(super) fn would_deny(&self) -> u64 {
+        let calls: BTreeSet<&Judged> = self.would_deny.values().flatten().collect();
+        u64::try_from(calls.len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -172,6 +206,13 @@ impl Fold {
             fate.output_tokens = fate
                 .output_tokens
                 .saturating_add(facts.usage.output_tokens());
+        }
+        if let EventKind::GuardrailJudged(facts) = kind
+            && facts.mode == Mode::Observe
+            && ["deny", "halt"].contains(&facts.verdict.as_str())
+        {
+            let calls = fate.would_deny.entry(facts.rule.clone()).or_default();
+            calls.insert((facts.step.clone(), facts.attempt, facts.ordinal));
         }
         fate.denied_calls += u64::from(matches!(kind, EventKind::ModelCallDenied(_)));
         fate.refusals += u64::from(is_refusal(kind));

@@ -32,13 +32,13 @@ fn ask(desk: &Desk, args: &[&str], id: &str) -> Answer {
 }
 
 /// A program that has the store of a desk open.
-struct Host {
-    runtime: tokio::runtime::Runtime,
-    control: MissionControl,
+pub(crate) struct Host {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) control: MissionControl,
 }
 
 impl Host {
-    fn of(desk: &Desk) -> Self {
+    pub(crate) fn of(desk: &Desk) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -49,7 +49,7 @@ impl Host {
         Self { runtime, control }
     }
 
-    fn close(self) {
+    pub(crate) fn close(self) {
         let stopped = self.control.shutdown(Duration::from_secs(5));
         self.runtime.block_on(stopped).unwrap();
     }
@@ -144,8 +144,8 @@ fn an_open_run_is_said_to_be_driven_by_the_process_that_has_the_store() {
     host.close();
 }
 
-/// Never called: nothing is dispatched.
-struct Idle;
+/// Gives its input back.
+pub(crate) struct Idle;
 
 #[mission_control::async_trait]
 impl mission_control::AgentExecutor for Idle {

@@ -21,4 +21,5 @@ mod refusals;
 mod running;
 mod starting;
 mod support;
+mod watching;
 mod workflows;

@@ -48,7 +48,11 @@ fn a_run_beyond_its_budget_is_aborted_and_exits_1() {
 fn a_run_that_stands_still_says_what_lets_it_go_on() {
     let desk = Desk::with_paused_run();
     let answer = desk.ask(&["show", &desk.newest()]);
-    assert!(answer.out.contains("control.set_limit"), "{}", answer.out);
+    let more = format!(
+        "`mission-control budgets top-up run:{} --usd",
+        desk.newest()
+    );
+    assert!(answer.out.contains(&more), "{}", answer.out);
 }
 
 #[test]

@@ -23,5 +23,6 @@ mod kill;
 mod modes;
 mod money;
 mod plain;
+mod policy;
 mod storm;
 mod world;

@@ -174,21 +174,35 @@ pub async fn approvals(log: &dyn EventLog, filter: ApprovalFilter) -> Result<Vec
             continue;
         };
         let run = Run::decode(&row.state)?;
-        for (number, asked) in &run.approvals {
-            if filter == ApprovalFilter::Pending && !asked.is_pending() {
-                continue;
-            }
-            let id = ApprovalId {
-                run_id,
-                number: *number,
-            };
-            let mut request = shown(id, &run, asked, &accounts);
-            request.params = params(log, asked).await?;
-            found.push(request);
-        }
+        found.extend(approvals_of(log, &run, (filter, &accounts)).await?);
     }
     if filter == ApprovalFilter::Pending {
         found.sort_by_key(|one| (one.asked.expires_at, one.id));
+    }
+    Ok(found)
+}
+
+/// As [`approvals`], of one run as it stands, and by shared accounts that were read before.
+///
+/// # Errors
+/// `Unavailable`, `Corrupt`.
+pub async fn approvals_of(
+    log: &dyn EventLog,
+    run: &Run,
+    (filter, accounts): (ApprovalFilter, &BTreeMap<AccountId, Account>),
+) -> Result<Vec<ApprovalRequest>> {
+    let mut found = Vec::new();
+    for (number, asked) in &run.approvals {
+        if filter == ApprovalFilter::Pending && !asked.is_pending() {
+            continue;
+        }
+        let id = ApprovalId {
+            run_id: run.run_id,
+            number: *number,
+        };
+        let mut request = shown(id, run, asked, accounts);
+        request.params = params(log, asked).await?;
+        found.push(request);
     }
     Ok(found)
 }

@@ -45,7 +45,9 @@ mod sync;
 mod tools;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
-pub use approvals::{ApprovalFilter, ApprovalRequest, BudgetEffect, approvals, shared_accounts};
+pub use approvals::{
+    ApprovalFilter, ApprovalRequest, BudgetEffect, approvals, approvals_of, shared_accounts,
+};
 pub use attempt::Progress;
 pub use budget::Budget;
 pub use call_error::{CallError, ProviderError};

@@ -15,7 +15,9 @@ use crate::event::PartRef;
 use crate::id::{Actor, CommandId, Digest, RunId, StepKey};
 use crate::ports::Recovered;
 use crate::pricing::PriceTable;
-use crate::sequencer::{Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover};
+use crate::sequencer::{
+    CallsOut, Command, Dispatch, Pending, Promised, Request, Scribe, Submitted, recover,
+};
 
 /// Runs that are taken up in one commit.
 const PAGE: usize = 1_000;
@@ -38,6 +40,8 @@ struct Owed {
     /// Whether the failed batch is in the log, once that was looked up. Recovery itself writes, so
     /// a later look would see its events.
     committed: Option<bool>,
+    /// Calls that were out.
+    calls: CallsOut,
     /// Tables that open calls were reserved by.
     prices: BTreeMap<Digest, Arc<PriceTable>>,
 }
@@ -111,11 +115,13 @@ impl Driver {
             behind: Vec::new(),
             dispatch: Dispatch::Held,
             committed: None,
+            calls: CallsOut::new(),
             prices: BTreeMap::new(),
         };
         if let Some(mut sequencer) = live.sequencer.take() {
             owed.behind = sequencer.owed();
             owed.dispatch = sequencer.workspace().dispatch;
+            owed.calls.clone_from(&sequencer.workspace().calls_out);
             owed.prices = sequencer.workspace().prices.known.clone();
         }
         owed
@@ -149,6 +155,9 @@ impl Driver {
             owed.failed.pending.drain(..).for_each(Pending::answer);
         }
         self.take_up(&found, owed.prices.clone()).await?;
+        if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
+            sequencer.recall_calls(std::mem::take(&mut owed.calls));
+        }
         let epoch = found.lease.epoch;
         let mut pending = std::mem::take(&mut owed.failed.pending);
         pending.append(&mut owed.behind);

@@ -144,7 +144,13 @@ pub struct ModelCallReleased {
     /// What a hold of its own gives back.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
+    /// How long the provider asked to wait, where that was longer than the call may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
+
+/// The code of a call that was released because its provider asked to wait for too long.
+pub const THROTTLED_TOO_LONG: &str = "throttled_too_long";
 
 /// Facts of `model_call.doubted`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -97,6 +97,8 @@ pub enum AbandonReason {
     Guardrail,
     /// It did not stop in time when it was halted.
     Halt,
+    /// Its run ended, or went on without it, while it may have done what cannot be undone.
+    Abort,
 }
 
 /// The code of an attempt that a halt stopped: it does not count against the retries.

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::approvals::ApprovalRules;
 use super::guard::Guardrail;
+use super::mode::Mode;
 use super::rates::RateRule;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
@@ -121,6 +122,12 @@ impl Policy {
     /// The rates.
     pub fn rates(&self) -> &[RateRule] {
         &self.sections.rates
+    }
+
+    /// What follows where the same call gets the same answer again and again; none leaves it to what
+    /// the run was started with.
+    pub fn no_progress(&self) -> Option<Mode> {
+        self.sections.no_progress
     }
 
     #[cfg(test)]

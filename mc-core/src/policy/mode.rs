@@ -14,3 +14,14 @@ pub enum Mode {
     /// The rule is not asked.
     Off,
 }
+
+impl Mode {
+    /// The word that stands in a policy and in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+            Self::Off => "off",
+        }
+    }
+}

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::form::{At, Fields, Reader};
 use crate::id::{AgentName, ModelId};
+use crate::pricing::Named;
 
 /// The most rates of a policy.
 const MAX_RATES: usize = 256;
@@ -30,10 +31,10 @@ pub enum RateOf {
 
 impl RateOf {
     /// Whether it counts a call.
-    pub fn counts(&self, model: &ModelId, agent: Option<&AgentName>) -> bool {
+    pub fn counts(&self, model: Named<'_>, agent: Option<&AgentName>) -> bool {
         match self {
-            Self::Provider(provider) => provider == model.provider(),
-            Self::Model(one) => one == model,
+            Self::Provider(provider) => model.is(|id| provider == id.provider()),
+            Self::Model(one) => model.is(|id| one == id),
             Self::Agent(one) => Some(one) == agent,
         }
     }

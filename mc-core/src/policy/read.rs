@@ -27,6 +27,7 @@ const FIELDS: &[&str] = &[
     "budgets",
     "guardrails",
     "rates",
+    "no_progress",
 ];
 
 /// The longest time that an approval may stay open.
@@ -104,6 +105,7 @@ fn sections(document: &Value, spelling: Spelling) -> (Sections, Vec<WorkflowProb
         sections.budgets = read_budgets::budgets(&mut reader, fields);
         sections.guardrails = guard::guardrails(&mut reader, fields);
         sections.rates = rates::rates(&mut reader, fields);
+        sections.no_progress = guard::mode(&mut reader, fields, "no_progress");
     }
     (sections, reader.problems)
 }

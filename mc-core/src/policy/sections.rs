@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::approvals::ApprovalRules;
 use super::guard::Guardrail;
+use super::mode::Mode;
 use super::rates::RateRule;
 use super::tier::RiskTier;
 use crate::budget::{AccountId, Limit, OnExceed, Window};
@@ -24,6 +25,7 @@ pub(super) struct Sections {
     pub(super) budgets: BTreeMap<AccountId, BudgetRule>,
     pub(super) guardrails: Vec<Guardrail>,
     pub(super) rates: Vec<RateRule>,
+    pub(super) no_progress: Option<Mode>,
 }
 
 /// What is known of a tool.

@@ -42,6 +42,18 @@ fn what_is_written_as_its_default_and_what_is_left_out_have_one_hash() {
 }
 
 #[test]
+fn what_follows_from_no_progress_is_said_in_a_mode() {
+    let policy = Policy::from_yaml("no_progress: observe").unwrap();
+    assert_eq!(policy.no_progress(), Some(Mode::Observe));
+    let again = Policy::from_canonical(policy.to_canonical()).unwrap();
+    assert_eq!(again.no_progress(), Some(Mode::Observe));
+    assert_eq!(policy.diff(&Policy::default()), ["no_progress"]);
+    assert_eq!(Policy::default().no_progress(), None);
+    let refused = Policy::from_yaml("no_progress: sometimes").unwrap_err();
+    assert_eq!(paths(&refused), ["/no_progress"]);
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_place() {
     let text = r#"
 guardrails: {}

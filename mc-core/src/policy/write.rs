@@ -54,6 +54,9 @@ fn outline(sections: &Sections) -> Map<String, Value> {
     if !rates.is_empty() {
         out.insert("rates".to_owned(), rates.into());
     }
+    if let Some(mode) = sections.no_progress {
+        out.insert("no_progress".to_owned(), mode.as_str().into());
+    }
     out
 }
 

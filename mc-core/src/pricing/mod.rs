@@ -47,6 +47,6 @@ pub use merge::{Disagreement, Merged};
 pub use model::{Hours, InputBound, ModelPrice, Origin, Rate, Ratio, ReasoningLimit, TierEdge};
 pub use overrides::{Discount, Overrides};
 pub use pico::{PicoUsd, PriceFault};
-pub use table::PriceTable;
+pub use table::{Named, PriceTable};
 pub use terms::{Answered, CallTerms, TierChoice, charge_on_terms};
 pub use unknown::{Charged, Quote, UnknownModels, charge};

@@ -162,9 +162,36 @@ impl PriceTable {
             .find(|row| row.holds_at(at))
     }
 
+    /// A model by every name that its prices go by.
+    pub fn named<'a>(&'a self, model: &'a ModelId) -> Named<'a> {
+        let first = self.index.get(model).and_then(|places| places.first());
+        let row = first.and_then(|place| self.rows.get(*place));
+        Named {
+            asked: model,
+            row: row.map_or(model, |row| &row.model),
+        }
+    }
+
     /// Whether the model has prices at some time, if not now.
     pub fn has(&self, model: &ModelId) -> bool {
         self.index.contains_key(model)
+    }
+}
+
+/// A model as it was asked for, and as the table calls it: a snapshot has its own id and the prices of
+/// another, and what is said of the one is said of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The id that was asked for.
+    pub asked: &'a ModelId,
+    /// The id of the row that prices it; the same where there is none.
+    pub row: &'a ModelId,
+}
+
+impl Named<'_> {
+    /// Whether something is true of it under any name.
+    pub fn is(&self, test: impl Fn(&ModelId) -> bool) -> bool {
+        test(self.asked) || test(self.row)
     }
 }
 

@@ -108,6 +108,7 @@ impl Run {
             doubts: BTreeMap::new(),
             approvals: BTreeMap::new(),
             signals: Vec::new(),
+            tool_uses: BTreeMap::new(),
         };
         run.open_account(created);
         Ok(run)

@@ -272,6 +272,12 @@ fn doubted(run: &mut Run, facts: &ModelCallDoubted, event: &RunEvent<'_>) -> Res
 }
 
 fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
+    let before = run.step(&facts.step);
+    let before = before.and_then(|step| step.calls.get(&facts.ordinal));
+    let again = before.is_some_and(|call| {
+        let open = matches!(call.state, CallState::Open { .. });
+        open && call.request == facts.params_digest && call.tool.as_ref() == Some(&facts.tool)
+    });
     let call = Call {
         kind: CallKind::Tool,
         request: facts.params_digest,
@@ -285,6 +291,9 @@ fn tool_dispatched(run: &mut Run, facts: &ToolCallDispatched) {
         },
     };
     put_call(run, &facts.step, facts.ordinal, call);
+    if !again {
+        *run.tool_uses.entry(facts.tool.clone()).or_default() += 1;
+    }
 }
 
 fn once(run: &mut Run, facts: &OnceRecorded, event: &RunEvent<'_>) {

@@ -115,6 +115,7 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
         AbandonReason::NoProgress => "no_progress",
         AbandonReason::Guardrail => "guardrail",
         AbandonReason::Budget => "budget_exceeded",
+        AbandonReason::Abort => "aborted",
         AbandonReason::Halt => {
             step.forgiven += 1;
             HALTED

@@ -236,6 +236,14 @@ impl Step {
         self.risk.is_some_and(|risk| !risk.is_repeatable()) || self.has_lasting_call_out()
     }
 
+    /// Why its last attempt lost its token to a budget or a rule, where that may have done what cannot
+    /// be undone: it is not simply done again.
+    pub fn cut_off(&self) -> Option<&'static str> {
+        let codes = ["budget_exceeded", "no_progress", "guardrail"];
+        let code = codes.into_iter().find(|code| self.code == *code);
+        code.filter(|_| self.live.is_none() && self.may_have_acted())
+    }
+
     /// Whether its attempt has a tool call out that cannot be undone.
     pub fn has_lasting_call_out(&self) -> bool {
         let lasting = |risk: Option<RiskTier>| risk.is_some_and(|risk| !risk.is_repeatable());
@@ -326,6 +334,10 @@ pub struct Run {
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
+    /// How often each tool was called; a call that is made again because its attempt was cut off counts
+    /// once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_uses: BTreeMap<Opaque, u64>,
 }
 
 impl Run {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventKind;
+use crate::event::call::THROTTLED_TOO_LONG;
 use crate::event::step::HALTED;
 use crate::id::ModelId;
 use crate::resilience::{
@@ -33,6 +34,11 @@ impl Circuits {
     /// The breaker of a model.
     pub fn breaker(&self, model: &ModelId) -> Breaker {
         self.breakers.of(model)
+    }
+
+    /// A call is gone whose end says nothing of its model.
+    pub(super) fn returned(&mut self, model: &ModelId) {
+        self.breakers.note(model, Trigger::Returned);
     }
 
     /// The breakers of all models.
@@ -116,15 +122,12 @@ fn trigger(kind: &EventKind) -> Option<(&ModelId, Trigger)> {
         EventKind::ModelCallSettled(f) => Some((&f.model, Trigger::Succeeded)),
         EventKind::ModelCallThrottled(f) => Some((&f.model, Trigger::Refused)),
         EventKind::ModelCallReleased(f) => {
-            let failed = f.code == "unreachable";
-            Some((
-                &f.model,
-                if failed {
-                    Trigger::Failed
-                } else {
-                    Trigger::Returned
-                },
-            ))
+            let trigger = match f.code.as_str() {
+                "unreachable" => Trigger::Failed,
+                THROTTLED_TOO_LONG => Trigger::Refused,
+                _ => Trigger::Returned,
+            };
+            Some((&f.model, trigger))
         }
         EventKind::ModelCallDoubted(f) => {
             let ours = matches!(

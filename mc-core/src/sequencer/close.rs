@@ -9,7 +9,7 @@ use super::decide::agents::ABANDONED_HANDLERS;
 use super::decision::{CallReply, Reply};
 use super::resident::Resident;
 use super::token::Token;
-use super::traffic::calls_out;
+use super::traffic::{CallsOut, calls_out};
 use super::workspace::Dispatch;
 use crate::error::{Error, Result};
 use crate::event::StepStatus;
@@ -186,6 +186,15 @@ impl Sequencer {
         self.note_halt(run);
         if ended {
             self.note_end(run);
+        }
+    }
+
+    /// What is known of calls that are still out after a soft restart, beyond their run's state.
+    pub fn recall_calls(&mut self, known: CallsOut) {
+        for (place, call) in known {
+            if let Some(out) = self.workspace.calls_out.get_mut(&place) {
+                *out = call;
+            }
         }
     }
 

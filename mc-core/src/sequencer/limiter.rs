@@ -46,8 +46,17 @@ impl Limiter {
         self.halved_at = Some(at);
     }
 
-    /// A call was answered; tells whether the limiter is where it began.
-    pub(super) fn answered(&mut self) -> bool {
+    /// A call that went out at a time was answered; tells whether the limiter is where it began. One
+    /// that went out before the refusal says nothing of what came after it.
+    pub(super) fn answered(&mut self, sent: Option<Timestamp>, now: Timestamp) -> bool {
+        let waits = self.not_before.is_some_and(|until| until > now);
+        if waits
+            || self
+                .halved_at
+                .is_some_and(|halved| sent.is_none_or(|sent| sent <= halved))
+        {
+            return false;
+        }
         let Some(rate) = &mut self.rate else {
             return true;
         };
@@ -72,7 +81,11 @@ mod tests {
         );
         limiter.refused(at(6_000), None, 16);
         assert_eq!(limiter.rate, Some(4));
-        let answers = (0..20).take_while(|_| !limiter.answered()).count();
+        // What went out before the refusal, or comes while nothing may go out, is no lesson.
+        assert!(!limiter.answered(Some(at(6_000)), at(7_000)));
+        assert_eq!(limiter.rate, Some(4));
+        let mut answered = || limiter.answered(Some(at(6_500)), at(7_000));
+        let answers = (0..20).take_while(|_| !answered()).count();
         assert_eq!(answers, 11);
     }
 }

@@ -78,9 +78,21 @@ impl Sequencer {
             runs,
             calls_out,
             turns,
+            settings,
             ..
         } = &mut self.workspace;
         let before = calls_out.len();
+        if let EventKind::AttemptInterrupted(facts) = &event.kind {
+            // Calls inside its hold are in doubt with the hold: they say nothing of their models.
+            let place = (event.run_id, &facts.step);
+            let gone = calls_out
+                .iter()
+                .filter(|((run, step, _), _)| (*run, step) == place);
+            for (_, call) in gone {
+                shared.circuits.returned(&call.model);
+                self.circuits_changed.insert(call.model.clone());
+            }
+        }
         let run = runs.get(&event.run_id).map(|resident| &*resident.run);
         let mut folding = Folding {
             policy,
@@ -88,6 +100,7 @@ impl Sequencer {
             run,
             attempt,
             out: calls_out,
+            prices: &settings.prices,
         };
         shared
             .traffic

@@ -15,10 +15,12 @@ use super::limiter::Limiter;
 use super::window::Window;
 use crate::budget::Amount;
 use crate::event::EventKind;
+use crate::event::call::THROTTLED_TOO_LONG;
 use crate::event::run::Subject;
 use crate::id::{AgentName, Digest, ModelId, RuleId, RunId, StepKey, WorkflowName};
 use crate::policy::guard::{Checkpoint, Guardrail, Rule, Scope, Who};
 use crate::policy::{Mode, OnThrottling, Policy, RateOf, RateRule};
+use crate::pricing::{Named, PriceTable};
 use crate::run::{CallState, Run};
 use crate::time::Timestamp;
 
@@ -89,6 +91,7 @@ pub(super) struct Folding<'a> {
     pub(super) run: Option<&'a Run>,
     pub(super) attempt: Try,
     pub(super) out: &'a mut CallsOut,
+    pub(super) prices: &'a PriceTable,
 }
 
 /// The digest under which the requests of a run are counted.
@@ -213,7 +216,8 @@ impl Traffic {
             EventKind::ModelCallSettled(facts) => {
                 let call = folding.out.remove(&key(&facts.step, facts.ordinal));
                 self.came(call.as_ref(), &facts.actual, folding);
-                self.answered(&facts.model, folding.policy);
+                let since = call.and_then(|call| call.since);
+                self.answered(&facts.model, since, folding);
             }
             EventKind::ModelCallThrottled(facts) => {
                 let call = folding.out.remove(&key(&facts.step, facts.ordinal));
@@ -224,6 +228,15 @@ impl Traffic {
             EventKind::ModelCallReleased(facts) => {
                 let call = folding.out.remove(&key(&facts.step, facts.ordinal));
                 self.came(call.as_ref(), &Amount::ZERO, folding);
+                if facts.code == THROTTLED_TOO_LONG {
+                    let after = facts.retry_after_ms.map(Duration::from_millis);
+                    self.refused(&facts.model, after, folding);
+                }
+            }
+            // Calls inside its hold are in doubt with the hold, by no event of their own.
+            EventKind::AttemptInterrupted(facts) => {
+                let gone = |run: RunId, step: &StepKey| run == run_id && *step == facts.step;
+                folding.out.retain(|(run, step, _), _| !gone(*run, step));
             }
             EventKind::GuardrailJudged(facts) if facts.at == Checkpoint::InFlight => {
                 let place = facts.ordinal.map(|ordinal| key(&facts.step, ordinal));
@@ -248,7 +261,7 @@ impl Traffic {
         };
         for rail in counted(folding.policy, &who) {
             if matches!(rail.rule, Rule::MaxRunsPerMinute(_)) {
-                self.rule(rail, MINUTE).add(folding.at, 1);
+                self.rule(rail, MINUTE, folding.at).add(folding.at, 1);
             }
         }
     }
@@ -261,8 +274,8 @@ impl Traffic {
         self.live.retain(|_, runs| *runs > 0);
     }
 
-    fn rule(&mut self, rail: &Guardrail, span: Duration) -> &mut Window {
-        let fresh = || Window::new(span);
+    fn rule(&mut self, rail: &Guardrail, span: Duration, at: Timestamp) -> &mut Window {
+        let fresh = || Window::new(span, at);
         self.rules.entry(rail.id.clone()).or_insert_with(fresh)
     }
 
@@ -271,23 +284,29 @@ impl Traffic {
         reason = "only these two rules count calls over time"
     )]
     fn sent(&mut self, call: &CallOut, request: Digest, folding: &Folding<'_>) {
-        for rail in of_call(folding.policy, call) {
+        for rail in of_call(folding, call) {
             match &rail.rule {
                 Rule::Velocity { window, .. } => {
-                    self.rule(rail, *window).add(folding.at, nano(&call.amount));
+                    let all = self.rule(rail, *window, folding.at);
+                    all.add(folding.at, nano(&call.amount));
                 }
-                Rule::RepeatedPrompt { within, .. } if folding.attempt == Try::First => {
+                Rule::RepeatedPrompt { times, within } if folding.attempt == Try::First => {
                     let all = self.requests.entry(rail.id.clone()).or_default();
-                    note_request(all, request, folding.at, *within);
+                    note_request(all, request, folding.at, (*times, *within));
                 }
                 _ => {}
             }
         }
-        for rate in rates_of(folding.policy, &call.model, call.agent.as_ref()) {
+        let model = folding.prices.named(&call.model);
+        for rate in rates_of(folding.policy, model, call.agent.as_ref()) {
             let key = rate.of.to_string();
-            let fresh = || Window::new(MINUTE);
-            let calls = self.calls.entry(key.clone()).or_insert_with(fresh);
-            calls.add(folding.at, 1);
+            let fresh = || Window::new(MINUTE, folding.at);
+            // A rate of calls in flight alone needs no window.
+            let learns = rate.on_throttling == OnThrottling::SlowDown;
+            if learns || rate.requests_per_minute.is_some() {
+                let calls = self.calls.entry(key.clone()).or_insert_with(fresh);
+                calls.add(folding.at, 1);
+            }
             if rate.tokens_per_minute.is_some() {
                 let all = self.tokens.entry(key).or_insert_with(fresh);
                 all.add(folding.at, tokens(&call.amount));
@@ -300,14 +319,15 @@ impl Traffic {
         let Some((call, since)) = call.and_then(|call| Some((call, call.since?))) else {
             return;
         };
-        for rail in of_call(folding.policy, call) {
+        for rail in of_call(folding, call) {
             if let (Rule::Velocity { .. }, Some(window)) =
                 (&rail.rule, self.rules.get_mut(&rail.id))
             {
                 window.replace(since, nano(&call.amount), nano(actual));
             }
         }
-        for rate in rates_of(folding.policy, &call.model, call.agent.as_ref()) {
+        let model = folding.prices.named(&call.model);
+        for rate in rates_of(folding.policy, model, call.agent.as_ref()) {
             if let Some(window) = self.tokens.get_mut(&rate.of.to_string()) {
                 window.replace(since, tokens(&call.amount), tokens(actual));
             }
@@ -315,7 +335,7 @@ impl Traffic {
     }
 
     fn refused(&mut self, model: &ModelId, after: Option<Duration>, folding: &Folding<'_>) {
-        for rate in learning(folding.policy, model) {
+        for rate in learning(folding.policy, folding.prices.named(model)) {
             let key = rate.of.to_string();
             let seen = self
                 .calls
@@ -326,10 +346,11 @@ impl Traffic {
         }
     }
 
-    fn answered(&mut self, model: &ModelId, policy: &Policy) {
-        for rate in learning(policy, model) {
+    fn answered(&mut self, model: &ModelId, sent: Option<Timestamp>, folding: &Folding<'_>) {
+        for rate in learning(folding.policy, folding.prices.named(model)) {
             let key = rate.of.to_string();
-            if self.limiters.get_mut(&key).is_some_and(Limiter::answered) {
+            let limiter = self.limiters.get_mut(&key);
+            if limiter.is_some_and(|limiter| limiter.answered(sent, folding.at)) {
                 self.limiters.remove(&key);
             }
         }
@@ -340,7 +361,7 @@ fn note_request(
     all: &mut BTreeMap<Digest, Vec<Timestamp>>,
     request: Digest,
     at: Timestamp,
-    within: Duration,
+    (times, within): (u64, Duration),
 ) {
     all.retain(|_, times| {
         times.retain(|one| one.after(within) > at);
@@ -352,7 +373,13 @@ fn note_request(
             all.remove(&oldest);
         }
     }
-    all.entry(request).or_default().push(at);
+    // More than the rule asks for says no more.
+    let most = usize::try_from(times)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    let sent = all.entry(request).or_default();
+    sent.push(at);
+    sent.drain(..sent.len().saturating_sub(most));
 }
 
 fn counted<'a>(policy: &'a Policy, who: &Who<'a>) -> impl Iterator<Item = &'a Guardrail> {
@@ -361,28 +388,28 @@ fn counted<'a>(policy: &'a Policy, who: &Who<'a>) -> impl Iterator<Item = &'a Gu
     rails.filter(move |rail| rail.mode != Mode::Off && rail.scope.holds(&who))
 }
 
-fn of_call<'a>(policy: &'a Policy, call: &'a CallOut) -> impl Iterator<Item = &'a Guardrail> {
+fn of_call<'a>(folding: &Folding<'a>, call: &'a CallOut) -> impl Iterator<Item = &'a Guardrail> {
     let who = Who {
         agents: call.agent.as_slice(),
         workflow: call.workflow.as_ref(),
-        model: Some(&call.model),
+        model: Some(folding.prices.named(&call.model)),
         tool: None,
     };
-    let rails = policy.guardrails().iter();
+    let rails = folding.policy.guardrails().iter();
     rails.filter(move |rail| rail.mode != Mode::Off && rail.scope.holds(&who))
 }
 
 /// The rates that count a call.
 pub(super) fn rates_of<'a>(
     policy: &'a Policy,
-    model: &'a ModelId,
+    model: Named<'a>,
     agent: Option<&'a AgentName>,
 ) -> impl Iterator<Item = &'a RateRule> {
     let rates = policy.rates().iter();
     rates.filter(move |rate| rate.of.counts(model, agent))
 }
 
-fn learning<'a>(policy: &'a Policy, model: &'a ModelId) -> impl Iterator<Item = &'a RateRule> {
+fn learning<'a>(policy: &'a Policy, model: Named<'a>) -> impl Iterator<Item = &'a RateRule> {
     rates_of(policy, model, None).filter(|rate| rate.on_throttling == OnThrottling::SlowDown)
 }
 
@@ -409,9 +436,9 @@ pub(super) fn calls_out(run: &Run) -> impl Iterator<Item = ((RunId, StepKey, u32
 }
 
 /// How many calls that a rate counts are out.
-pub(super) fn in_flight(out: &CallsOut, of: &RateOf) -> u64 {
+pub(super) fn in_flight(out: &CallsOut, of: &RateOf, prices: &PriceTable) -> u64 {
     let counted = out
         .values()
-        .filter(|call| of.counts(&call.model, call.agent.as_ref()));
+        .filter(|call| of.counts(prices.named(&call.model), call.agent.as_ref()));
     u64::try_from(counted.count()).unwrap_or(u64::MAX)
 }

@@ -18,15 +18,19 @@ const BUCKETS: u64 = 60;
 pub(super) struct Window {
     /// The length of a bucket, in microseconds.
     bucket_us: u64,
+    /// Since when it counts: what went out before is in no bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
     /// The buckets in which something was counted, by their number, oldest first.
     buckets: Vec<(u64, u64)>,
 }
 
 impl Window {
-    pub(super) fn new(span: Duration) -> Self {
+    pub(super) fn new(span: Duration, from: Timestamp) -> Self {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Self {
             bucket_us: micros.div_ceil(BUCKETS).max(1),
+            from: Some(from),
             buckets: Vec::new(),
         }
     }
@@ -49,6 +53,9 @@ impl Window {
     /// Another amount stands where one was counted; in a bucket that is gone it counts no more.
     pub(super) fn replace(&mut self, at: Timestamp, before: u64, after: u64) {
         let number = self.number(at);
+        if self.from.is_some_and(|from| at < from) {
+            return;
+        }
         if let Some((_, sum)) = self.buckets.iter_mut().find(|(one, _)| *one == number) {
             *sum = sum.saturating_sub(before).saturating_add(after);
         }
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_stays_for_the_stretch_and_the_bucket_that_is_partly_over() {
-        let mut window = Window::new(Duration::from_secs(60));
+        let mut window = Window::new(Duration::from_secs(60), Timestamp::from_unix_us(0));
         window.add(at(0), 5);
         window.add(at(10), 2);
         assert_eq!(
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn it_opens_once_enough_of_it_is_over() {
-        let mut window = Window::new(Duration::from_secs(60));
+        let mut window = Window::new(Duration::from_secs(60), Timestamp::from_unix_us(0));
         window.add(at(0), 5);
         window.add(at(10), 2);
         assert_eq!(window.opens(at(20), 7, 1), Some(at(61)));
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_worst_case_gives_way_to_what_was_used() {
-        let mut window = Window::new(Duration::from_secs(60));
+        let mut window = Window::new(Duration::from_secs(60), Timestamp::from_unix_us(0));
         window.add(at(0), 50);
         window.replace(at(0), 50, 8);
         window.replace(at(5), 50, 8);

@@ -338,6 +338,16 @@ impl Workspace {
         self.policy.unknown_models().unwrap_or(own)
     }
 
+    /// What follows where a run's calls make no progress, and the version of the policy that says so:
+    /// the policy's word, else what the run was started with.
+    pub fn no_progress(&self, run: &RunPolicy) -> (Mode, u32) {
+        let version = self.shared.policy.map_or(0, |head| head.version);
+        match self.policy.no_progress() {
+            Some(mode) => (mode, version),
+            None => (run.no_progress, 0),
+        }
+    }
+
     /// Takes over which of these accounts are frozen.
     pub(super) fn note_frozen<'a>(&mut self, accounts: impl IntoIterator<Item = &'a AccountId>) {
         for id in accounts {

@@ -13,11 +13,11 @@ use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, TierName, Verdict, Who}
 use crate::budget::Amount;
 use crate::expression::{Expression, Scope as Seen};
 use crate::form::Schema;
-use crate::id::{ModelId, RuleId};
+use crate::id::RuleId;
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
-use crate::pricing::CallTerms;
+use crate::pricing::{CallTerms, Named};
 
 /// The code of a rule that erred.
 pub(super) const RULE_ERROR: &str = "rule_error";
@@ -102,7 +102,7 @@ pub struct Answer<'a> {
     /// The reasoning.
     pub reasoning: Option<&'a Value>,
     /// The model that answered, where it was another.
-    pub served: Option<&'a ModelId>,
+    pub served: Option<Named<'a>>,
     /// What it used; none for a tool.
     pub fits: Option<Fits>,
 }
@@ -276,7 +276,8 @@ fn of_call(rail: &Guardrail, asking: &Asking<'_>, call: &Call<'_>, counts: &dyn 
         Rule::Agents(_) => agents(rail, asking),
         Rule::Models(names) => {
             let model = known(asking.who.model)?;
-            let denied = names.denies(|one| one.matches(model));
+            let denied = names.denies(|one| model.is(|id| one.matches(id)));
+            let model = model.asked;
             broken(denied, || format!("model `{model}` may not be called"))
         }
         Rule::ServiceTiers(names) => {
@@ -468,7 +469,8 @@ fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
     match &rail.rule {
         Rule::Models(names) => match answer.served {
             Some(model) => {
-                let denied = names.denies(|one| one.matches(model));
+                let denied = names.denies(|one| model.is(|id| one.matches(id)));
+                let model = model.asked;
                 broken(denied, || format!("model `{model}` answered and may not"))
             }
             None => Ok(None),

@@ -19,7 +19,7 @@ mod tests;
 pub use judge::{Answer, Asked, Asking, Call, Counts, Finding, Fits, Progress, Tool, judge};
 pub use names::{ModelPattern, Names};
 pub use pattern::{MAX_PATTERN_BYTES, Pattern, PatternFault};
-pub(super) use read::guardrails;
+pub(super) use read::{guardrails, mode};
 pub(crate) use redact::redact_value;
 pub use redact::{Redaction, RedactionScope, Redactor, SecretsRedactor};
 pub use rule::{Checkpoint, Guardrail, OnBreach, Rule, Scope, TierName, Verdict, Who};

@@ -81,6 +81,16 @@ pub(in crate::policy) fn guardrails(reader: &mut Reader, parent: Fields<'_>) -> 
     found
 }
 
+/// How a rule acts, in a field of its own.
+pub(in crate::policy) fn mode(
+    reader: &mut Reader,
+    fields: Fields<'_>,
+    field: &'static str,
+) -> Option<Mode> {
+    let modes = [Mode::Enforce, Mode::Observe, Mode::Off];
+    fields.choice(reader, field, &modes.map(|mode| (mode.as_str(), mode)))
+}
+
 fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     let known: Vec<&'static str> = COMMON.into_iter().chain(RULES).collect();
     let later = ["needs_approval"];
@@ -89,12 +99,7 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     fields.require(reader, "at");
     let id = fields.parsed::<RuleId>(reader, "id");
     let checkpoint = fields.choice(reader, "at", &Checkpoint::NAMES);
-    let modes = [
-        ("enforce", Mode::Enforce),
-        ("observe", Mode::Observe),
-        ("off", Mode::Off),
-    ];
-    let mode = fields.choice(reader, "mode", &modes).unwrap_or_default();
+    let mode = mode(reader, fields, "mode").unwrap_or_default();
     let verdicts = [("deny", OnBreach::Deny), ("halt", OnBreach::Halt)];
     let on_breach = verdict(reader, fields, &verdicts);
     let given: Vec<&'static str> = RULES.into_iter().filter(|key| fields.has(key)).collect();
@@ -113,7 +118,7 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
             None
         }
     };
-    let scope = scope(reader, fields, key);
+    let scope = scope(reader, fields, (key, checkpoint));
     let rule = key.and_then(|key| rule(reader, fields, key));
     if let (Some(key), Some(checkpoint)) = (key, checkpoint)
         && !Rule::checkpoints(key).contains(&checkpoint)
@@ -146,19 +151,35 @@ fn verdict(reader: &mut Reader, fields: Fields<'_>, known: &[(&str, OnBreach)]) 
     fields.choice(reader, "verdict", known).unwrap_or_default()
 }
 
-fn scope(reader: &mut Reader, parent: Fields<'_>, key: Option<&str>) -> Scope {
+fn scope(
+    reader: &mut Reader,
+    parent: Fields<'_>,
+    (key, at): (Option<&str>, Option<Checkpoint>),
+) -> Scope {
     let Some(value) = parent.get(reader, "for") else {
         return Scope::default();
     };
-    let at = parent.at("for");
-    // Runs are counted by their workflow and by nothing else.
-    let known: &[&'static str] = match key {
-        Some("max_runs_in_flight" | "max_runs_per_minute") => &["workflows"],
-        Some(_) | None => &["agents", "workflows", "models", "tools"],
+    // What nobody has at a checkpoint, no rule can concern there. Runs are counted by their workflow
+    // and by nothing else.
+    let known: &[&'static str] = match (key, at) {
+        (Some("max_runs_in_flight" | "max_runs_per_minute"), _) => &["workflows"],
+        (_, Some(Checkpoint::Admission)) => &["agents", "workflows"],
+        (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) => {
+            &["agents", "workflows", "models"]
+        }
+        (_, Some(Checkpoint::ToolCall)) => &["agents", "workflows", "tools"],
+        (_, Some(Checkpoint::After) | None) => &["agents", "workflows", "models", "tools"],
     };
+    let at = parent.at("for");
     let Some(fields) = Fields::open(reader, value, &at, known) else {
         return Scope::default();
     };
+    if fields.has("models") && fields.has("tools") {
+        reader.form(
+            &at,
+            "a call is of a model or of a tool: write one entry each",
+        );
+    }
     Scope {
         agents: fields.set(reader, "agents"),
         workflows: fields.set(reader, "workflows"),

@@ -13,7 +13,7 @@ use crate::expression::Expression;
 use crate::form::Schema;
 use crate::id::{AgentName, ModelId, Opaque, Region, RuleId, WorkflowName};
 use crate::money::NanoUsd;
-use crate::pricing::TierChoice;
+use crate::pricing::{Named, TierChoice};
 
 /// Where a rule judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ pub struct Who<'a> {
     /// The workflow.
     pub workflow: Option<&'a WorkflowName>,
     /// The model.
-    pub model: Option<&'a ModelId>,
+    pub model: Option<Named<'a>>,
     /// The tool.
     pub tool: Option<&'a Opaque>,
 }
@@ -124,7 +124,7 @@ impl Scope {
         let flows = self.workflows.is_empty()
             || who.workflow.is_some_and(|one| self.workflows.contains(one));
         let model = |one: &ModelId| self.models.iter().any(|pattern| pattern.matches(one));
-        let models = self.models.is_empty() || who.model.is_some_and(model);
+        let models = self.models.is_empty() || who.model.is_some_and(|named| named.is(model));
         let tools = self.tools.is_empty() || who.tool.is_some_and(|one| self.tools.contains(one));
         agents && flows && models && tools
     }

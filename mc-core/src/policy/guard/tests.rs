@@ -88,6 +88,9 @@ guardrails:
   - { id: p, at: model_call, max_bytes: 4, mode: sometimes }
   - { id: p, at: model_call, max_bytes: 4 }
   - { id: q, at: admission, max_runs_in_flight: 4, for: { agents: [x] } }
+  - { id: r, at: model_call, secrets: any, for: { tools: [pay] } }
+  - { id: s, at: tool_call, secrets: any, for: { models: [openai/x] } }
+  - { id: t, at: after, secrets: any, for: { models: [openai/x], tools: [pay] } }
 rates:
   - { for: { provider: a/b }, requests_per_minute: 1 }
   - { for: { provider: a, agent: b }, requests_per_minute: 1 }
@@ -116,6 +119,9 @@ rates:
         "/guardrails/14/verdict",
         "/guardrails/15/mode",
         "/guardrails/17/for/agents",
+        "/guardrails/18/for/tools",
+        "/guardrails/19/for/models",
+        "/guardrails/20/for",
         "/rates/0/for/provider",
         "/rates/1/for",
         "/rates/2",

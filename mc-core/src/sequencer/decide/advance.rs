@@ -3,9 +3,9 @@
 use super::dispatch::{Candidate, Dispatched, dispatch};
 use super::{View, abort, expand, is_waiting};
 use crate::error::Result;
-use crate::event::StepStatus;
 use crate::event::run::{AbortReason, PauseReason, RunCompleted, RunFailed, RunPaused, RunSealed};
 use crate::event::step::{SkipReason, StepFailed, StepSkipped};
+use crate::event::{BlockReason, StepStatus};
 use crate::id::{Digest, StepKey, StepName};
 use crate::run::Run;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
@@ -224,6 +224,9 @@ pub fn run_end(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
         let code = run.step(key).map_or("", |step| &step.code);
         return fail_run(view, resident, key, code);
     }
+    if let Some(code) = stuck(run).filter(|_| run.created.policy.unattended) {
+        return abort::by_policy(view, resident, code);
+    }
     if resident.all_ended() {
         // A run of which every step was skipped has not begun yet.
         let mut events = super::dispatch::started(run);
@@ -233,15 +236,32 @@ pub fn run_end(view: &View<'_>, resident: &Resident) -> Vec<NewEvent> {
     Vec::new()
 }
 
+/// Why a run stands still until a person does something, if it does.
+fn stuck(run: &Run) -> Option<&str> {
+    let mut blocks = run.steps.values().filter_map(|step| step.block.as_ref());
+    blocks.find_map(|block| match block.reason {
+        BlockReason::Approval | BlockReason::Guardrail | BlockReason::InDoubt => {
+            let code = block.code.as_str();
+            Some(if code.is_empty() {
+                block.reason.as_str()
+            } else {
+                code
+            })
+        }
+        BlockReason::Budget => (block.code == "only_doubt").then_some("in_doubt"),
+        BlockReason::Circuit | BlockReason::Signal | BlockReason::AgentUnavailable => None,
+    })
+}
+
 fn fail_run(view: &View<'_>, resident: &Resident, key: &StepKey, code: &str) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mut events = abort::cancel_steps(run, None, Some(key));
+    let mut events = abort::cancel_steps(run, Some(key));
     let denied = code == "policy_denied" || code == "budget_exceeded";
     if run.created.policy.unattended && denied {
         let reason = AbortReason::Policy {
             code: code.to_owned(),
         };
-        return abort::all(view, resident, reason, None);
+        return abort::all(view, resident, reason);
     }
     let facts = RunFailed {
         step: key.clone(),

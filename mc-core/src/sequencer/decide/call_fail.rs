@@ -7,7 +7,7 @@ use super::{View, late};
 use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::call::{
-    ModelCallDoubted, ModelCallReleased, ModelCallSettled, ModelCallThrottled,
+    ModelCallDoubted, ModelCallReleased, ModelCallSettled, ModelCallThrottled, THROTTLED_TOO_LONG,
 };
 use crate::event::step::{LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
@@ -95,6 +95,7 @@ impl Failed<'_> {
             model: self.model.clone(),
             code: code.map_or_else(|| self.request.failure.code(), str::to_owned),
             released: self.given_back(),
+            retry_after_ms: code.and(self.request.retry_after_ms),
         };
         NewEvent::new(self.token.run_id, facts).with(NewPart::text(&self.request.message))
     }
@@ -120,7 +121,7 @@ impl Failed<'_> {
                 now(vec![event], CallEnd::Throttled(retry_at))
             }
             None => now(
-                vec![self.released(Some("throttled_too_long"))],
+                vec![self.released(Some(THROTTLED_TOO_LONG))],
                 CallEnd::GaveUp,
             ),
         }

@@ -496,7 +496,7 @@ impl Asking<'_> {
         let run = &self.resident.run;
         if on_exceed == OnExceed::Abort || run.created.policy.unattended {
             let reason = AbortReason::Budget { account };
-            return super::abort::all(&self.view, self.resident, reason, None);
+            return super::abort::all(&self.view, self.resident, reason);
         }
         let (mut events, released) =
             super::attempt_end::end_calls(run, &self.token.step, "abandoned");

@@ -7,10 +7,17 @@ use super::guard::{self, Denial};
 use crate::budget::{Amount, Ticket};
 use crate::id::AgentName;
 use crate::policy::guard::{self as rules, Asked, Call, Checkpoint, Verdict, Who};
+use crate::pricing::Named;
 use crate::sequencer::decision::{Decision, Wait};
 use crate::sequencer::traffic::{in_flight, rates_of};
 
 impl Asking<'_> {
+    /// The model, by every name of it.
+    fn named(&self) -> Named<'_> {
+        let prices = &self.view.workspace.settings.prices;
+        prices.named(&self.call.model)
+    }
+
     /// In whose name it goes.
     pub(super) fn caller(&self) -> Option<AgentName> {
         let stated = self.call.agent.as_ref();
@@ -21,7 +28,7 @@ impl Asking<'_> {
         Who {
             agents: caller.map_or(&[], std::slice::from_ref),
             workflow: self.resident.run.workflow().map(|(name, _)| name),
-            model: Some(&self.call.model),
+            model: Some(self.named()),
             tool: None,
         }
     }
@@ -71,11 +78,12 @@ impl Asking<'_> {
     /// The rates that hold it back: those that are full, and those for which others wait already.
     pub(super) fn rates(&self, caller: Option<&AgentName>, amount: &Amount) -> Option<Wait> {
         let workspace = self.view.workspace;
+        let prices = &workspace.settings.prices;
         let (mut of, mut until, mut others) = (BTreeSet::new(), None, false);
         let earlier = |ticket: &Ticket| self.view.in_turn.is_none_or(|own| *ticket < own);
-        for rate in rates_of(&workspace.policy, &self.call.model, caller) {
+        for rate in rates_of(&workspace.policy, self.named(), caller) {
             let opens = workspace.shared.traffic.opens(rate, amount, self.view.now);
-            let out = |most: u64| in_flight(&workspace.calls_out, &rate.of) >= most;
+            let out = |most: u64| in_flight(&workspace.calls_out, &rate.of, prices) >= most;
             let full = rate.in_flight.is_some_and(out);
             let before = workspace.turns.iter().filter(|(ticket, _)| earlier(ticket));
             let mut before = before.filter(|(_, turn)| turn.of.contains(&rate.of));

@@ -113,18 +113,20 @@ fn judged(
         (Some(_), true) => Fits::Over,
         (Some(_), false) => Fits::Within,
     };
+    let prices = &view.workspace.settings.prices;
+    let served = answer.model.as_ref().filter(|served| *served != model);
     let asking = Asking {
         at: Checkpoint::After,
         who: Who {
             agents: agent.as_slice(),
             workflow: resident.run.workflow().map(|(name, _)| name),
-            model: Some(model),
+            model: Some(prices.named(model)),
             tool: None,
         },
         asked: Asked::Answer(rules::Answer {
             answer: answer.answer.as_ref(),
             reasoning: answer.reasoning.as_ref(),
-            served: answer.model.as_ref().filter(|served| *served != model),
+            served: served.map(|served| prices.named(served)),
             fits: Some(fits),
         }),
     };
@@ -369,14 +371,14 @@ pub fn no_progress(
     inputs_hash: Digest,
 ) -> Vec<NewEvent> {
     let run = &resident.run;
-    let mode = run.created.policy.no_progress;
+    let (mode, policy_version) = view.workspace.no_progress(&run.created.policy);
     let judged = GuardrailJudged {
         step: token.step.clone(),
         attempt: token.attempt,
         ordinal: Some(ended.0),
         at: Checkpoint::After,
         rule: "no_progress".to_owned(),
-        policy_version: 0,
+        policy_version,
         mode,
         verdict: "deny".to_owned(),
         code: String::new(),
@@ -390,10 +392,6 @@ pub fn no_progress(
             let mut events = vec![judged];
             events.extend(stop(run, token, ended, AbandonReason::NoProgress));
             events.push(fail::guardrail(run, &token.step, "no_progress"));
-            if run.created.policy.unattended {
-                let (step, code) = (Some(&token.step), "no_progress");
-                events.extend(abort::by_policy(view, resident, code, step));
-            }
             events
         }
     }
@@ -501,7 +499,7 @@ fn halt(
         let reason = AbortReason::Budget {
             account: account.clone(),
         };
-        return abort::all(view, &stopped, reason, None);
+        return abort::all(view, &stopped, reason);
     }
     let mut events = stop(run, token, settled, AbandonReason::Budget);
     events.push(super::refusal::blocked(

@@ -91,29 +91,19 @@ pub fn dispatch(view: &View<'_>, candidate: &Candidate<'_>) -> Result<Dispatched
     if !may_go(view, candidate) {
         return Ok(Dispatched::NotNow);
     }
-    if let Some(code) = cut_off(candidate.run().step(candidate.key)) {
-        return Ok(blocked(view, candidate, BlockReason::InDoubt, code));
+    if let Some(code) = candidate.run().step(candidate.key).and_then(State::cut_off) {
+        return Ok(blocked(candidate, BlockReason::InDoubt, code));
     }
     let agent = &candidate.step.agent;
     if !view.workspace.agents.contains_key(agent) {
-        return Ok(blocked(view, candidate, BlockReason::AgentUnavailable, ""));
+        return Ok(blocked(candidate, BlockReason::AgentUnavailable, ""));
     }
     if view.workspace.shared.halts.of([agent]).is_some() {
-        return Ok(blocked(
-            view,
-            candidate,
-            BlockReason::AgentUnavailable,
-            HALTED,
-        ));
+        return Ok(blocked(candidate, BlockReason::AgentUnavailable, HALTED));
     }
     if view.workspace.abandoned_of(agent) >= view.workspace.settings.max_abandoned_per_agent {
         let code = super::agents::ABANDONED_HANDLERS;
-        return Ok(blocked(
-            view,
-            candidate,
-            BlockReason::AgentUnavailable,
-            code,
-        ));
+        return Ok(blocked(candidate, BlockReason::AgentUnavailable, code));
     }
     let resident = candidate.resident;
     let item = candidate.item();
@@ -143,12 +133,7 @@ fn may_go(view: &View<'_>, candidate: &Candidate<'_>) -> bool {
         && candidate.resident.live.len() < view.workspace.settings.max_live_per_run
 }
 
-fn blocked(
-    view: &View<'_>,
-    candidate: &Candidate<'_>,
-    reason: BlockReason,
-    code: &str,
-) -> Dispatched {
+fn blocked(candidate: &Candidate<'_>, reason: BlockReason, code: &str) -> Dispatched {
     let facts = StepBlocked {
         step: candidate.key.clone(),
         reason,
@@ -158,20 +143,6 @@ fn blocked(
     let run = candidate.run();
     let mut events = started(run);
     events.push(NewEvent::new(run.run_id, facts));
-    let code = if code.is_empty() {
-        reason.as_str()
-    } else {
-        code
-    };
-    let needs_person = reason != BlockReason::AgentUnavailable;
-    if needs_person && run.created.policy.unattended {
-        events.extend(super::abort::by_policy(
-            view,
-            candidate.resident,
-            code,
-            Some(candidate.key),
-        ));
-    }
     Dispatched::Decided(Decision::events(events))
 }
 
@@ -182,15 +153,6 @@ pub(super) fn started(run: &Run) -> Vec<NewEvent> {
             Vec::new()
         }
     }
-}
-
-/// An attempt that may have done what cannot be undone lost its token to a budget or a rule: it is
-/// not simply done again.
-fn cut_off(step: Option<&State>) -> Option<&'static str> {
-    let step = step.filter(|step| step.may_have_acted())?;
-    ["budget_exceeded", "no_progress", "guardrail"]
-        .into_iter()
-        .find(|code| step.code == *code)
 }
 
 /// What a step goes out with.
@@ -208,11 +170,11 @@ struct Going {
 fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched {
     let forbids = super::guard::agent_denied(view, candidate.run(), &candidate.step.agent);
     if let Some(rule) = forbids {
-        return blocked(view, candidate, BlockReason::Guardrail, rule.as_ref());
+        return blocked(candidate, BlockReason::Guardrail, rule.as_ref());
     }
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
-        Err(code) => return blocked(view, candidate, BlockReason::Guardrail, code),
+        Err(code) => return blocked(candidate, BlockReason::Guardrail, code),
     };
     let verdict = judge(view, candidate, hold);
     // What can never fit is asked of nobody.
@@ -233,8 +195,8 @@ fn admit(view: &View<'_>, candidate: &Candidate<'_>, input: Value) -> Dispatched
     match clearance::clear(view, &candidate.wish(&going)) {
         Clearance::Free(ended) => going.ended = ended,
         Clearance::Granted { number, fresh } => going.grant = Some((number, fresh)),
-        Clearance::Pending(_) => return blocked(view, candidate, BlockReason::Approval, ""),
-        Clearance::Asked(_, events) => return asked(view, candidate, events),
+        Clearance::Pending(_) => return blocked(candidate, BlockReason::Approval, ""),
+        Clearance::Asked(_, events) => return asked(candidate, events),
         Clearance::Denied(denial) => return denied(candidate, denial),
     }
     fit(view, candidate, going, verdict)
@@ -265,15 +227,6 @@ fn fit(view: &View<'_>, candidate: &Candidate<'_>, going: Going, verdict: Verdic
         } => {
             let mut events = started(run);
             events.push(refusal::blocked(&candidate.asker(), "only_doubt", failing));
-            if run.created.policy.unattended {
-                let key = Some(candidate.key);
-                events.extend(super::abort::by_policy(
-                    view,
-                    candidate.resident,
-                    "in_doubt",
-                    key,
-                ));
-            }
             Dispatched::Decided(Decision::events(events))
         }
         Verdict::Contended { .. } | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => {
@@ -287,9 +240,9 @@ fn fit(view: &View<'_>, candidate: &Candidate<'_>, going: Going, verdict: Verdic
 }
 
 /// A person is asked, and the step waits; where nobody answers, that is the end of its run.
-fn asked(view: &View<'_>, candidate: &Candidate<'_>, asked: Vec<NewEvent>) -> Dispatched {
+fn asked(candidate: &Candidate<'_>, asked: Vec<NewEvent>) -> Dispatched {
     if candidate.run().created.policy.unattended {
-        return blocked(view, candidate, BlockReason::Approval, "");
+        return blocked(candidate, BlockReason::Approval, "");
     }
     let mut events = started(candidate.run());
     events.extend(asked);

@@ -1,7 +1,7 @@
 //! Fail: an attempt ended with an error; the policy says what follows.
 
 use super::attempt_end::end_calls;
-use super::{View, abort, advance, halt, late, timeout};
+use super::{View, advance, halt, late, timeout};
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
@@ -59,12 +59,8 @@ pub fn fail(
         // What it was at may have happened: it is not simply done again.
         events.push(in_doubt(run, &token.step));
     } else if denied {
-        events.extend(blocked_by_policy(
-            view,
-            resident,
-            &token.step,
-            &failure.message,
-        ));
+        let code = failure.message.split(':').next().unwrap_or(POLICY_DENIED);
+        events.push(guardrail(run, &token.step, code));
     } else if retry_at.is_none() {
         events.extend(exhausted(resident, &token.step, &failure.code));
     }
@@ -177,20 +173,6 @@ fn in_doubt(run: &Run, key: &StepKey) -> NewEvent {
         failing: Vec::new(),
     };
     NewEvent::new(run.run_id, facts)
-}
-
-fn blocked_by_policy(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    message: &str,
-) -> Vec<NewEvent> {
-    let code = message.split(':').next().unwrap_or(POLICY_DENIED);
-    let mut events = vec![guardrail(&resident.run, key, code)];
-    if resident.run.created.policy.unattended {
-        events.extend(abort::by_policy(view, resident, code, Some(key)));
-    }
-    events
 }
 
 /// The step waits for a person because a rule stopped it.

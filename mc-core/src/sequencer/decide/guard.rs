@@ -16,7 +16,7 @@ use crate::policy::Mode;
 use crate::policy::guard::{
     Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Rule, Verdict, Who, judge,
 };
-use crate::run::{CallKind, Run};
+use crate::run::Run;
 use crate::sequencer::decision::{NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -118,14 +118,8 @@ impl Counts for Known<'_> {
 
     fn uses(&self) -> Option<u64> {
         let (place, tool) = (self.place?, self.tool?);
-        let own = (&place.token.step, place.ordinal);
-        let steps = place.resident.run.steps.iter();
-        let calls = steps.flat_map(|(key, step)| step.calls.iter().map(move |call| (key, call)));
-        let same = calls.filter(|(key, (ordinal, call))| {
-            let it = call.kind == CallKind::Tool && call.tool.as_ref() == Some(tool);
-            it && (*key, **ordinal) != own
-        });
-        u64::try_from(same.count()).ok()
+        let uses = place.resident.run.tool_uses.get(tool);
+        Some(uses.copied().unwrap_or(0))
     }
 }
 
@@ -143,7 +137,7 @@ pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judge
     let findings = judge(rails, asking, &known);
     let subject = match (asking.who.tool, asking.who.model) {
         (Some(tool), _) => tool.to_string(),
-        (None, Some(model)) => model.to_string(),
+        (None, Some(model)) => model.asked.to_string(),
         (None, None) => place.token.step.to_string(),
     };
     let version = version(view);
@@ -279,7 +273,7 @@ pub fn cut(
     if run.workflow().is_none() {
         let mut after = resident.clone();
         after.run = std::sync::Arc::new(run.clone());
-        return abort::by_policy(view, &after, code, None);
+        return abort::by_policy(view, &after, code);
     }
     let (mut events, released) = end_calls(run, &token.step, "abandoned");
     let facts = AttemptAbandoned {
@@ -292,8 +286,5 @@ pub fn cut(
     };
     events.push(NewEvent::new(run.run_id, facts));
     events.push(fail::guardrail(run, &token.step, code));
-    if run.created.policy.unattended {
-        events.extend(abort::by_policy(view, resident, code, Some(&token.step)));
-    }
     events
 }

@@ -40,7 +40,8 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
     };
     let key = (token.run_id, token.step.clone(), report.ordinal);
     let out = view.workspace.calls_out.get(&key);
-    let since = out.and_then(|out| out.since);
+    let known = out.filter(|out| out.since.is_some());
+    let since = known.and_then(|out| out.since);
     let agent = out
         .and_then(|out| out.agent.clone())
         .or_else(|| step.agent.clone());
@@ -49,13 +50,14 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
         who: Who {
             agents: agent.as_slice(),
             workflow: resident.run.workflow().map(|(name, _)| name),
-            model: Some(model),
+            model: Some(view.workspace.settings.prices.named(model)),
             tool: None,
         },
         asked: Asked::Progress(Progress {
             output_tokens: report.output_tokens,
-            cost: so_far(view, model, report, out.map(|out| out.amount)),
-            elapsed: since.map_or(Duration::ZERO, |since| view.now.since(since)),
+            cost: so_far(view, model, report, known.map(|out| out.amount)),
+            // Nobody knows since when: it may have been for any time.
+            elapsed: since.map_or(Duration::MAX, |since| view.now.since(since)),
             text: report.text.as_deref(),
         }),
     };

@@ -56,7 +56,11 @@ pub fn exceeded(
         }
         OnExceed::Pause | OnExceed::Abort => {
             let reason = AbortReason::Budget { account };
-            events.extend(abort::all(view, asker.resident, reason, Some(asker.key)));
+            // Nothing happened to it before: nobody else cancels it.
+            if asker.resident.run.step(asker.key).is_none() {
+                events.push(abort::cancelled(&asker.resident.run, asker.key));
+            }
+            events.extend(abort::all(view, asker.resident, reason));
         }
     }
     events

@@ -58,7 +58,7 @@ pub fn resolve(view: &View<'_>, request: &Resolve) -> Result<Decision> {
     }
     let gives_up = matches!(request.resolution, Resolution::Abort);
     if gives_up && !ended {
-        events.extend(abort::all(view, resident, AbortReason::Operator, None));
+        events.extend(abort::all(view, resident, AbortReason::Operator));
     }
     Ok(Decision::events(events))
 }

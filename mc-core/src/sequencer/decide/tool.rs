@@ -241,7 +241,7 @@ impl Calling<'_> {
     /// Nobody answers: that is the end of the run.
     fn nobody_there(&self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
         let code = BlockReason::Approval.as_str();
-        events.extend(super::abort::by_policy(view, self.resident, code, None));
+        events.extend(super::abort::by_policy(view, self.resident, code));
         let tool = &self.request.tool;
         let message = format!(
             "tool `{tool}` is {}: nobody is there to approve it",

@@ -1,0 +1,177 @@
+//! `watch`: a line for each event that a person cares about, as it happens.
+
+use std::io;
+use std::sync::Arc;
+
+use mc_core::error::{Error, ErrorKind};
+use mc_core::event::Record;
+use mc_core::id::RunId;
+use mc_core::ports::{EventLog, EventQuery};
+use mc_link::{Following, Moved};
+use serde_json::Value;
+
+use super::Done;
+use crate::args::{Common, WatchArgs};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::moment::in_past;
+use crate::news::Told;
+use crate::reasons;
+use crate::store::{self, PAGE, find_run, run_row};
+
+/// Events whose first part is what somebody, or something, said about it.
+const SPEAKING: &[&str] = &[
+    "admission.judged",
+    "approval.decided",
+    "approval.refused",
+    "approval.voided",
+    "attempt.failed",
+    "budget.frozen",
+    "budget.limit_set",
+    "budget.reconciled",
+    "budget.topped_up",
+    "budget.unfrozen",
+    "guardrail.judged",
+    "model_call.released",
+    "step.failed",
+    "step.resolved",
+    "tool_call.denied",
+    "tool_call.failed",
+];
+
+/// What is watched, and how far it was told.
+struct Watched {
+    run: Option<RunId>,
+    next: u64,
+}
+
+/// Whether more can come.
+enum Then {
+    More,
+    Sealed,
+}
+
+/// Why it cannot be told on.
+enum Stop {
+    Store(Error),
+    Output(io::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+pub(super) async fn execute(common: &Common, args: &WatchArgs, console: &mut Console<'_>) -> Done {
+    let following = store::follow(common).await?;
+    let mut watched = begin(&following, args).await?;
+    loop {
+        match tell(&following, &mut watched, (common, console)).await {
+            Ok(Then::Sealed) => return Ok(Exit::Done),
+            Ok(Then::More) => {}
+            // Its owner went away meanwhile: it is read on when somebody comes or goes.
+            Err(Stop::Store(error)) if error.kind() == ErrorKind::Unavailable => {}
+            Err(Stop::Store(error)) => return Err(error.into()),
+            Err(Stop::Output(error)) => return Err(error.into()),
+        }
+        while !watched.is_meant(&following.moved().await?) {}
+    }
+}
+
+async fn begin(following: &Following, args: &WatchArgs) -> Result<Watched, Failure> {
+    let looked = following.log().await?;
+    let log = &**looked.log();
+    if let Some(text) = &args.run {
+        let run = find_run(log, text).await?;
+        run_row(log, run).await?;
+        let run = Some(run);
+        return Ok(Watched { run, next: 0 });
+    }
+    let mut next = log.head().await?.next_seq;
+    if let Some(since) = &args.since {
+        let query = EventQuery {
+            from: Some(in_past("--since", since).map_err(Failure::usage)?),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let first = log.query_events(query).await?.items;
+        next = first.first().map_or(next, |record| record.seq);
+    }
+    Ok(Watched { run: None, next })
+}
+
+/// Tells what is there and was not told yet.
+async fn tell(
+    following: &Following,
+    watched: &mut Watched,
+    (common, console): (&Common, &mut Console<'_>),
+) -> Result<Then, Stop> {
+    let looked = following.log().await?;
+    let log = &**looked.log();
+    loop {
+        let page = watched.page(log).await?;
+        if page.is_empty() {
+            return Ok(Then::More);
+        }
+        for record in &page {
+            let said = said(log, record).await?;
+            if let Some(told) = Told::of(record, said.as_deref()) {
+                if common.json {
+                    console.json(&told.json())?;
+                } else {
+                    console.line(told.text())?;
+                }
+                console.out.flush()?;
+            }
+            if watched.told(record) {
+                return Ok(Then::Sealed);
+            }
+        }
+    }
+}
+
+impl Watched {
+    async fn page(&self, log: &dyn EventLog) -> Result<Vec<Record>, Error> {
+        match self.run {
+            Some(run) => log.read_run(run, self.next, PAGE).await,
+            None => log.read_workspace(self.next, PAGE).await,
+        }
+    }
+
+    /// An event was told. True where it was the last that can come.
+    fn told(&mut self, record: &Record) -> bool {
+        match self.run {
+            Some(_) => self.next = record.run_seq.saturating_add(1),
+            None => self.next = record.seq.saturating_add(1),
+        }
+        self.run.is_some() && &*record.kind == "run.sealed"
+    }
+
+    fn is_meant(&self, moved: &Moved) -> bool {
+        match (moved, self.run) {
+            (Moved::Anything, _) | (_, None) => true,
+            (Moved::Runs(runs), Some(run)) => runs.contains(&run),
+        }
+    }
+}
+
+/// What an event says in words: its message, or the reason that somebody gave.
+async fn said(log: &dyn EventLog, record: &Record) -> Result<Option<Arc<str>>, Error> {
+    if !SPEAKING.contains(&&*record.kind) {
+        return Ok(None);
+    }
+    let Some(text) = reasons::first_part(log, record).await? else {
+        return Ok(None);
+    };
+    let given: Value = serde_json::from_str(&text).unwrap_or_default();
+    let reason = given["reason"].as_str().or_else(|| given.as_str());
+    Ok(Some(reason.map_or(text, Arc::from)))
+}
