@@ -46,7 +46,7 @@ pub use system::{OsEntropy, SystemClock, Threads};
 pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, Window};
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
-    Budget, BudgetEffect, By, CallError, EffectProbe, FamilyEvents, Health, Metrics,
+    Budget, BudgetEffect, By, CallError, EffectProbe, FamilyEvents, Health, InDoubt, Metrics,
     MissionControl, ModelAnswer, ModelRequest, Outcome, PausedRun, Permit, PolicyRecord,
     PolicyVersion, Position, ProbeAnswer, Progress, ProviderError, Published, Receipt, RunEvents,
     RunHandle, RunNews, Session, SessionOptions, Settled, StartOptions, StepContext, StepOutcome,

@@ -524,6 +524,9 @@ pub(crate) struct ResolveArgs {
     pub(crate) run: String,
     /// The step
     pub(crate) step: String,
+    /// The attempt that is meant, as it was shown; else the one that is in doubt now
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
     /// It happened, with this output: JSON, or @FILE
     #[arg(long, value_name = "JSON|@FILE", group = "became")]
     pub(crate) happened: Option<String>,

@@ -27,7 +27,8 @@ pub(crate) fn facts(one: &ApprovalRequest) -> Value {
         "started_by": one.started_by.to_string(), "step": asked.step, "tool": asked.tool,
         "agent": asked.agent, "risk": asked.risk,
         "params": one.params.as_deref().map(exposed), "params_digest": asked.params_digest,
-        "maximum_cost_nano_usd": asked.maximum.money.as_nano(), "maximum": asked.maximum,
+        "maximum_cost_nano_usd": asked.is_bounded().then(|| asked.maximum.money.as_nano()),
+        "maximum": asked.is_bounded().then_some(asked.maximum),
         "requested_at": asked.requested_at.to_string(),
         "expires_at": asked.expires_at.to_string(),
         "decided_by": asked.decided_by.as_ref().map(AsRef::<str>::as_ref), "budgets": budgets,
@@ -75,7 +76,11 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
         format!("  started by {}", clean(&one.started_by.to_string())),
         format!("  parameters {params}"),
         format!("  sha-256 {}", asked.params_digest),
-        format!("  at most {} USD", asked.maximum.money),
+        if asked.is_bounded() {
+            format!("  at most {} USD", asked.maximum.money)
+        } else {
+            "  cost not bounded: the step has no estimate".to_owned()
+        },
     ];
     for effect in one.budgets.iter().filter(|one| !one.limit.is_none()) {
         let limit = effect

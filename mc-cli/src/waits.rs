@@ -117,10 +117,13 @@ impl View<'_> {
             BlockReason::Circuit => {
                 "nothing to do: it goes on when the provider answers again".to_owned()
             }
-            BlockReason::InDoubt => format!(
-                "find out whether it happened, and say so with `mission-control resolve {} {key} --db {db}`; or end it with {abort}",
-                self.run.run_id
-            ),
+            BlockReason::InDoubt => {
+                let attempt = self.run.step(key).map_or(1, |step| step.attempt);
+                format!(
+                    "find out whether it happened, and say so with `mission-control resolve {} {key} --attempt {attempt} --db {db}`; or end it with {abort}",
+                    self.run.run_id
+                )
+            }
             BlockReason::Signal => {
                 format!("its host sends the signal with `run.signal`, or end it with {abort}")
             }

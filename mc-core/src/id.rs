@@ -108,6 +108,9 @@ pub enum NameFault {
     /// The text is not `provider/id`.
     #[error("a model is named provider/id")]
     NotAModel,
+    /// The text begins or ends with white space, or has characters that nobody sees.
+    #[error("white space around a name and characters that cannot be seen are not allowed here")]
+    Unseen,
     /// The text has control characters.
     #[error("control characters are not allowed here")]
     Control,
@@ -171,6 +174,20 @@ fn opaque(text: &str) -> Result<(), NameFault> {
         Err(NameFault::Control)
     } else {
         Ok(())
+    }
+}
+
+/// What looks like another name is another name: nothing in it is hidden.
+fn person(text: &str) -> Result<(), NameFault> {
+    opaque(text)?;
+    // Letters of no width and no ink, which are letters all the same.
+    let blank = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+    let plain = |c: char| matches!(c, ' '..='~');
+    let seen = |c: char| plain(c) || (c.escape_debug().count() == 1 && !blank.contains(&c));
+    if text.trim() == text && text.chars().all(seen) {
+        Ok(())
+    } else {
+        Err(NameFault::Unseen)
     }
 }
 
@@ -280,8 +297,9 @@ name_type!(
     ModelId, model_name
 );
 name_type!(
-    /// The name of an operator: any text of 1 to 128 bytes without control characters.
-    OperatorName, opaque
+    /// The name of an operator: any text of 1 to 128 bytes that can be seen, with no white space around
+    /// it and none but spaces in it.
+    OperatorName, person
 );
 name_type!(
     /// A short opaque text from the host: idempotency key, correlation id, tool name, effect key.
@@ -293,6 +311,13 @@ name_type!(
     /// characters.
     AgentVersion, version
 );
+
+impl OperatorName {
+    /// Whether another name reads the same, in whatever case.
+    pub fn reads_as(&self, other: &str) -> bool {
+        self.0.to_lowercase() == other.to_lowercase()
+    }
+}
 
 name_type!(
     /// A region of processing, as the price table and the provider call it, e.g. `eu`.

@@ -75,7 +75,7 @@ pub(crate) enum NotJoined {
 
 /// Joins the owner of a file, wherever it listens. `epoch` is the last one that is known.
 pub(crate) async fn join(place: &Place, epoch: u64) -> Result<(Arc<Connection>, Wire), NotJoined> {
-    for path in place.sockets() {
+    for path in place.found_at() {
         let Ok(stream) = UnixStream::connect(&path).await else {
             continue;
         };

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::client::{Connection, Ear, NotJoined, Wire, join};
 use crate::linked_log::{LinkedLog, Source};
 use crate::listener;
+use crate::note::{self, Says};
 use crate::opening::Succession;
 use crate::place::Place;
 use crate::retry::Retry;
@@ -25,6 +26,9 @@ use crate::threads::LinkThread;
 
 /// How long commands wait for an owner before they are refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an owner may take to read what a process said last.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A joined process.
 #[derive(Debug)]
@@ -59,9 +63,11 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = guest.stopped() => {
-                    // What it said last still goes out.
+                    // What it said last still goes out, to one that reads it.
                     connection.close();
-                    let _ = serving.await;
+                    if tokio::time::timeout(FAREWELL, &mut serving).await.is_err() {
+                        serving.abort();
+                    }
                     return;
                 }
                 _ = &mut serving => {}
@@ -94,35 +100,48 @@ impl Keeper {
     async fn look_for_owner(&self, epoch: &mut u64) -> Option<tokio::task::JoinHandle<()>> {
         let mut retry = Retry::beside(&self.place);
         let patience = Instant::now() + PATIENCE;
+        // One that takes no commands of this process may answer its reads.
+        let mut reads = Reading::default();
         loop {
-            match self.try_once(*epoch).await {
+            let found = self.try_once(*epoch).await;
+            let waited = Instant::now() >= patience;
+            let (error, found) = match found {
                 Found::Own => return None,
                 Found::Owner(connection, serving) => {
                     *epoch = connection.terms().epoch;
-                    let joined = self
-                        .guest
-                        .rejoin(Arc::<Connection>::clone(&connection))
-                        .await;
-                    match joined {
+                    match self.rejoin(&connection).await {
                         Ok(()) => {
                             self.log.turn_to(Source::Owner(connection));
                             return Some(serving);
                         }
-                        Err(error) => {
-                            tracing::info!(%error, "an owner that was found is gone again");
-                            connection.close();
-                        }
+                        Err(error) => (error, Reading(Some(connection))),
                     }
                 }
-                Found::Nobody(error) if Instant::now() >= patience => {
-                    let error = Arc::new(error);
-                    self.log.turn_to(Source::Refused(Arc::clone(&error)));
-                    self.guest.down(again(&error));
-                }
-                Found::Nobody(_) => {}
+                Found::Nobody(error) => (error, Reading::default()),
+            };
+            if waited {
+                let source = match &found.0 {
+                    Some(connection) => Source::Owner(Arc::clone(connection)),
+                    None => Source::Refused(Arc::new(again(&error))),
+                };
+                self.log.turn_to(source);
+                self.guest.down(error);
+                drop(std::mem::replace(&mut reads, found));
             }
             retry.wait().await;
         }
+    }
+
+    async fn rejoin(&self, connection: &Arc<Connection>) -> Result<()> {
+        let joined = self.guest.rejoin(Arc::<Connection>::clone(connection));
+        let joined = tokio::time::timeout(PATIENCE, joined).await;
+        let joined = joined.unwrap_or_else(|_| {
+            let message = "the owner of the store does not answer";
+            Err(Error::new(ErrorKind::Unavailable, message))
+        });
+        joined.inspect_err(|error| {
+            tracing::info!(%error, "an owner that was found does not take this process");
+        })
     }
 
     async fn try_once(&self, epoch: u64) -> Found {
@@ -160,6 +179,7 @@ impl Keeper {
     }
 
     async fn take_over(&self, log: Arc<dyn EventLog>) -> Found {
+        note::write(&self.place.file, &Says::Opening);
         self.log.turn_to(Source::Own(log));
         if let Err(error) = self.guest.take_over().await {
             tracing::warn!(%error, "the store cannot be taken over");
@@ -185,6 +205,18 @@ impl Keeper {
 /// Whether an error says that another process has the file.
 pub(crate) fn is_taken(error: &Error) -> bool {
     matches!(error.detail(), Some(Detail::AlreadyOpen { .. }))
+}
+
+/// A connection that is good for reads alone; it is closed with this.
+#[derive(Debug, Default)]
+struct Reading(Option<Arc<Connection>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.close();
+        }
+    }
 }
 
 fn gone() -> Error {

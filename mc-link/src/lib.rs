@@ -33,6 +33,8 @@ mod message;
 #[cfg(unix)]
 mod news;
 #[cfg(unix)]
+mod note;
+#[cfg(unix)]
 mod open;
 mod opening;
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use mc_core::error::{Error, ErrorKind, Result};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
+use crate::note::{self, Says};
 use crate::place::Place;
 use crate::server::{Serving, serve};
 
@@ -85,8 +86,10 @@ pub(crate) fn listen(serving: Serving, place: &Place) -> Result<()> {
     let bound = {
         // A listener belongs to the runtime that it is made on.
         let _inside = thread.enter();
-        bind(&place)?
+        bind(&place)
     };
+    let bound = bound.inspect_err(|_| note::write(&place.file, &Says::Nothing))?;
+    note::write(&place.file, &Says::Listens(bound.1.path.clone()));
     thread.spawn(accept(serving, bound));
     Ok(())
 }

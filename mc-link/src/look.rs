@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use mc_core::error::{Error, Result};
 use mc_store::RedbLog;
-use tokio::time::Instant;
 
 use crate::client::{Ear, NotJoined, join};
 use crate::keeper::is_taken;
 use crate::linked_log::{LinkedLog, Source};
-use crate::open::PATIENCE;
+use crate::note::Patience;
 use crate::opening::Looked;
 use crate::place::Place;
 use crate::retry::Retry;
@@ -41,7 +40,7 @@ pub async fn look(path: &Path) -> Result<Looked> {
 async fn ask(thread: &Arc<LinkThread>, path: &Path, mut taken: Error) -> Result<Looked> {
     let place = Place::of(path)?;
     let mut retry = Retry::beside(&place);
-    let until = Instant::now() + PATIENCE;
+    let patience = Patience::from_now();
     loop {
         match join(&place, 0).await {
             Ok((connection, wire)) => {
@@ -63,7 +62,7 @@ async fn ask(thread: &Arc<LinkThread>, path: &Path, mut taken: Error) -> Result<
                 let log = Arc::new(log);
                 return Ok(Looked { log, owner: None });
             }
-            Err(error) if !is_taken(&error) || Instant::now() >= until => return Err(error),
+            Err(error) if !is_taken(&error) || patience.is_over(&place.file) => return Err(error),
             Err(error) => taken = error,
         }
         retry.wait().await;

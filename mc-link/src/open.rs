@@ -2,26 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mc_core::engine::{Engine, MissionControl, Parts};
 use mc_core::error::{Error, Result};
 use mc_core::ports::EventLog;
 use mc_store::RedbOptions;
-use tokio::time::Instant;
 
 use crate::client::{Connection, NotJoined, Wire, join};
 use crate::keeper::{Keeper, is_taken};
 use crate::linked_log::LinkedLog;
 use crate::listener;
+use crate::note::{self, Patience, Says};
 use crate::opening::Opening;
 use crate::place::Place;
 use crate::retry::Retry;
 use crate::server::Serving;
 use crate::threads::LinkThread;
-
-/// How long an owner that does not answer is waited for: it may be about to listen, or to go.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What was found at a path.
 enum At {
@@ -43,6 +39,10 @@ pub async fn open(
     let (path, redb) = (opening.path.clone(), opening.redb);
     match thread.run(async move { find(&path, redb).await }).await?? {
         At::Owned(log) => {
+            // Whoever comes while the state is read back waits.
+            if let Ok(place) = Place::of(&opening.path) {
+                note::write(&place.file, &Says::Opening);
+            }
             let control = Engine::open(parts(log)?).await?;
             serve(&control, &opening.path, &thread);
             Ok(control)
@@ -85,7 +85,7 @@ fn serve(control: &MissionControl, path: &Path, thread: &Arc<LinkThread>) {
 
 /// Opens the file, or finds who has it.
 async fn find(path: &Path, redb: RedbOptions) -> Result<At> {
-    let mut retry: Option<(Retry, Instant)> = None;
+    let mut retry: Option<(Retry, Patience)> = None;
     loop {
         let taken = match redb.open(path) {
             Ok(log) => return Ok(At::Owned(Arc::new(log))),
@@ -98,11 +98,9 @@ async fn find(path: &Path, redb: RedbOptions) -> Result<At> {
             Err(NotJoined::Refused(error)) => return Err(error),
             Err(NotJoined::Silent) => {}
         }
-        let (retry, until) = retry.get_or_insert_with(|| {
-            let until = Instant::now() + PATIENCE;
-            (Retry::beside(&place), until)
-        });
-        if Instant::now() >= *until {
+        let (retry, patience) =
+            retry.get_or_insert_with(|| (Retry::beside(&place), Patience::from_now()));
+        if patience.is_over(&place.file) {
             return Err(taken);
         }
         retry.wait().await;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use mc_core::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::note::{self, Says};
+
 /// The longest path of a socket that every system takes, with room for the ending of a draft.
 const LONGEST: usize = 84;
 
@@ -60,8 +62,25 @@ impl Place {
         })
     }
 
-    /// Where its owner may listen, the first choice first. Whoever joins tries all: the owner's
-    /// environment may be another.
+    /// Where whoever joins looks for its owner: where that says that it listens, then wherever it may.
+    pub(crate) fn found_at(&self) -> Vec<PathBuf> {
+        let said = match note::read(&self.file) {
+            Some((_, Says::Listens(path))) => Some(path),
+            Some((_, Says::Nothing | Says::Opening)) | None => None,
+        };
+        let said = said.filter(|path| path.is_absolute() && self.is_fit(path));
+        let others = self.sockets().into_iter();
+        let others = others.filter(|path| Some(path) != said.as_ref());
+        said.iter().cloned().chain(others).collect()
+    }
+
+    /// Whether a socket is where nobody else can have put it.
+    fn is_fit(&self, socket: &Path) -> bool {
+        let dir = socket.parent().unwrap_or_else(|| Path::new("/"));
+        Some(dir) == self.file.parent() || is_private(dir)
+    }
+
+    /// Where its owner may listen, the first choice first.
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         let mut beside = OsString::from(&self.file);
         beside.push(".sock");
@@ -153,6 +172,24 @@ mod tests {
             let mode = fs::metadata(socket.parent().unwrap()).unwrap().mode();
             assert_eq!(mode & 0o022, 0);
         }
+    }
+
+    #[test]
+    fn an_owner_is_looked_for_where_it_says_and_only_where_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.redb");
+        fs::write(&file, b"x").unwrap();
+        let place = Place::of(&file).unwrap();
+        let (private, open) = (dir.path().join("private"), dir.path().join("open"));
+        for (dir, mode) in [(&private, 0o700), (&open, 0o777)] {
+            fs::create_dir(dir).unwrap();
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let said = private.join("s.sock");
+        note::write(&place.file, &Says::Listens(said.clone()));
+        assert_eq!(place.found_at(), [vec![said], place.sockets()].concat());
+        note::write(&place.file, &Says::Listens(open.join("s.sock")));
+        assert_eq!(place.found_at(), place.sockets());
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Retry {
 /// Tells of changes of the names that an owner leaves beside its file. Where the system has no way to
 /// watch, the waits alone do.
 fn watch(place: &Place, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let sockets = place.sockets();
+    let sockets = place.found_at();
     let mut names: Vec<OsString> = sockets.iter().filter_map(|path| name(path)).collect();
     let mut owner = place.file.file_name()?.to_owned();
     owner.push(".owner");

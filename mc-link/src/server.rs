@@ -15,7 +15,7 @@ use mc_core::sequencer::{AttemptOrder, Command, Token};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::frame::{self, MAX_FRAME, MAX_HELLO};
 use crate::message::{Answer, Ask, FromGuest, FromOwner, Greeting, Hello, PROTOCOL, Welcome};
@@ -24,8 +24,8 @@ use crate::place::{FileId, own_uid};
 use crate::reads;
 use crate::threads::LinkThread;
 
-/// Reads of one joined process that go on at a time.
-const MOST_READS: usize = 64;
+/// Reads of one joined process whose answers are made or on their way at a time.
+const MOST_READS: usize = 8;
 
 /// How long a process that wants to join may take to say so.
 const GREETING: Duration = Duration::from_secs(2);
@@ -89,9 +89,9 @@ impl Host {
         }
     }
 
-    fn answer(&self, id: u64, answer: Answer) {
+    fn answer(&self, id: u64, answer: Answer, turn: Option<OwnedSemaphorePermit>) {
         let answer = FromOwner::Answer(id, answer, None);
-        if let Err(error) = self.outbox.put(&answer).map(drop) {
+        if let Err(error) = self.outbox.put_in_turn(&answer, turn).map(drop) {
             let refused = Answer::Told(Told { reply: Err(error) });
             self.say(&FromOwner::Answer(id, refused, None));
         }
@@ -100,7 +100,7 @@ impl Host {
     /// Answers a command, with what may be drawn of the session's block from then on.
     fn tell(&self, owner: &Owner, id: u64, told: Told, of: Option<&RoomOf>) {
         let order = lock(&self.order);
-        let room = of.map(|of| owner.room(self.id, of));
+        let room = of.map(|of| owner.room(self.id, of, &told));
         self.say(&FromOwner::Answer(id, Answer::Told(told), room));
         drop(order);
     }
@@ -187,6 +187,8 @@ fn refused(why: &str) -> Error {
 /// Takes what the other side says until it ends.
 async fn listen(serving: &Serving, host: &Arc<Host>, reader: &mut BufReader<OwnedReadHalf>) {
     loop {
+        // Who does not read what it is told is not heard either.
+        host.outbox.room().await;
         match frame::read::<FromGuest>(reader, MAX_FRAME).await {
             Ok(Some(FromGuest::Ask(id, ask))) => hear(serving, host, (id, ask)).await,
             Ok(Some(FromGuest::Finished(attempt))) => serving.owner.finished(host.id, &attempt),
@@ -207,7 +209,7 @@ async fn hear(serving: &Serving, host: &Arc<Host>, (id, ask): (u64, Ask)) {
         Ask::Submit(command, asked) => submit(serving, host, (id, command, asked)).await,
         Ask::Peek(question) => {
             let peeked = serving.owner.peek(&question);
-            host.answer(id, Answer::Peeked(peeked));
+            host.answer(id, Answer::Peeked(peeked), None);
         }
         Ask::Read(read) => {
             let Ok(turn) = Arc::clone(&host.reads).acquire_owned().await else {
@@ -215,14 +217,14 @@ async fn hear(serving: &Serving, host: &Arc<Host>, (id, ask): (u64, Ask)) {
             };
             let (owner, host) = (serving.owner.clone(), Arc::clone(host));
             serving.thread.spawn(async move {
+                host.outbox.room().await;
                 let answer = reads::answer(&**owner.log(), read).await;
-                host.answer(id, Answer::Read(answer));
-                drop(turn);
+                host.answer(id, Answer::Read(answer), Some(turn));
             });
         }
         Ask::Leave => {
             serving.owner.withdraw(host.id).await;
-            host.answer(id, Answer::Done);
+            host.answer(id, Answer::Done, None);
         }
     }
 }

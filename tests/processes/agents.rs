@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mission_control::{
-    AbortReason, AgentError, AgentExecutor, MissionControl, Outcome, RiskTier, RunHandle,
-    StartOptions, StepContext, StepOutcome, WaitingFor,
+    AbortReason, AgentError, AgentExecutor, ApprovalFilter, MissionControl, Outcome, RiskTier,
+    RunHandle, StartOptions, StepContext, StepOutcome, WaitingFor,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -242,4 +242,35 @@ async fn the_same_key_finds_the_same_run_from_every_process() {
         other.unwrap_err().detail(),
         Some(mission_control::Detail::KeyReused { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_far_tool_call_goes_on_once_a_person_has_decided() {
+    let (_dir, path) = place();
+    let far = Far(|ctx: StepContext, _| async move {
+        let params = json!({"to": "eve"});
+        let paid = ctx.tool_call("pay", RiskTier::Financial, &params, || async {
+            Ok(json!("receipt"))
+        });
+        match paid.await {
+            Ok(receipt) => Ok(json!({"paid": receipt}).into()),
+            Err(error) => Ok(json!({"denied": error.code()}).into()),
+        }
+    });
+    let (owner, joined) = two(&path, far).await;
+    for (control, yes) in [(&owner, true), (&joined, true), (&owner, false)] {
+        let run = start(&owner, "one", hello()).await;
+        run.settled_or_blocked().await.unwrap();
+        let asked = control.approvals(ApprovalFilter::Pending).await.unwrap();
+        let expected = if yes {
+            control.approve(asked[0].id, "bob", "yes").await.unwrap();
+            json!({"paid": "receipt"})
+        } else {
+            control.reject(asked[0].id, "bob", "no").await.unwrap();
+            json!({"denied": "approval_invalid"})
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(20), run.outcome()).await;
+        let outcome = outcome.expect("it goes on").unwrap();
+        assert_eq!(outcome.output(), Some(&expected));
+    }
 }

@@ -45,10 +45,16 @@ pub(crate) fn say(line: &str) {
 impl Player {
     /// Starts a process for a part.
     pub(crate) fn start(part: &str, path: &Path) -> Self {
+        Self::start_with(part, path, &[])
+    }
+
+    /// As `start`, with more in its environment.
+    pub(crate) fn start_with(part: &str, path: &Path, more: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "plays_its_part", "--nocapture"])
             .env(PART, part)
             .env(PATH, path)
+            .envs(more.iter().copied())
             .stdout(Stdio::piped())
             .stdin(Stdio::piped())
             .stderr(Stdio::inherit())

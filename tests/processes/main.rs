@@ -12,6 +12,7 @@ mod joining;
 mod losing;
 mod refusing;
 mod storm;
+mod stuck;
 
 /// The part of a child process. Does nothing in a plain test run.
 #[tokio::test]

@@ -31,13 +31,13 @@ pub(crate) async fn owns(path: &Path) {
     drop(control);
 }
 
-fn socket(path: &Path) -> PathBuf {
+pub(crate) fn socket(path: &Path) -> PathBuf {
     let mut name = std::fs::canonicalize(path).unwrap().into_os_string();
     name.push(".sock");
     name.into()
 }
 
-fn first_words(path: &Path) -> Value {
+pub(crate) fn first_words(path: &Path) -> Value {
     let meta = std::fs::metadata(path).unwrap();
     let file = json!({"device": meta.dev(), "inode": meta.ino()});
     let protocol = mission_control::link::PROTOCOL;
@@ -45,7 +45,7 @@ fn first_words(path: &Path) -> Value {
 }
 
 /// What the owner answers to first words; none where it says nothing.
-fn greet(path: &Path, bytes: &[u8]) -> Option<Value> {
+pub(crate) fn greet(path: &Path, bytes: &[u8]) -> Option<Value> {
     let mut stream = UnixStream::connect(socket(path)).unwrap();
     // It may have closed its end already.
     let _ = stream.write_all(bytes);
@@ -57,7 +57,7 @@ fn greet(path: &Path, bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(all.get(4..end)?).ok()
 }
 
-fn framed(message: &Value) -> Vec<u8> {
+pub(crate) fn framed(message: &Value) -> Vec<u8> {
     let text = message.to_string();
     let length = u32::try_from(text.len()).unwrap().to_be_bytes();
     [&length[..], text.as_bytes()].concat()

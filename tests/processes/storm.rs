@@ -197,7 +197,8 @@ impl Storm {
         let Ok(text) = std::fs::read_to_string(owner) else {
             return;
         };
-        let Ok(pid) = text.trim().parse::<u32>() else {
+        let pid = text.lines().next().unwrap_or_default();
+        let Ok(pid) = pid.parse::<u32>() else {
             return;
         };
         // The file may still name one that was killed before.

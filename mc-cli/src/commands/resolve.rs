@@ -35,7 +35,13 @@ pub(super) async fn execute(
     let run_id = store::find_run(&*store::look(common).await?, &args.run).await?;
     let opened = Opened::open(common, Settings::default()).await?;
     let run = opened.control.run(run_id);
-    let said = run.resolve(&by, &step, resolution, &args.reason).await;
+    let said = match args.attempt {
+        Some(attempt) => {
+            let doubt = (&step, attempt);
+            run.resolve(&by, doubt, resolution, &args.reason).await
+        }
+        None => run.resolve(&by, &step, resolution, &args.reason).await,
+    };
     let status = run.state().await.map(|run| run.status);
     // A handle keeps the store open.
     drop(run);

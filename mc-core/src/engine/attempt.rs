@@ -66,10 +66,14 @@ impl AttemptCell {
     }
 
     /// An attempt whose handler a joined process has.
-    pub(super) fn elsewhere(token: &Token, host: &Arc<dyn AgentHost>) -> Self {
+    pub(super) fn elsewhere(
+        token: &Token,
+        host: &Arc<dyn AgentHost>,
+        deadline: Option<Duration>,
+    ) -> Self {
         Self {
             host: Some(Arc::clone(host)),
-            ..Self::new(token, None)
+            ..Self::new(token, deadline)
         }
     }
 

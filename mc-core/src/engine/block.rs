@@ -1,13 +1,14 @@
 //! A session's block in the hand of a joined process: calls inside it go out without asking.
 //!
 //! The block is a hold that the owner has made durable. It tells with each of its answers what no
-//! call that it knows of has drawn; what was drawn here and not heard of there yet is taken off. So
-//! this side never has more than the owner holds. What is *not* here: how a block grows, which is
+//! call that it knows of has drawn; what was drawn here and not heard of there yet is taken off, and
+//! while the owner is asked for a call, which may take of the block, nothing is drawn. So this side
+//! never has more than the owner holds. What is *not* here: how a block grows, which is
 //! asked for like any call (`sequencer::decide::call_reserve`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::port::{OwnerTerms, Room};
+use super::port::{About, OwnerTerms, Room};
 use super::sync::{Mutex, lock};
 use crate::budget::Amount;
 use crate::error::Result;
@@ -25,10 +26,27 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Takes an amount for a call; false where the block has not that much left.
-    pub(super) fn draw(&self, ordinal: u32, amount: Amount, prices: Digest) -> bool {
+    /// Takes an amount for a call and tells the owner so, before anything that it is asked for later;
+    /// false where the block has not that much left. `tell` does not wait.
+    pub(super) fn draw(
+        &self,
+        (ordinal, amount): (u32, Amount),
+        prices: Digest,
+        tell: impl FnOnce(),
+    ) -> bool {
         let mut drawn = lock(&self.drawn);
-        drawn.prices == Some(prices) && drawn.draw(ordinal, amount)
+        let fits = drawn.prices == Some(prices) && drawn.draw(ordinal, amount);
+        if fits {
+            tell();
+        }
+        drop(drawn);
+        fits
+    }
+
+    /// The owner is asked for a call, which may take what is left: nothing is drawn until it has
+    /// answered. What was drawn before has been told before.
+    pub(super) fn ask(&self, ordinal: u32) {
+        lock(&self.drawn).asked.insert(ordinal);
     }
 
     /// The owner answered.
@@ -50,10 +68,15 @@ struct Drawn {
     prices: Option<Digest>,
     /// What was drawn since, by call, and the owner has not answered to.
     unheard: BTreeMap<u32, Amount>,
+    /// Calls that the owner was asked for and has not answered to.
+    asked: BTreeSet<u32>,
 }
 
 impl Drawn {
     fn draw(&mut self, ordinal: u32, amount: Amount) -> bool {
+        if !self.asked.is_empty() {
+            return false;
+        }
         let unheard = self.unheard.values();
         let out = unheard.fold(Amount::ZERO, |sum, one| sum.saturating_add(one));
         let fits = amount.saturating_add(&out).fits_in(&self.free);
@@ -66,8 +89,10 @@ impl Drawn {
     fn told(&mut self, room: &Room) {
         self.free = room.free;
         self.prices = Some(room.price_version);
-        if let Some(ordinal) = room.drawn {
-            self.unheard.remove(&ordinal);
+        match room.about {
+            Some(About::Drawn(ordinal)) => drop(self.unheard.remove(&ordinal)),
+            Some(About::Asked(ordinal)) => drop(self.asked.remove(&ordinal)),
+            None => {}
         }
     }
 }
@@ -119,12 +144,12 @@ mod tests {
         }
     }
 
-    fn told(block: &mut Drawn, free: u64, drawn: Option<u32>) {
+    fn told(block: &mut Drawn, free: u64, about: Option<About>) {
         block.told(&Room {
             session: RunId::ZERO,
             free: calls(free),
             price_version: Digest::ZERO,
-            drawn,
+            about,
         });
     }
 
@@ -145,10 +170,22 @@ mod tests {
         // The owner said so before it heard of the draw.
         told(&mut block, 2, None);
         assert!(!block.draw(1, calls(1)));
-        told(&mut block, 0, Some(0));
+        told(&mut block, 0, Some(About::Drawn(0)));
         assert!(!block.draw(1, calls(1)));
         // The call was settled, and its rest came back.
         told(&mut block, 1, None);
         assert!(block.draw(1, calls(1)));
+    }
+
+    #[test]
+    fn nothing_is_drawn_while_the_owner_is_asked() {
+        let mut block = Drawn::default();
+        told(&mut block, 2, None);
+        block.asked.extend([0, 1]);
+        assert!(!block.draw(2, calls(1)));
+        told(&mut block, 2, Some(About::Asked(0)));
+        assert!(!block.draw(2, calls(1)));
+        told(&mut block, 1, Some(About::Asked(1)));
+        assert!(block.draw(2, calls(1)) && !block.draw(3, calls(1)));
     }
 }

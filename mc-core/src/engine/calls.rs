@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::attempt::AttemptCell;
+use super::block::Block;
 use super::call_error::{CallError, ProviderError};
 use super::content;
 use super::inner::{Inner, lock};
@@ -20,6 +21,7 @@ use crate::id::{Actor, AgentName, Digest, ModelId, Region};
 use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
+use crate::sequencer::decide::session::most_messages;
 use crate::sequencer::{
     AttemptRequest, CallEnd, CallProgress, CallReply, Drawn, FailCall, JournalPlace, Observed,
     PricedBy, Reply, Request, ReserveCall, TokenBound,
@@ -177,6 +179,15 @@ pub enum Admission {
     Denied(Arc<Error>),
 }
 
+/// Whether a call has been out before, under the same place in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// It has not.
+    First,
+    /// It has, and the provider refused it: the owner of the log has something to say on it.
+    Again,
+}
+
 /// Where calls are made from: an attempt, or a session.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -210,11 +221,12 @@ impl Caller {
     /// Reserves a call at a place in the journal, however long that has to wait.
     pub(super) async fn reserve_at(
         &self,
-        ordinal: u32,
+        (ordinal, pass): (u32, Pass),
         request: &ModelRequest,
     ) -> Result<Admission> {
         content::check_all("messages", &request.messages)?;
         content::check("parameters", &request.parameters)?;
+        most_messages(&request.messages)?;
         let place = JournalPlace {
             ordinal,
             request: request.digest(),
@@ -228,10 +240,15 @@ impl Caller {
             messages: request.messages.clone(),
             rendered_bytes: request.rendered_bytes(),
         });
-        if let Some(admission) = self.draw(request, &call) {
+        if pass == Pass::First
+            && let Some(admission) = self.draw(request, &call)
+        {
             return Ok(admission);
         }
         loop {
+            if let Some(block) = self.block() {
+                block.ask(ordinal);
+            }
             let reply = self
                 .attempt(AttemptRequest::ReserveCall(Arc::clone(&call)))
                 .await?;
@@ -266,32 +283,34 @@ impl Caller {
         }
     }
 
+    /// The block of the owner's that this process has in hand, if it has.
+    fn block(&self) -> Option<Arc<Block>> {
+        let session = self.cell.token().run_id;
+        lock(&self.inner.blocks).get(&session).cloned()
+    }
+
     /// Admits a call inside the block that this process has in hand, without asking the owner.
     fn draw(&self, request: &ModelRequest, call: &Arc<ReserveCall>) -> Option<Admission> {
         let owner = self.inner.joined()?;
         if self.inner.spawner.is_inherited() {
             return None;
         }
-        let token = self.cell.token();
-        let block = lock(&self.inner.blocks).get(&token.run_id).cloned()?;
+        let block = self.block()?;
         let ordinal = call.place.ordinal;
         let at = self.inner.time().0;
         let (amount, max_output) = owner.prices.bound(call, at)?;
         let price_version = owner.prices.version();
-        if self.cell.is_cancelled() || !block.draw(ordinal, amount, price_version) {
+        let drawn = Drawn {
+            amount,
+            price_version,
+        };
+        let drawn = AttemptRequest::DrawCall(Arc::clone(call), drawn);
+        let drawn = Request::Attempt(self.cell.token(), drawn);
+        let drawn = self.inner.command(self.actor.clone(), drawn);
+        let tell = || owner.port.tell(drawn);
+        if self.cell.is_cancelled() || !block.draw((ordinal, amount), price_version, tell) {
             return None;
         }
-        let drawn = AttemptRequest::DrawCall(
-            Arc::clone(call),
-            Drawn {
-                amount,
-                price_version,
-            },
-        );
-        let drawn = Request::Attempt(token, drawn);
-        owner
-            .port
-            .tell(self.inner.command(self.actor.clone(), drawn));
         let by = PricedBy {
             version: price_version,
             at,
@@ -365,9 +384,10 @@ impl Caller {
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
         let ordinal = self.cell.next_ordinal();
+        let mut pass = Pass::First;
         loop {
             let permit = match self
-                .reserve_at(ordinal, request)
+                .reserve_at((ordinal, pass), request)
                 .await
                 .map_err(CallError::Engine)?
             {
@@ -383,6 +403,7 @@ impl Caller {
                 }
                 Err(error) => match permit.fail(&error).await.map_err(CallError::Engine)? {
                     CallEnd::Throttled(at) => {
+                        pass = Pass::Again;
                         self.wait_until(at).await.map_err(CallError::Engine)?;
                     }
                     CallEnd::Released | CallEnd::GaveUp | CallEnd::Settled | CallEnd::InDoubt => {

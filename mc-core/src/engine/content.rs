@@ -74,6 +74,7 @@ fn check_attempt(request: &AttemptRequest) -> Result<()> {
         | AttemptRequest::Progress(_)
         | AttemptRequest::LookUpOnce(_)
         | AttemptRequest::Fail(_)
+        | AttemptRequest::NotBegun
         | AttemptRequest::Ended => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::call_error::{CallError, ProviderError};
-use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, unexpected};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, unexpected};
 use super::content;
 use crate::budget::Amount;
 use crate::error::{Error, Result};
@@ -126,7 +126,9 @@ impl StepContext {
     /// `Cancelled` where the token was revoked, `Unavailable` while the store refuses.
     pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
         let ordinal = self.caller.cell.next_ordinal();
-        self.caller.reserve_at(ordinal, request).await
+        self.caller
+            .reserve_at((ordinal, Pass::First), request)
+            .await
     }
 
     /// Computes a value once per intent: a later attempt gets the same from the log.

@@ -56,6 +56,9 @@ pub struct Parts {
     pub switch: Option<Arc<dyn HaltSwitch>>,
 }
 
+/// How long an owner may take at least to hear that a process leaves.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Opens engines.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine;
@@ -113,6 +116,7 @@ impl Inner {
             live: Mutex::new(Live {
                 phase,
                 sequencer: None,
+                leaving: false,
             }),
             bell: Notify::new(),
             turned: Notify::new(),
@@ -151,7 +155,7 @@ impl Driver {
             driving,
         };
         driver.take_up(found, BTreeMap::new()).await?;
-        inner.drives.store(true, Ordering::Relaxed);
+        inner.drives.store(true, Ordering::Release);
         inner.go_up();
         inner.spawner.spawn_driver(Box::pin(driver.run()));
         Ok(())
@@ -398,9 +402,7 @@ impl MissionControl {
     /// `Unavailable` while the store refuses.
     pub async fn shutdown(&self, grace: Duration) -> Result<()> {
         let deadline = self.inner.clock.monotonic().saturating_add(grace);
-        if !self.inner.drives.load(Ordering::Relaxed) {
-            self.inner.leave(grace).await;
-            self.at_most(deadline, self.inner.handling.closed()).await;
+        if !self.inner.drives.load(Ordering::Acquire) && self.leave(deadline).await {
             return Ok(());
         }
         // A store that takes no writes can still be left.
@@ -419,6 +421,27 @@ impl MissionControl {
         self.at_most(patience, driving.changed()).await;
         self.at_most(deadline, self.inner.handling.closed()).await;
         flushed.map(drop)
+    }
+
+    /// Ends a handle that has joined. False where it has become the owner meanwhile.
+    async fn leave(&self, deadline: Duration) -> bool {
+        let inner = &self.inner;
+        // The handle stays what it is from now on, unless it is about to become the owner already.
+        lock(&inner.live).leaving = true;
+        let least = inner.clock.monotonic().saturating_add(LEAVING);
+        self.at_most(deadline.max(least), inner.give_up_agents())
+            .await;
+        let left = deadline.saturating_sub(inner.clock.monotonic());
+        inner.wait_for_attempts(left).await;
+        if inner.drives.load(Ordering::Acquire) {
+            return false;
+        }
+        inner.stop();
+        // Whoever looks for the next owner stops looking, and lets go of the file if it was found there.
+        let mut driving = inner.driving.clone();
+        self.at_most(deadline.max(least), driving.changed()).await;
+        self.at_most(deadline, inner.handling.closed()).await;
+        true
     }
 
     /// Waits for something until a monotonic time.

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use super::port::AgentHost;
 use super::registry::Provider;
 use super::status::Counters;
 use crate::error::ErrorKind;
-use crate::id::{Actor, RunId};
+use crate::id::{Actor, AgentName, RunId};
 use crate::sequencer::{AttemptOrder, AttemptRequest, Request, Token};
 
 impl Inner {
@@ -31,23 +32,16 @@ impl Inner {
         Counters::add(&self.counters.attempts, 1);
         let agent = match provider {
             Some(Provider::There(host)) => return self.send_attempt(&host, order),
-            Some(Provider::Here(agent)) => Some(agent),
-            None => None,
+            Some(Provider::Here(agent)) => agent,
+            None => return self.not_begun(&order.token, &order.agent),
         };
-        let begun = self.clock.monotonic();
-        let deadline = order.timeout.map(|timeout| begun.saturating_add(timeout));
+        let deadline = self.deadline_of(&order);
         let cell = Arc::new(AttemptCell::new(&order.token, deadline));
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         let inner = Arc::clone(self);
         let handling = self.handling.subscribe();
         self.spawner.spawn_handler(Box::pin(async move {
-            let outcome = match agent {
-                Some(agent) => inner.execute(agent, Arc::clone(&cell), order).await,
-                None => Err(AgentError::with_code(
-                    "agent_unavailable",
-                    "the agent is gone",
-                )),
-            };
+            let outcome = inner.execute(agent, Arc::clone(&cell), order).await;
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
             if let Some(owner) = inner.joined() {
@@ -62,14 +56,36 @@ impl Inner {
 
     /// Sends an attempt to the joined process that has its agent.
     fn send_attempt(self: &Arc<Self>, host: &Arc<dyn AgentHost>, order: AttemptOrder) {
-        let cell = Arc::new(AttemptCell::elsewhere(&order.token, host));
+        let (token, agent) = (order.token.clone(), order.agent.clone());
+        let deadline = self.deadline_of(&order);
+        let cell = Arc::new(AttemptCell::elsewhere(&token, host, deadline));
         let key = cell.key();
         lock(&self.attempts).insert(key.clone(), cell);
         // It may have gone since its agent was found; whoever finds its attempts then may have been
         // here before this one.
         if !host.order(order) && lock(&self.attempts).remove(&key).is_some() {
-            let (run, step, attempt) = key;
-            self.tell(Actor::System, Request::HostLost(run, vec![(step, attempt)]));
+            self.not_begun(&token, &agent);
+        }
+    }
+
+    /// When an attempt that begins now times out.
+    fn deadline_of(&self, order: &AttemptOrder) -> Option<Duration> {
+        let begun = self.clock.monotonic();
+        order.timeout.map(|timeout| begun.saturating_add(timeout))
+    }
+
+    /// Nobody began an attempt, because whoever has its agent is gone: its step waits for the agent.
+    fn not_begun(&self, token: &Token, agent: &AgentName) {
+        let request = Request::Attempt(token.clone(), AttemptRequest::NotBegun);
+        self.tell(Actor::System, request);
+        // Whoever brought the agent before that was told is not asked again by it.
+        if let Some(version) = self.agents.here(agent) {
+            let here = vec![(agent.clone(), version)];
+            self.tell(Actor::System, Request::AgentsAvailable(here));
+        }
+        if let Some(owner) = self.joined() {
+            let key = (token.run_id, token.step.clone(), token.attempt);
+            owner.port.finished(&key);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::budget::{AccountId, Amount, Hold};
 use crate::error::{Error, Result};
 use crate::id::{RunId, StepKey};
 use crate::run::{HoldKey, Run};
-use crate::sequencer::{Request, Resolution, Resolve};
+use crate::sequencer::{Informant, Request, Resolution, Resolve};
 use crate::time::Timestamp;
 
 /// Runs with something due that are looked at for money in doubt.
@@ -30,23 +30,52 @@ pub struct Settled {
     pub held: Amount,
 }
 
+/// A step in doubt, `&step`, or one attempt of it, `(&step, 2)`.
+#[derive(Clone, Copy, Debug)]
+pub struct InDoubt<'a> {
+    step: &'a StepKey,
+    attempt: Option<u32>,
+}
+
+impl<'a> From<&'a StepKey> for InDoubt<'a> {
+    fn from(step: &'a StepKey) -> Self {
+        Self {
+            step,
+            attempt: None,
+        }
+    }
+}
+
+impl<'a> From<(&'a StepKey, u32)> for InDoubt<'a> {
+    fn from((step, attempt): (&'a StepKey, u32)) -> Self {
+        Self {
+            step,
+            attempt: Some(attempt),
+        }
+    }
+}
+
 impl RunHandle {
     /// Says what became of a step that is in doubt. Its money is settled on its own: see
     /// [`reconcile`](Self::reconcile).
+    ///
+    /// Whoever was shown which attempt is in doubt names it beside the step, `(&step, 2)`: then the word
+    /// counts for no other.
     ///
     /// What did not happen goes back to dispatch and asks for a new approval, since the one that it
     /// had is used up. On a run that has ended nothing but the doubt ends.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidTransition` for a step that is not in doubt; `AgentFailed` for an output
+    /// `NotFound`; `InvalidTransition` for a step, or an attempt, that is not in doubt; `AgentFailed` for an output
     /// that is not as the step's schema says; `InvalidInput` without a reason.
     pub async fn resolve(
         &self,
         operator: &str,
-        step: &StepKey,
+        step: impl Into<InDoubt<'_>>,
         resolution: Resolution,
         reason: &str,
     ) -> Result<()> {
+        let InDoubt { step, attempt } = step.into();
         if reason.trim().is_empty() {
             return Err(Error::invalid(
                 "reason",
@@ -59,6 +88,8 @@ impl RunHandle {
         let request = Request::Resolve(Resolve {
             run_id: self.id(),
             step: step.clone(),
+            attempt,
+            by: Informant::Person,
             resolution,
             reason: reason.into(),
         });

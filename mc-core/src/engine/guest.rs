@@ -16,13 +16,14 @@ use super::block::OwnersPrices;
 use super::control::{Engine, MissionControl, Parts};
 use super::driver::Driver;
 use super::events::News;
-use super::inner::{Inner, Joining, Phase, lock};
+use super::inner::{Inner, Joining, Phase, lock, stopped};
 use super::passage;
 use super::port::{Asked, OwnerPort, Room, Unreached};
 use super::steady_clock::SteadyClock;
 use super::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, RunId};
+use crate::run::read_event;
 use crate::sequencer::{AttemptOrder, Command, Reply, Request, Token};
 use crate::time::{Timestamp, as_ms};
 
@@ -141,7 +142,8 @@ impl Guest {
     /// Another process is the owner now: it hears of this one's agents, then commands go on.
     ///
     /// # Errors
-    /// `Unavailable` where it is gone already; `InvalidInput` where its prices are no table.
+    /// `Unavailable` where it is gone already, or the handle is being shut down; `InvalidInput` where its
+    /// prices are no table; or why it takes no agents.
     pub async fn rejoin(&self, port: Arc<dyn OwnerPort>) -> Result<()> {
         let inner = &self.inner;
         let prices = OwnersPrices::of(port.terms())?;
@@ -157,8 +159,8 @@ impl Guest {
         }
         {
             let mut live = lock(&inner.live);
-            if matches!(live.phase, Phase::Stopped) {
-                return Ok(());
+            if live.leaving {
+                return Err(stopped());
             }
             live.phase = Phase::Joined(Arc::new(Joining { port, prices }));
         }
@@ -177,6 +179,7 @@ impl Guest {
     /// As [`Engine::open`]; it can be called again then.
     pub async fn take_over(&self) -> Result<()> {
         let inner = &self.inner;
+        inner.require_staying()?;
         let found = inner.log.acquire().await?;
         let (wall, monotonic) = (inner.clock.now(), inner.clock.monotonic());
         *lock(&inner.steady) = SteadyClock::starting(wall, found.last_ts, monotonic);
@@ -220,19 +223,33 @@ impl Inner {
         }
     }
 
-    /// Gives up what a joined handle has: its agents, then its attempts, then the connection.
-    pub(super) async fn leave(&self, grace: Duration) {
-        let owner = self.joined();
-        if let Some(owner) = &owner {
+    /// Nothing more is dispatched to a joined handle once this returns.
+    pub(super) async fn give_up_agents(&self) {
+        if let Some(owner) = self.joined() {
             owner.port.leave().await;
-            self.wait_for_attempts(grace).await;
         }
+    }
+
+    /// Ends a joined handle, and its connection.
+    pub(super) fn stop(&self) {
+        let owner = self.joined();
         lock(&self.live).phase = Phase::Stopped;
         if let Some(owner) = owner {
             owner.port.close();
         }
+        // It may be about to become the owner: then its driver goes at once.
+        self.bell.notify_one();
         self.turned.notify_waiters();
         self.wake_all();
+    }
+
+    /// # Errors
+    /// `Unavailable` where a joined handle is being shut down.
+    fn require_staying(&self) -> Result<()> {
+        if lock(&self.live).leaving {
+            return Err(stopped());
+        }
+        Ok(())
     }
 
     /// Waits until no attempt is out, or until `grace` has passed.
@@ -257,9 +274,10 @@ impl Inner {
     /// # Errors
     /// What the log says.
     pub(super) async fn asked_before(&self, command: &Command) -> Result<Option<Reply>> {
-        let Some(reply) = passage::of(&command.request).if_done else {
+        let Some(proof) = passage::of(&command.request).if_done else {
             return Ok(None);
         };
+        let mut wrote = Vec::new();
         let issued = issued_ms(command);
         let mut until = self.log.head().await?.next_seq;
         while until > 0 {
@@ -268,15 +286,15 @@ impl Inner {
             let page = self.log.read_workspace(from, size).await?;
             for record in page.iter().rev() {
                 if record.cmd_id == command.id {
-                    return Ok(Some(reply));
-                }
-                if record.ts < issued {
-                    return Ok(None);
+                    wrote.push((record.run_id, read_event(record)?));
+                } else if !wrote.is_empty() || record.ts < issued {
+                    // What a command writes stands together.
+                    return Ok(proof.reply(&wrote));
                 }
             }
             until = from;
         }
-        Ok(None)
+        Ok(proof.reply(&wrote))
     }
 }
 

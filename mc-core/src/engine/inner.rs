@@ -55,6 +55,9 @@ pub(super) struct Joining {
 pub(super) struct Live {
     pub(super) phase: Phase,
     pub(super) sequencer: Option<Sequencer>,
+    /// Whether a handle that has joined is being shut down: it neither joins another owner nor becomes
+    /// one.
+    pub(super) leaving: bool,
 }
 
 /// What all handles share.

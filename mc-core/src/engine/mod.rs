@@ -35,6 +35,7 @@ mod port;
 mod policy;
 mod position;
 mod probe;
+mod proof;
 mod prices;
 mod receipt;
 mod redrive;
@@ -58,7 +59,7 @@ pub use call_error::{CallError, ProviderError};
 pub use calls::{Admission, ModelAnswer, ModelRequest, Permit};
 pub use context::StepContext;
 pub use control::{Engine, MissionControl, Parts, Published};
-pub use doubts::{Billed, Settled};
+pub use doubts::{Billed, InDoubt, Settled};
 pub use events::{RunEvents, RunNews};
 pub use family_events::FamilyEvents;
 pub use guest::Guest;
@@ -68,7 +69,7 @@ pub use outcome::Outcome;
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{
-    AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
+    About, AgentHost, Asked, AttemptKey, OwnerPort, OwnerTerms, Peek, Peeked, Room, Told, Unreached,
 };
 pub use position::{BlockedStep, PausedRun, Position};
 pub use prices::{StoredPrices, stored_layers, stored_prices, stored_table};

@@ -16,7 +16,7 @@ use super::events::News;
 use super::guest::Runs;
 use super::inner::{Inner, lock};
 use super::passage::{self, Passage, Way};
-use super::port::{AgentHost, Asked, AttemptKey, OwnerTerms, Peek, Peeked, Room, Told};
+use super::port::{About, AgentHost, Asked, AttemptKey, OwnerTerms, Peek, Peeked, Room, Told};
 use super::registry::Provider;
 use crate::error::{Error, Result};
 use crate::id::{Actor, AuthMethod, Digest, RunId, StepKey};
@@ -49,7 +49,7 @@ pub enum Notice {
 #[derive(Clone, Debug)]
 pub struct RoomOf {
     token: Token,
-    drawn: Option<u32>,
+    about: Option<About>,
 }
 
 impl MissionControl {
@@ -148,7 +148,10 @@ impl Owner {
             }
             Way::Opens(run) => {
                 let reply = self.hand_over(command).await?;
-                self.opened(host, run).await?;
+                // One that policy refuses is nobody's.
+                if matches!(reply, Reply::Run(_)) {
+                    self.opened(host, run).await?;
+                }
                 Ok(reply)
             }
             Way::Closes(run) => {
@@ -205,7 +208,7 @@ impl Owner {
             step: session_step()?,
             attempt: 1,
         };
-        let cell = Arc::new(AttemptCell::elsewhere(&token, host));
+        let cell = Arc::new(AttemptCell::elsewhere(&token, host, None));
         lock(&self.inner.attempts).insert(cell.key(), cell);
         if let Some(sequencer) = lock(&self.inner.live).sequencer.as_mut() {
             sequencer.lend(run_id);
@@ -230,11 +233,10 @@ impl Owner {
         let Request::Attempt(token, request) = request else {
             return None;
         };
-        let drawn = match request {
-            AttemptRequest::DrawCall(call, _) => Some(call.place.ordinal),
-            AttemptRequest::ReserveCall(_)
-            | AttemptRequest::SettleCall(_)
-            | AttemptRequest::FailCall(_) => None,
+        let about = match request {
+            AttemptRequest::DrawCall(call, _) => Some(About::Drawn(call.place.ordinal)),
+            AttemptRequest::ReserveCall(call) => Some(About::Asked(call.place.ordinal)),
+            AttemptRequest::SettleCall(_) | AttemptRequest::FailCall(_) => None,
             AttemptRequest::Progress(_)
             | AttemptRequest::BeginTool(_)
             | AttemptRequest::EndTool(_)
@@ -245,15 +247,16 @@ impl Owner {
             | AttemptRequest::Complete(_)
             | AttemptRequest::Fail(_)
             | AttemptRequest::Suspend(..)
+            | AttemptRequest::NotBegun
             | AttemptRequest::Ended => return None,
         };
         let token = token.clone();
-        Some(RoomOf { token, drawn })
+        Some(RoomOf { token, about })
     }
 
-    /// What a joined process may draw of its session now. It has to be told in the order in which it
-    /// was asked for here.
-    pub fn room(&self, host: u64, of: &RoomOf) -> Room {
+    /// What a joined process may draw of its session now that it is answered so. It has to be told in
+    /// the order in which it was asked for here.
+    pub fn room(&self, host: u64, of: &RoomOf, told: &Told) -> Room {
         let mut token = of.token.clone();
         self.address(host, &mut token);
         let live = lock(&self.inner.live);
@@ -265,7 +268,11 @@ impl Owner {
             session: token.run_id,
             free: free.unwrap_or_default(),
             price_version,
-            drawn: of.drawn,
+            about: of.about.filter(|about| match about {
+                // The call is out, whatever is said here: what it drew stays drawn there.
+                About::Drawn(_) => matches!(told.reply, Ok(Reply::Done)),
+                About::Asked(_) => true,
+            }),
         }
     }
 
@@ -320,7 +327,7 @@ impl Owner {
     /// A joined process gives its agents up: nothing more is dispatched to it.
     pub async fn withdraw(&self, host: u64) {
         let turn = self.inner.agents.turn().await;
-        let withdrawn = self.inner.agents.withdraw(host);
+        let withdrawn = self.inner.agents.without(host);
         let mut said = Vec::new();
         if !withdrawn.gone.is_empty() {
             said.push(Request::AgentsGone(withdrawn.gone));
@@ -333,6 +340,8 @@ impl Owner {
                 tracing::warn!(%error, "the agents of a process that left are still counted");
             }
         }
+        // What was dispatched before is handed over by now, to it or as what it did not begin.
+        self.inner.agents.withdraw(host);
         drop(turn);
     }
 

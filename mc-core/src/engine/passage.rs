@@ -6,8 +6,9 @@
 
 use serde_json::Value;
 
+use super::proof::Proof;
 use crate::id::RunId;
-use crate::sequencer::{AttemptRequest, Reply, Request, Resolution};
+use crate::sequencer::{AttemptRequest, Request, Resolution};
 
 /// A request on its way from a joined process to its owner.
 pub(super) struct Passage<'a> {
@@ -15,9 +16,9 @@ pub(super) struct Passage<'a> {
     pub(super) way: Way,
     /// Which of it is held against the limits of the log.
     pub(super) content: Content<'a>,
-    /// What it is answered where its events are in the log already. None for what is decided again: it
-    /// gives the same once more, or its token is dead by now, which is the answer then.
-    pub(super) if_done: Option<Reply>,
+    /// What shows in the log that it was done. None for what is decided again: it gives the same once
+    /// more, or its token is dead by now, which is the answer then.
+    pub(super) if_done: Option<Proof>,
 }
 
 /// How an owner takes a request of a joined process.
@@ -53,7 +54,7 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
     let by = |way: Way| Passage {
         way,
         content: Content::Nothing,
-        if_done: Some(Reply::Done),
+        if_done: Some(Proof::Anything),
     };
     let plain = by(Way::Plain);
     match request {
@@ -75,10 +76,16 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         Request::Publish(_)
         | Request::Activate(_)
         | Request::ChangePrices(_)
-        | Request::PublishPolicy(_)
-        | Request::DecideApproval(_)
-        | Request::RevokeApproval(_) => Passage {
+        | Request::PublishPolicy(_) => Passage {
             if_done: None,
+            ..plain
+        },
+        Request::DecideApproval(decide) => Passage {
+            if_done: Some(Proof::Decided(decide.word.approval)),
+            ..plain
+        },
+        Request::RevokeApproval(word) => Passage {
+            if_done: Some(Proof::Revoked(word.approval)),
             ..plain
         },
         Request::Resolve(resolve) => Passage {
@@ -87,12 +94,12 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         },
         Request::Start(start) => Passage {
             content: Content::Value("input", &start.input),
-            if_done: Some(Reply::Run(start.run_id)),
+            if_done: Some(Proof::Created(start.run_id)),
             ..plain
         },
         Request::OpenSession(open) => Passage {
             way: Way::Opens(open.run_id),
-            if_done: Some(Reply::Run(open.run_id)),
+            if_done: Some(Proof::Created(open.run_id)),
             ..plain
         },
         Request::CloseSession(run) => by(Way::Closes(*run)),
@@ -121,7 +128,7 @@ fn resolved(resolution: &Resolution) -> Content<'_> {
 
 /// What an attempt's report is answered that is in the log already. What an attempt asks for is decided
 /// again: its token is dead by then.
-fn if_reported(request: &AttemptRequest) -> Option<Reply> {
+const fn if_reported(request: &AttemptRequest) -> Option<Proof> {
     match request {
         AttemptRequest::ReserveCall(_)
         | AttemptRequest::DrawCall(..)
@@ -129,14 +136,14 @@ fn if_reported(request: &AttemptRequest) -> Option<Reply> {
         | AttemptRequest::Progress(_)
         | AttemptRequest::BeginTool(_)
         | AttemptRequest::LookUpOnce(_) => None,
-        AttemptRequest::SettleCall(_)
-        | AttemptRequest::EndTool(_)
-        | AttemptRequest::RecordOnce(..)
+        AttemptRequest::SettleCall(_) | AttemptRequest::EndTool(_) => Some(Proof::Answered),
+        AttemptRequest::RecordOnce(..)
         | AttemptRequest::Decision(_)
         | AttemptRequest::SideEffect(_)
         | AttemptRequest::Complete(_)
         | AttemptRequest::Fail(_)
         | AttemptRequest::Suspend(..)
-        | AttemptRequest::Ended => Some(Reply::Done),
+        | AttemptRequest::NotBegun
+        | AttemptRequest::Ended => Some(Proof::Anything),
     }
 }

@@ -52,8 +52,18 @@ pub struct Room {
     pub free: Amount,
     /// The version of the prices in force: who has others has to ask.
     pub price_version: Digest,
-    /// The call that was drawn by what was answered, if one was.
-    pub drawn: Option<u32>,
+    /// The call that was answered to, where what is left hangs on it.
+    pub about: Option<About>,
+}
+
+/// A call that an owner has answered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// It was drawn from the block, and the owner has it in its books.
+    Drawn(u32),
+    /// The owner was asked for it.
+    Asked(u32),
 }
 
 /// An owner's answer to a command.

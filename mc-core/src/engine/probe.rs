@@ -10,7 +10,7 @@ use super::content;
 use super::inner::Inner;
 use super::registry::Provider;
 use crate::id::{Actor, Digest, RunId, StepKey};
-use crate::sequencer::{ProbeOrder, Request, Resolution, Resolve};
+use crate::sequencer::{Informant, ProbeOrder, Request, Resolution, Resolve};
 
 /// What an agent is asked about: one intent that may have been carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,8 @@ impl Inner {
         let request = Request::Resolve(Resolve {
             run_id: order.run_id,
             step: order.step,
+            attempt: Some(order.attempt),
+            by: Informant::Probe,
             resolution,
             reason: "the agent's probe".into(),
         });

@@ -52,6 +52,13 @@ impl Provider {
             Self::There(host) => Some(host.id()),
         }
     }
+
+    fn is_here(&self) -> bool {
+        match self {
+            Self::Here(_) => true,
+            Self::There(host) => host.is_here(),
+        }
+    }
 }
 
 /// What the going of a process changes.
@@ -81,7 +88,10 @@ impl Registry {
     ) -> Option<Provider> {
         let agents = lock(&self.agents);
         let all = agents.get(name)?.iter().rev();
-        let all: Vec<&Registered> = all.filter(|one| one.version.as_ref() == version).collect();
+        let mut all: Vec<&Registered> = all.filter(|one| one.version.as_ref() == version).collect();
+        if all.iter().any(|one| one.provider.is_here()) {
+            all.retain(|one| one.provider.is_here());
+        }
         let newest_here = all.first()?;
         let mut hosts: Vec<&Registered> = Vec::new();
         for one in &all {
@@ -101,21 +111,36 @@ impl Registry {
         self.turn.lock().await
     }
 
-    /// Takes away what a joined process has.
-    pub(super) fn withdraw(&self, host: u64) -> Withdrawn {
+    /// What the going of a joined process changes.
+    pub(super) fn without(&self, host: u64) -> Withdrawn {
         let mut withdrawn = Withdrawn::default();
-        let mut agents = lock(&self.agents);
-        for (name, all) in agents.iter_mut() {
-            let before = all.len();
-            all.retain(|one| one.provider.host() != Some(host));
-            match all.last() {
-                _ if all.len() == before => {}
+        for (name, all) in lock(&self.agents).iter() {
+            let is_its = |one: &&Registered| one.provider.host() == Some(host);
+            let newest = all.iter().rev().find(|one| !is_its(one));
+            match newest {
+                _ if !all.iter().any(|one| is_its(&one)) => {}
                 None => withdrawn.gone.push(name.clone()),
                 Some(newest) => withdrawn.left.push((name.clone(), newest.version.clone())),
             }
         }
-        agents.retain(|_, all| !all.is_empty());
         withdrawn
+    }
+
+    /// Takes away what a joined process has.
+    pub(super) fn withdraw(&self, host: u64) {
+        let mut agents = lock(&self.agents);
+        for all in agents.values_mut() {
+            all.retain(|one| one.provider.host() != Some(host));
+        }
+        agents.retain(|_, all| !all.is_empty());
+    }
+
+    /// The newest version of an agent that somebody has who is there.
+    pub(super) fn here(&self, name: &AgentName) -> Option<Option<AgentVersion>> {
+        let agents = lock(&self.agents);
+        let mut all = agents.get(name)?.iter().rev();
+        let newest = all.find(|one| one.provider.is_here())?;
+        Some(newest.version.clone())
     }
 
     fn add(&self, name: &AgentName, registered: Registered) {

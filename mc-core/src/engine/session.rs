@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
-use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, refused};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, refused};
 use super::inner::{Inner, Phase, lock};
 use super::options::{agent_version, labels};
 use crate::error::{Error, Result};
@@ -122,7 +122,9 @@ impl Session {
     /// `Cancelled` where the session has ended, `Unavailable` while the store refuses.
     pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
         let ordinal = self.caller.cell.next_ordinal();
-        self.caller.reserve_at(ordinal, request).await
+        self.caller
+            .reserve_at((ordinal, Pass::First), request)
+            .await
     }
 
     /// Ends the session and waits until that is durable.

@@ -13,7 +13,7 @@ use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::id::{ApprovalId, Digest, Opaque};
 use crate::json;
 use crate::policy::RiskTier;
-use crate::run::Approval;
+use crate::run::{Approval, Run};
 use crate::sequencer::{
     AttemptRequest, BeginTool, EndTool, JournalPlace, Patience, Reply, ToolReply,
 };
@@ -151,7 +151,7 @@ impl<'a> ToolCall<'a> {
         let watcher = caller.inner.watcher(id.run_id);
         loop {
             let moved = watcher.moved.notified();
-            if !self.is_pending(id) {
+            if !self.is_pending(id).await {
                 return Ok(());
             }
             caller.inner.require_open()?;
@@ -166,8 +166,21 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    fn is_pending(&self, id: ApprovalId) -> bool {
-        let live = lock(&self.ctx.caller.inner.live);
+    async fn is_pending(&self, id: ApprovalId) -> bool {
+        let inner = &self.ctx.caller.inner;
+        if inner.joined().is_some() {
+            // The owner's log has what is told of a run before that is told. While it cannot be read
+            // nobody knows; everybody is woken after that.
+            let read = inner.log.run_row(id.run_id).await;
+            let run = read.and_then(|row| row.map(|row| Run::decode(&row.state)).transpose());
+            let asked = |run: Run| {
+                run.approvals
+                    .get(&id.number)
+                    .is_some_and(Approval::is_pending)
+            };
+            return run.map_or(true, |run| run.is_some_and(asked));
+        }
+        let live = lock(&inner.live);
         // While the log is taken over nobody knows; everybody is woken after that.
         let Some(sequencer) = &live.sequencer else {
             return true;

@@ -30,6 +30,9 @@ pub struct ApprovalRequested {
     /// The most that it may cost.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub maximum: Amount,
+    /// How much it may cost is not known: its step has no estimate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbounded: bool,
     /// The version of the policy that asks; 0 for the default policy.
     pub policy_version: u32,
     /// When the request ends, and an approval with it that was not used.
@@ -82,11 +85,11 @@ pub enum VoidReason {
     Revoked,
     /// Other parameters are to be used than were shown.
     ParamsChanged,
-    /// The policy in force is tighter than the one that it was asked under.
+    /// The policy in force is tighter than the one that it was asked under, or asks nobody any more.
     PolicyChanged,
     /// It would cost more than was shown.
     OverMaximumCost,
-    /// Its step or its run has ended.
+    /// Its step, its run or the attempt that asked has ended.
     StepEnded,
 }
 

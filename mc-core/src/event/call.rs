@@ -45,6 +45,9 @@ pub struct ModelCallReserved {
     /// How much of it the hold had to grow by; the rest was in the escrow already.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub extended: Amount,
+    /// What of the worst case is not held: the call was out already, and no account had room for it.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub unheld: Amount,
     /// The most output tokens that may be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,

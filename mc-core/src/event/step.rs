@@ -72,6 +72,9 @@ pub struct AttemptFailed {
     pub attempt: u32,
     /// The error's code, e.g. `agent_failed`, `invalid_output`, `timeout`.
     pub code: String,
+    /// Nobody began it, because whoever has the agent was gone: it does not count against the retries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_begun: bool,
     /// When the next attempt starts; none if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,

@@ -8,6 +8,7 @@ use crate::event::EventKind;
 use crate::event::approval::{ApprovalRequested, ApprovalVerdict};
 use crate::event::step::WaitingFor;
 use crate::id::Actor;
+use crate::money::NanoUsd;
 
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -30,7 +31,15 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
             event,
         ),
         EventKind::ApprovalConsumed(facts) => {
-            turn(run, facts.number, ApprovalTrigger::Consume, event).map(drop)
+            let approval = turn(run, facts.number, ApprovalTrigger::Consume, event)?;
+            if approval.ordinal.is_none() {
+                approval.used_by = Some(facts.attempt);
+                let key = approval.step.clone();
+                if let Some(step) = run.steps.get_mut(&key) {
+                    step.billed = NanoUsd::ZERO;
+                }
+            }
+            Ok(())
         }
         EventKind::ApprovalRefused(_) => Ok(()),
         _ => Err(event.refuse("not_of_an_approval")),
@@ -52,6 +61,8 @@ fn requested(run: &mut Run, facts: &ApprovalRequested, event: &RunEvent<'_>) -> 
         params_digest: facts.params_digest,
         params: event.part(0),
         maximum: facts.maximum,
+        unbounded: facts.unbounded,
+        used_by: None,
         requested_at: event.ts,
         expires_at: facts.expires_at,
         decided_by: None,

@@ -170,7 +170,23 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
         }
     };
     answer(run, &facts.step, facts.ordinal, state);
+    bill(run, (&facts.step, facts.attempt), &facts.actual);
     Ok(())
+}
+
+/// Counts what was billed of what a person approved.
+fn bill(run: &mut Run, (key, attempt): (&StepKey, u32), actual: &Amount) {
+    let Run {
+        steps, approvals, ..
+    } = run;
+    let Some(step) = steps.get_mut(key) else {
+        return;
+    };
+    let approval = step.approval.and_then(|number| approvals.get(&number));
+    let since = approval.and_then(|one| one.used_by);
+    if since.is_some_and(|since| attempt >= since) {
+        step.billed = step.billed.saturating_add(actual.money);
+    }
 }
 
 fn throttled(run: &mut Run, facts: &ModelCallThrottled, event: &RunEvent<'_>) -> Result<()> {
@@ -318,7 +334,9 @@ fn diverged(run: &mut Run, facts: &JournalDiverged) {
 fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
     if facts.ordinal.is_some() {
         let place = (&facts.step, facts.attempt, facts.ordinal);
-        return settle_doubt(run, place, (facts.held, facts.actual), event);
+        settle_doubt(run, place, (facts.held, facts.actual), event)?;
+        bill(run, (&facts.step, facts.attempt), &facts.actual);
+        return Ok(());
     }
     // The attempt itself has ended: it is no longer out.
     if let Some(step) = run.steps.get_mut(&facts.step) {
@@ -330,7 +348,9 @@ fn late(run: &mut Run, facts: &ResultLate, event: &RunEvent<'_>) -> Result<()> {
 
 fn reconciled(run: &mut Run, facts: &BudgetReconciled, event: &RunEvent<'_>) -> Result<()> {
     let place = (&facts.step, facts.attempt, facts.ordinal);
-    settle_doubt(run, place, (facts.held, facts.actual), event)
+    settle_doubt(run, place, (facts.held, facts.actual), event)?;
+    bill(run, (&facts.step, facts.attempt), &facts.actual);
+    Ok(())
 }
 
 fn settle_doubt(

@@ -94,6 +94,12 @@ pub struct Approval {
     /// The most that it may cost.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub maximum: Amount,
+    /// How much it may cost is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbounded: bool,
+    /// The first attempt that it let go, if it was of the step itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<u32>,
     /// When it was asked.
     pub requested_at: Timestamp,
     /// When it ends unused.
@@ -113,6 +119,11 @@ impl Approval {
             ApprovalState::Pending | ApprovalState::Approved => true,
             ApprovalState::Rejected | ApprovalState::Consumed | ApprovalState::Voided(_) => false,
         }
+    }
+
+    /// Whether it says how much may be spent.
+    pub const fn is_bounded(&self) -> bool {
+        !self.unbounded
     }
 
     /// Whether a person is still asked.

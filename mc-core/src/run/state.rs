@@ -17,6 +17,7 @@ use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
 use crate::id::{
     Actor, AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
 };
+use crate::money::NanoUsd;
 use crate::policy::RiskTier;
 use crate::run::{Approval, HoldKey, Nested};
 use crate::time::Timestamp;
@@ -220,6 +221,9 @@ pub struct Step {
     /// The last request for approval of the step itself, by its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<u32>,
+    /// What was billed since its approval was used.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub billed: NanoUsd,
     /// The last request for approval of each tool call, by its ordinal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<u32, u32>,

@@ -314,6 +314,10 @@ pub struct Resolve {
     pub run_id: RunId,
     /// The step.
     pub step: StepKey,
+    /// The attempt that is meant; none for the one that is in doubt, whichever that is.
+    pub attempt: Option<u32>,
+    /// Who knows.
+    pub by: Informant,
     /// What became of it.
     pub resolution: Resolution,
     /// How that is known, in words.
@@ -329,6 +333,16 @@ pub struct Redrive {
     pub from: Option<StepKey>,
     /// Why, in words.
     pub reason: Arc<str>,
+}
+
+/// Who knows what became of a step in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Informant {
+    /// A person.
+    Person,
+    /// The agent's probe.
+    Probe,
 }
 
 /// What became of a step that was in doubt.
@@ -386,6 +400,8 @@ pub enum AttemptRequest {
     Fail(AttemptFailure),
     /// The attempt ends to wait.
     Suspend(Arc<Value>, WaitingFor),
+    /// Nobody began the attempt: whoever has its agent was gone before it was told.
+    NotBegun,
     /// The attempt's handler is gone, without a result.
     Ended,
 }

@@ -389,6 +389,7 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
         AttemptRequest::Suspend(checkpoint, waiting_for) => {
             decide::suspend::suspend(view, token, checkpoint, waiting_for)
         }
+        AttemptRequest::NotBegun => decide::fail::not_begun(view, token),
         AttemptRequest::Ended => decide::timeout::ended(view, token),
     }
 }

@@ -233,6 +233,8 @@ impl Sequencer {
             hash: facts.policy_hash,
             seq,
         });
+        // It may have something to say on calls that nobody was asked for so far.
+        self.recall();
         Ok(())
     }
 

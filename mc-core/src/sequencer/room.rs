@@ -23,12 +23,15 @@ impl Sequencer {
     }
 
     /// What no call has drawn of a lent block that is on disk; nothing while a breaker is open or a
-    /// policy has rules or rates for calls, because then every call has to be asked for.
+    /// policy has rules or rates for calls, or a word on models without a price, because then every
+    /// call has to be asked for.
     pub fn room(&self, token: &Token) -> Amount {
         let view = self.view();
         let policy = &self.workspace.policy;
-        let free = policy.guardrails().is_empty() && policy.rates().is_empty();
-        let lent = free && self.workspace.lent.contains(&token.run_id);
+        let rules = !policy.guardrails().is_empty() || !policy.rates().is_empty();
+        let lent = !rules
+            && policy.unknown_models().is_none()
+            && self.workspace.lent.contains(&token.run_id);
         let Some((resident, step)) = view.live(token).filter(|_| lent) else {
             return Amount::ZERO;
         };

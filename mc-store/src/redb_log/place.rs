@@ -59,7 +59,8 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 /// The process that says that it has the file.
 pub(super) fn owner(path: &Path) -> Option<u32> {
     let text = fs::read_to_string(beside(path, ".owner")).ok()?;
-    text.trim().parse().ok()
+    // What else it says of itself is for whoever talks to it.
+    text.lines().next()?.trim().parse().ok()
 }
 
 impl Place {

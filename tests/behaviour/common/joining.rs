@@ -1,14 +1,15 @@
 //! A handle that has joined another in the same simulated world: messages take no time, and nothing
 //! carries them but calls.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Mutex, OnceLock, Weak};
 use std::task::{Context, Waker};
 
 use super::*;
 use mission_control::core::engine::{
     AgentHost, Asked, AttemptKey, Engine, Guest, Notice, Owner, OwnerPort, OwnerTerms, Parts, Peek,
-    Peeked, Spawner, Told, Unreached,
+    Peeked, Room, Spawner, Told, Unreached,
 };
 use mission_control::core::id::{AuthMethod, RunId};
 use mission_control::core::sequencer::{AttemptOrder, Command, Token};
@@ -32,6 +33,10 @@ struct Wire {
     this: Weak<Self>,
     /// Commands whose answer somebody waited for.
     pub asked: AtomicU64,
+    /// Whether every command is given again, as if its first answer had been lost.
+    twice: AtomicBool,
+    /// What the owner said of blocks, on its way.
+    rooms: Mutex<VecDeque<Room>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -70,18 +75,25 @@ impl AgentHost for Wire {
 }
 
 impl Wire {
-    async fn hand_over(self: Arc<Self>, command: Arc<Command>) -> Told {
+    async fn hand_over(self: Arc<Self>, command: Arc<Command>, asked: Asked) -> Told {
         let of = self.owner.room_of(&command.request);
         let host: Arc<dyn AgentHost> = Arc::<Self>::clone(&self);
-        let told = self
-            .owner
-            .submit(host, Command::clone(&command), Asked::First);
+        let told = self.owner.submit(host, Command::clone(&command), asked);
         let told = told.await;
         if let Some(of) = of {
-            let room = self.owner.room(self.id, &of);
-            self.guest.get().unwrap().room(&room);
+            let room = self.owner.room(self.id, &of, &told);
+            self.rooms.lock().unwrap().push_back(room);
         }
         told
+    }
+
+    /// What the owner said of blocks arrives, in order.
+    fn arrive(&self) {
+        loop {
+            let next = self.rooms.lock().unwrap().pop_front();
+            let Some(room) = next else { return };
+            self.guest.get().unwrap().room(&room);
+        }
     }
 }
 
@@ -96,7 +108,13 @@ impl OwnerPort for Wire {
             return Err(Unreached::NotSent);
         }
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let told = self.this.upgrade().unwrap().hand_over(command).await;
+        let this = self.this.upgrade().unwrap();
+        let first = this.clone().hand_over(Arc::clone(&command), Asked::First);
+        let mut told = first.await;
+        if self.twice.load(Ordering::SeqCst) {
+            told = this.hand_over(command, Asked::Again).await;
+        }
+        self.arrive();
         if self.is_here() {
             Ok(told)
         } else {
@@ -108,14 +126,21 @@ impl OwnerPort for Wire {
         if !self.is_here() {
             return;
         }
-        let mut told = Box::pin(self.this.upgrade().unwrap().hand_over(command));
+        let mut told = Box::pin(
+            self.this
+                .upgrade()
+                .unwrap()
+                .hand_over(command, Asked::First),
+        );
         // In order: it reaches the owner now.
         let polled = told.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_pending() {
-            self.spawner.spawn_driver(Box::pin(async move {
+        let this = self.this.upgrade().unwrap();
+        self.spawner.spawn_driver(Box::pin(async move {
+            if polled.is_pending() {
                 told.await;
-            }));
-        }
+            }
+            this.arrive();
+        }));
     }
 
     async fn ask(&self, question: Peek) -> Result<Peeked, Unreached> {
@@ -167,6 +192,8 @@ pub fn join(world: &World, owner: &MissionControl) -> Joined {
         guest: OnceLock::new(),
         this: Weak::clone(this),
         asked: AtomicU64::new(0),
+        twice: AtomicBool::new(false),
+        rooms: Mutex::default(),
     });
     let port = Arc::<Wire>::clone(&wire);
     let (control, guest) = Engine::join(parts, port).unwrap();
@@ -187,6 +214,16 @@ pub fn join(world: &World, owner: &MissionControl) -> Joined {
 }
 
 impl Joined {
+    /// From now on every command is given again, as if its first answer had been lost with an owner.
+    pub fn ask_twice(&self) {
+        self.wire.twice.store(true, Ordering::SeqCst);
+    }
+
+    /// The process gives its agents up, and goes on.
+    pub async fn leave(&self) {
+        self.wire.owner.withdraw(self.wire.id).await;
+    }
+
     /// Commands whose answer somebody waited for, so far.
     pub fn asked(&self) -> u64 {
         self.wire.asked.load(Ordering::SeqCst)

@@ -8,14 +8,14 @@ use serde_json::json;
 use super::clearance::{EXPIRED, REJECTED, voided};
 use super::{View, advance, control, late};
 use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
-use crate::event::BlockReason;
 use crate::event::approval::{
     ApprovalDecided, ApprovalRefusal, ApprovalRefused, ApprovalVerdict, VoidReason,
 };
 use crate::event::step::{StepFailed, WaitingFor};
+use crate::event::{BlockReason, StepStatus};
 use crate::id::{Actor, ApprovalId, StepKey};
 use crate::money::NanoUsd;
-use crate::run::{Approval, ApprovalState, Run, Step};
+use crate::run::{Approval, ApprovalState, Block, Run, Step};
 use crate::sequencer::command::{DecideApproval, OperatorWord};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
@@ -121,10 +121,13 @@ fn refusal(
         ApprovalVerdict::Rejected => return None,
         ApprovalVerdict::Approved => {}
     }
-    if operator.as_str() == approval.agent.as_str() {
+    if operator.reads_as(approval.agent.as_str()) {
         return Some(ApprovalRefusal::Requester);
     }
-    let starter = Actor::Operator(operator.clone()) == resident.run.started_by;
+    let starter = match &resident.run.started_by {
+        Actor::Operator(name) => operator.reads_as(name.as_str()),
+        Actor::Agent(_) | Actor::System => false,
+    };
     if starter && rules.four_eyes.contains(&approval.risk) {
         return Some(ApprovalRefusal::FourEyes);
     }
@@ -189,8 +192,16 @@ fn refused(
     };
     let event = NewEvent::new(late::chain_of(run), facts).with(NewPart::text(&word.reason));
     events.push(event);
+    Decision::durable(
+        events,
+        Reply::Refused(refusal_error(word.approval, reason).into()),
+    )
+}
+
+/// What an operator is told whose word does not count.
+pub fn refusal_error(approval: ApprovalId, reason: ApprovalRefusal) -> Error {
     let fault = fault(reason);
-    let message = format!("{fault}: approval `{}`", word.approval);
+    let message = format!("{fault}: approval `{approval}`");
     let kind = match reason {
         ApprovalRefusal::FourEyes | ApprovalRefusal::Requester | ApprovalRefusal::NotAnOperator => {
             ErrorKind::PolicyDenied
@@ -205,8 +216,7 @@ fn refused(
         | ApprovalRefusal::StepEnded
         | ApprovalRefusal::Pending => ErrorKind::ApprovalInvalid,
     };
-    let error = Error::new(kind, message).with_detail(Detail::Approval { reason: fault });
-    Decision::durable(events, Reply::Refused(error.into()))
+    Error::new(kind, message).with_detail(Detail::Approval { reason: fault })
 }
 
 const fn fault(reason: ApprovalRefusal) -> ApprovalFault {
@@ -290,6 +300,14 @@ pub fn leftovers(run: &Run) -> Vec<NewEvent> {
         .collect()
 }
 
+/// What is open of a step ends unused.
+pub fn open_of(run: &Run, key: &StepKey) -> Vec<NewEvent> {
+    let open = |one: &Approval| one.is_open() && one.step == *key;
+    let all = run.approvals.iter().filter(|(_, one)| open(one));
+    all.map(|(number, one)| voided(run, (*number, one), VoidReason::StepEnded))
+        .collect()
+}
+
 /// What a request's end does to what waits for it.
 fn follow(resident: &Resident, numbered: Numbered<'_>, outcome: End<'_>) -> Vec<NewEvent> {
     let run = &resident.run;
@@ -298,13 +316,27 @@ fn follow(resident: &Resident, numbered: Numbered<'_>, outcome: End<'_>) -> Vec<
         return Vec::new();
     };
     match (approval.ordinal, outcome) {
-        (None, End::Fail(code, message)) => failed(resident, &approval.step, (code, message)),
+        (None, End::Fail(code, message)) if waits(step) => {
+            failed(resident, &approval.step, (code, message))
+        }
+        // It went out without it, or something else stands in its way.
+        (None, End::Fail(..)) => Vec::new(),
         // The call that asked is told by its own question; other calls may still wait.
         (Some(_), End::Go | End::Fail(..)) if waits_for_others(run, step, number) => Vec::new(),
         (None, End::Go) | (Some(_), End::Go | End::Fail(..)) => {
             unblocked(run, &approval.step, step)
         }
     }
+}
+
+/// Whether a step is still to go out, and nothing but a person's word may stand in its way.
+fn waits(step: &Step) -> bool {
+    let clear = |block: &Block| block.reason == BlockReason::Approval;
+    step.live.is_none()
+        && match &step.block {
+            Some(block) => clear(block),
+            None => step.status.0 == StepStatus::Waiting,
+        }
 }
 
 fn unblocked(run: &Run, key: &StepKey, step: &Step) -> Vec<NewEvent> {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::approved_cost::{OVER_MAXIMUM_COST, over_maximum};
 use super::clamp::Clamp;
 use super::guard;
 use super::halt;
@@ -76,6 +77,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         events: Vec::new(),
         judged: Vec::new(),
     };
+    not_out(token, step, call.place.ordinal)?;
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
             return Ok(Decision::now(reply(CallReply::Answered { seq })));
@@ -94,6 +96,23 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         Some(error) => Ok(asking.deny(HALTED, error)),
         None => asking.price(),
     }
+}
+
+/// Refuses a place whose call this attempt has out.
+fn not_out(token: &Token, step: &Step, ordinal: u32) -> Result<()> {
+    let out = CallState::Open {
+        attempt: token.attempt,
+    };
+    if step
+        .calls
+        .get(&ordinal)
+        .is_none_or(|call| call.state != out)
+    {
+        return Ok(());
+    }
+    let message = format!("call {ordinal} is out already");
+    let error = Error::new(ErrorKind::InvalidTransition, message);
+    Err(error.with_context("token", token))
 }
 
 impl Asking<'_> {
@@ -122,6 +141,9 @@ impl Asking<'_> {
         let amount = amount(&bound);
         if let Some(denial) = self.guard(caller.as_ref(), amount, asked) {
             return Ok(self.denied_by_rule(denial));
+        }
+        if let Some(error) = over_maximum(&self.resident.run, &self.token.step, &amount) {
+            return Ok(self.deny(OVER_MAXIMUM_COST, error));
         }
         if let Some(decision) = self.circuit() {
             return Ok(decision);
@@ -342,6 +364,7 @@ impl Asking<'_> {
             terms: self.call.terms.clone(),
             amount,
             max_output_tokens: max_output,
+            unheld: Amount::ZERO,
             clamped_from: self.clamped_from,
             price_version,
         };

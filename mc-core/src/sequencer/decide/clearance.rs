@@ -30,15 +30,15 @@ pub struct Wish<'a> {
     pub own: Option<&'a OwnApproval>,
     /// The exact parameter bytes.
     pub params: &'a NewPart,
-    /// The most that it may cost.
-    pub maximum: Amount,
+    /// The most that it may cost; none where that is not known.
+    pub maximum: Option<Amount>,
 }
 
 /// Whether it may act.
 #[derive(Debug)]
 pub enum Clearance {
-    /// Nobody has to be asked.
-    Free,
+    /// Nobody has to be asked; what was asked before ends with these events.
+    Free(Vec<NewEvent>),
     /// An approval covers it.
     Granted {
         /// The approval.
@@ -74,7 +74,7 @@ pub const EXPIRED: &str = "approval_expired";
 pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
     let rules = view.workspace.policy.approvals();
     if !rules.asks(wish.own, wish.risk) {
-        return Clearance::Free;
+        return unasked(view, wish);
     }
     let Some((number, approval)) = last(wish) else {
         return ask(view, wish, Vec::new());
@@ -86,7 +86,10 @@ pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
             vec![voided(wish.run, (number, approval), reason)],
         )
     };
-    let same_call = wish.call.is_some() && approval.params_digest == digest(wish);
+    let same = |(_, tool): (u32, &Opaque)| {
+        approval.tool.as_ref() == Some(tool) && approval.params_digest == digest(wish)
+    };
+    let same_call = wish.call.is_some_and(same);
     let denied = |code, events| {
         Clearance::Denied(Denial {
             number,
@@ -127,6 +130,27 @@ pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
     }
 }
 
+/// Nobody is asked any more. What is open still is used where it covers this, and ends where it does
+/// not: otherwise its time would end what goes on.
+fn unasked(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
+    let Some((number, approval)) = last(wish).filter(|(_, one)| one.is_open()) else {
+        return Clearance::Free(Vec::new());
+    };
+    let reason = if view.now >= approval.expires_at {
+        VoidReason::Expired
+    } else if approval.is_pending() {
+        VoidReason::PolicyChanged
+    } else if let Some(reason) = outgrown(wish, approval) {
+        reason
+    } else {
+        return Clearance::Granted {
+            number,
+            fresh: true,
+        };
+    };
+    Clearance::Free(vec![voided(wish.run, (number, approval), reason)])
+}
+
 fn digest(wish: &Wish<'_>) -> Digest {
     Digest::of(&[&wish.params.bytes])
 }
@@ -149,7 +173,11 @@ fn outgrown(wish: &Wish<'_>, approval: &Approval) -> Option<VoidReason> {
         Some(VoidReason::ParamsChanged)
     } else if wish.risk > approval.risk {
         Some(VoidReason::PolicyChanged)
-    } else if !wish.maximum.fits_in(&approval.maximum) {
+    } else if approval.is_bounded()
+        && wish
+            .maximum
+            .is_none_or(|most| !most.fits_in(&approval.maximum))
+    {
         Some(VoidReason::OverMaximumCost)
     } else {
         None
@@ -163,7 +191,7 @@ fn tightened(view: &View<'_>, wish: &Wish<'_>, approval: &Approval) -> Option<Vo
     let by = approval.decided_by.as_ref();
     let stranger = by.is_some_and(|by| !rules.may_decide(by));
     let starter = match &wish.run.started_by {
-        Actor::Operator(name) => by == Some(name),
+        Actor::Operator(name) => by.is_some_and(|by| by.reads_as(name.as_str())),
         Actor::Agent(_) | Actor::System => false,
     };
     let alone = starter && rules.four_eyes.contains(&approval.risk);
@@ -182,7 +210,8 @@ fn ask(view: &View<'_>, wish: &Wish<'_>, mut events: Vec<NewEvent>) -> Clearance
         agent: wish.agent.clone(),
         risk: wish.risk,
         params_digest: digest(wish),
-        maximum: wish.maximum,
+        maximum: wish.maximum.unwrap_or_default(),
+        unbounded: wish.maximum.is_none(),
         policy_version: view.workspace.shared.policy.map_or(0, |head| head.version),
         expires_at: view.now.after(rules.expires_in(wish.own)),
     };

@@ -128,7 +128,7 @@ impl Asking {
             risk: RiskTier::Financial,
             own: None,
             params,
-            maximum: self.maximum,
+            maximum: Some(self.maximum),
         }
     }
 }

@@ -287,6 +287,7 @@ fn failed(
         step: key.clone(),
         attempt,
         code: code.to_owned(),
+        not_begun: false,
         retry_at: None,
         released: Amount::ZERO,
     };

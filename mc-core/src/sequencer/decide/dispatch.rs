@@ -60,7 +60,7 @@ impl Candidate<'_> {
             risk: going.risk,
             own: self.step.approval.as_ref(),
             params: &going.part,
-            maximum: going.hold,
+            maximum: self.step.estimate.is_some().then_some(going.hold),
         }
     }
 
@@ -167,6 +167,8 @@ struct Going {
     risk: RiskTier,
     /// The approval that covers it, and whether it is used up by this.
     grant: Option<(u32, bool)>,
+    /// What ends what was asked of a person and is not needed.
+    ended: Vec<NewEvent>,
 }
 
 fn admit(
@@ -198,9 +200,10 @@ fn admit(
         hold,
         risk: candidate.step.tier(&view.workspace.policy),
         grant: None,
+        ended: Vec::new(),
     };
     match clearance::clear(view, &candidate.wish(&going)) {
-        Clearance::Free => {}
+        Clearance::Free(ended) => going.ended = ended,
         Clearance::Granted { number, fresh } => going.grant = Some((number, fresh)),
         Clearance::Pending(_) => return blocked(candidate, BlockReason::Approval, ""),
         Clearance::Asked(_, events) => return asked(candidate, events),
@@ -365,6 +368,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
         suspended,
     };
     let mut events = started(run);
+    events.extend(going.ended);
     let fresh = going.grant.filter(|(_, fresh)| *fresh);
     let used = |(number, _)| clearance::consumed(run, number, attempt, effect_key);
     events.extend(fresh.and_then(used));

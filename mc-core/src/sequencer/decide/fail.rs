@@ -1,7 +1,7 @@
 //! Fail: an attempt ended with an error; the policy says what follows.
 
 use super::attempt_end::end_calls;
-use super::{View, advance, halt, late};
+use super::{View, advance, halt, late, timeout};
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
@@ -48,6 +48,7 @@ pub fn fail(
         step: token.step.clone(),
         attempt: token.attempt,
         code: failure.code.to_string(),
+        not_begun: false,
         retry_at,
         released,
     };
@@ -80,6 +81,7 @@ pub fn stopped(
         step: token.step.clone(),
         attempt: token.attempt,
         code: HALTED.to_owned(),
+        not_begun: false,
         retry_at: (!acted).then_some(view.now),
         released,
     };
@@ -88,6 +90,38 @@ pub fn stopped(
     events.push(event);
     events.extend(acted.then(|| halt::in_doubt(run, &token.step)));
     Decision::events(events)
+}
+
+/// An attempt that nobody began does not count, and its approval still covers the step; which waits
+/// for the agent.
+///
+/// # Errors
+/// `NotFound`.
+pub fn not_begun(view: &View<'_>, token: &Token) -> Result<Decision> {
+    let Some((resident, _)) = view.live(token) else {
+        return timeout::ended(view, token);
+    };
+    let run = &resident.run;
+    let (mut events, released) = end_calls(run, &token.step, "dropped");
+    let reason = BlockReason::AgentUnavailable;
+    let failed = AttemptFailed {
+        step: token.step.clone(),
+        attempt: token.attempt,
+        code: reason.as_str().to_owned(),
+        not_begun: true,
+        retry_at: None,
+        released,
+    };
+    let message = NewPart::text("whoever has the agent was gone before it was told");
+    events.push(NewEvent::new(run.run_id, failed).with(message));
+    let blocked = StepBlocked {
+        step: token.step.clone(),
+        reason,
+        code: String::new(),
+        failing: Vec::new(),
+    };
+    events.push(NewEvent::new(run.run_id, blocked));
+    Ok(Decision::events(events))
 }
 
 /// When the next attempt starts, if there is to be one.

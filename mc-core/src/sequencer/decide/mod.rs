@@ -7,6 +7,7 @@ pub mod abort;
 pub mod advance;
 pub mod agents;
 pub mod approve;
+pub mod approved_cost;
 pub mod attempt_end;
 pub mod call_draw;
 pub mod call_fail;

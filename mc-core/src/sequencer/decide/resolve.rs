@@ -5,13 +5,13 @@
 //! is open.
 
 use super::View;
-use super::abort;
+use super::{abort, approve};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::AbortReason;
 use crate::event::step::{DoubtEnd, StepCancelled, StepCompleted, StepResolved};
 use crate::run::{Run, Step};
-use crate::sequencer::command::{Resolution, Resolve};
+use crate::sequencer::command::{Informant, Resolution, Resolve};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 
 /// Takes what became of a step in doubt.
@@ -28,12 +28,15 @@ pub fn resolve(view: &View<'_>, request: &Resolve) -> Result<Decision> {
         let message = format!("step `{key}` is {}, not in doubt", step.status.0);
         return Err(Error::new(ErrorKind::InvalidTransition, message).with_context("step", key));
     }
+    about_it(request, step)?;
     if let (Resolution::Happened(output), Some(workflow)) =
         (&request.resolution, &resident.workflow)
     {
         workflow.check_output(key.name(), output)?;
     }
-    let mut events = vec![resolved(view, run, request, step)];
+    // What was asked for it was asked by an attempt that has ended.
+    let mut events = approve::open_of(run, key);
+    events.push(resolved(view, run, request, step));
     let ended = run.status.is_terminal();
     match &request.resolution {
         Resolution::Happened(output) if !ended => {
@@ -58,6 +61,24 @@ pub fn resolve(view: &View<'_>, request: &Resolve) -> Result<Decision> {
         events.extend(abort::all(view, resident, AbortReason::Operator));
     }
     Ok(Decision::events(events))
+}
+
+/// Holds a word against the attempt that it is about.
+fn about_it(request: &Resolve, step: &Step) -> Result<()> {
+    let refused = |message: String| {
+        let error = Error::new(ErrorKind::InvalidTransition, message);
+        Err(error.with_context("step", &request.step))
+    };
+    let now = step.attempt;
+    if let Some(meant) = request.attempt.filter(|attempt| *attempt != now) {
+        return refused(format!("attempt {now} is in doubt, not attempt {meant}"));
+    }
+    match request.by {
+        Informant::Probe if !step.abandoned.is_empty() => {
+            refused("a handler of it may still act: a probe does not know the end".to_owned())
+        }
+        Informant::Probe | Informant::Person => Ok(()),
+    }
 }
 
 fn resolved(view: &View<'_>, run: &Run, request: &Resolve, step: &Step) -> NewEvent {

@@ -157,13 +157,16 @@ impl Calling<'_> {
             risk: self.risk,
             own: self.definition.and_then(|step| step.approval.as_ref()),
             params: &self.params,
-            maximum: Amount {
+            maximum: Some(Amount {
                 money: price.unwrap_or_default(),
                 ..Amount::ZERO
-            },
+            }),
         };
         match clearance::clear(view, &wish) {
-            Clearance::Free => self.send(None, events),
+            Clearance::Free(ended) => {
+                events.extend(ended);
+                self.send(None, events)
+            }
             Clearance::Granted { number, .. } => self.send(Some(number), events),
             Clearance::Pending(number) => self.wait(number, events),
             Clearance::Asked(number, asked) => {
