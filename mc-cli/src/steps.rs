@@ -35,9 +35,9 @@ pub(crate) struct View<'a> {
     pub(crate) db: &'a Path,
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     /// The views of the runs that were nested for a step.
-    pub(crate) fn nested(&self, key: &StepKey) -> Vec<View<'a>> {
+    pub(crate) fn nested(&self, key: &StepKey) -> Vec<Self> {
         let found = self.family.map(|family| family.nested_for(self.run, key));
         let found: Vec<(&Run, &Progress)> = found.unwrap_or_default();
         let view = |(run, progress)| View {

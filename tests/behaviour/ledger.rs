@@ -7,7 +7,9 @@ use crate::common::*;
 fn permit(admission: Admission) -> Permit {
     match admission {
         Admission::Allowed(permit) | Admission::Clamped(permit) => permit,
-        other => panic!("{other:?}"),
+        other @ (Admission::Answered(_) | Admission::NeedsApproval(_) | Admission::Denied(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -174,15 +174,16 @@ fn rates_outlive_a_crash() {
 fn a_call_that_a_crash_cut_off_leaves_its_place_to_the_next() {
     let world = World::seeded(25);
     let rates = "rates: [{ for: { provider: test }, in_flight: 1 }]";
-    world.run(async {
+    let left = world.run(async {
         let control = world.open().await;
         publish(&control, rates).await;
         let session = guard(&control).await;
         let reserved = session.reserve(&request("p", 4)).await.unwrap();
         assert!(matches!(&reserved, Admission::Allowed(_)), "{reserved:?}");
-        std::mem::forget((session, reserved));
+        (session, reserved)
     });
     world.crash();
+    drop(left);
     world.run(async {
         let control = world.open().await;
         let session = guard(&control).await;

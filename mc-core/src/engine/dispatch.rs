@@ -79,9 +79,8 @@ impl Inner {
         let request = Request::Attempt(token.clone(), AttemptRequest::NotBegun);
         self.tell(Actor::System, request);
         // Whoever brought the agent before that was told is not asked again by it.
-        if let Some(version) = self.agents.here(agent) {
-            let here = vec![(agent.clone(), version)];
-            self.tell(Actor::System, Request::AgentsAvailable(here));
+        if let Some(here) = self.agents.here(agent) {
+            self.tell(Actor::System, Request::AgentsAvailable(vec![here]));
         }
         if let Some(owner) = self.joined() {
             let key = (token.run_id, token.step.clone(), token.attempt);

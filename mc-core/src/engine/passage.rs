@@ -54,7 +54,7 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
     let by = |way: Way| Passage {
         way,
         content: Content::Nothing,
-        if_done: Some(Proof::Anything),
+        if_done: shown_by(request),
     };
     let plain = by(Way::Plain);
     match request {
@@ -68,24 +68,15 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         | Request::SetLimit(_)
         | Request::Adjust(_)
         | Request::Reconcile(_)
+        | Request::Publish(_)
+        | Request::Activate(_)
+        | Request::ChangePrices(_)
+        | Request::PublishPolicy(_)
+        | Request::DecideApproval(_)
+        | Request::RevokeApproval(_)
         | Request::StartDispatch => plain,
         Request::Signal(_, _, payload) => Passage {
             content: Content::Value("payload", payload),
-            ..plain
-        },
-        Request::Publish(_)
-        | Request::Activate(_)
-        | Request::ChangePrices(_)
-        | Request::PublishPolicy(_) => Passage {
-            if_done: None,
-            ..plain
-        },
-        Request::DecideApproval(decide) => Passage {
-            if_done: Some(Proof::Decided(decide.word.approval)),
-            ..plain
-        },
-        Request::RevokeApproval(word) => Passage {
-            if_done: Some(Proof::Revoked(word.approval)),
             ..plain
         },
         Request::Resolve(resolve) => Passage {
@@ -94,19 +85,17 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         },
         Request::Start(start) => Passage {
             content: Content::Value("input", &start.input),
-            if_done: Some(Proof::Created(start.run_id)),
             ..plain
         },
         Request::OpenSession(open) => Passage {
             way: Way::Opens(open.run_id),
-            if_done: Some(Proof::Created(open.run_id)),
             ..plain
         },
         Request::CloseSession(run) => by(Way::Closes(*run)),
         Request::Attempt(_, request) => Passage {
             way: Way::Attempt,
             content: Content::Attempt(request),
-            if_done: if_reported(request),
+            ..plain
         },
         Request::AgentsAvailable(_) => by(Way::Agents),
         Request::ClockConfirmed { .. } => by(Way::Clock),
@@ -116,6 +105,43 @@ pub(super) fn of(request: &Request) -> Passage<'_> {
         | Request::Recover(..)
         | Request::HostLost(..)
         | Request::ClockJumped { .. } => by(Way::OwnersOnly),
+    }
+}
+
+/// What shows that a request was done.
+fn shown_by(request: &Request) -> Option<Proof> {
+    match request {
+        Request::Publish(_)
+        | Request::Activate(_)
+        | Request::ChangePrices(_)
+        | Request::PublishPolicy(_) => None,
+        Request::DecideApproval(decide) => Some(Proof::Decided(decide.word.approval)),
+        Request::RevokeApproval(word) => Some(Proof::Revoked(word.approval)),
+        Request::Start(start) => Some(Proof::Created(start.run_id)),
+        Request::OpenSession(open) => Some(Proof::Created(open.run_id)),
+        Request::Attempt(_, request) => if_reported(request),
+        Request::Abort(_)
+        | Request::Pause(_)
+        | Request::Resume(_)
+        | Request::Halt(_)
+        | Request::Lift(_)
+        | Request::Redrive(_)
+        | Request::Unblock(..)
+        | Request::SetLimit(_)
+        | Request::Adjust(_)
+        | Request::Reconcile(_)
+        | Request::StartDispatch
+        | Request::Signal(..)
+        | Request::Resolve(_)
+        | Request::CloseSession(_)
+        | Request::AgentsAvailable(_)
+        | Request::ClockConfirmed { .. }
+        | Request::AgentsGone(_)
+        | Request::Drain
+        | Request::Tick
+        | Request::Recover(..)
+        | Request::HostLost(..)
+        | Request::ClockJumped { .. } => Some(Proof::Anything),
     }
 }
 

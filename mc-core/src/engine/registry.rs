@@ -135,12 +135,12 @@ impl Registry {
         agents.retain(|_, all| !all.is_empty());
     }
 
-    /// The newest version of an agent that somebody has who is there.
-    pub(super) fn here(&self, name: &AgentName) -> Option<Option<AgentVersion>> {
+    /// An agent that somebody has who is there, with its newest version.
+    pub(super) fn here(&self, name: &AgentName) -> Option<(AgentName, Option<AgentVersion>)> {
         let agents = lock(&self.agents);
         let mut all = agents.get(name)?.iter().rev();
         let newest = all.find(|one| one.provider.is_here())?;
-        Some(newest.version.clone())
+        Some((name.clone(), newest.version.clone()))
     }
 
     fn add(&self, name: &AgentName, registered: Registered) {

@@ -22,6 +22,7 @@ mod limiter;
 mod pace;
 mod place;
 mod prices;
+mod probes;
 mod recovery;
 mod redaction;
 mod resident;

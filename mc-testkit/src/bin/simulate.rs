@@ -17,6 +17,13 @@ struct Args {
     /// Live every seed twice and compare the roots of the two logs.
     #[arg(long)]
     twice: bool,
+    #[command(flatten)]
+    kind: Kind,
+}
+
+/// What kind of worlds they are; wild ones unless said otherwise.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Kind {
     /// Leave out sessions, sleeps, late answers and clocks that are set.
     #[arg(long)]
     tame: bool,
@@ -40,7 +47,7 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "--seeds takes FROM..TO, e.g. 0..100");
         return ExitCode::from(64);
     };
-    let habits = match (args.tame, args.asking, args.nesting) {
+    let habits = match (args.kind.tame, args.kind.asking, args.kind.nesting) {
         (true, ..) => Habits::Tame,
         (false, true, _) => Habits::Asking,
         (false, false, true) => Habits::Nesting,

@@ -43,7 +43,7 @@ pub(super) fn from(
     names: &[StepName],
     draw: &mut super::draw::Draw,
 ) -> Option<mc_core::id::StepKey> {
-    let named = draw.one_in(2);
-    let name = draw.pick(names).filter(|_| named);
+    let says_one = draw.one_in(2);
+    let name = draw.pick(names).filter(|_| says_one);
     name.map(mc_core::id::StepKey::of)
 }

@@ -25,7 +25,7 @@ pub fn over_maximum(run: &Run, key: &StepKey, amount: &Amount) -> Option<Error> 
     let own = |(hold, _): &(&HoldKey, &Hold)| hold.step == *key && hold.attempt >= since;
     let holds = run.holds.iter().filter(own);
     let open = holds.map(|(_, hold)| at_stake(hold));
-    let so_far = open.fold(step.billed, |sum, money| sum.saturating_add(money));
+    let so_far = open.fold(step.billed, NanoUsd::saturating_add);
     let most = approval.maximum.money;
     if amount.money == NanoUsd::ZERO || so_far.saturating_add(amount.money) <= most {
         return None;

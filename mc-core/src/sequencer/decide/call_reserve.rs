@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::approved_cost::{OVER_MAXIMUM_COST, over_maximum};
+use super::attempt_end::end_calls;
 use super::clamp::Clamp;
 use super::guard;
 use super::halt;
@@ -14,8 +15,7 @@ use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
 use super::{View, refusal};
-use crate::budget::OnExceed;
-use crate::budget::{Amount, Books, Dimension, Hold, Limit, Owner, Verdict, Waiter};
+use crate::budget::{Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
@@ -487,12 +487,12 @@ impl Asking<'_> {
         self.events.append(&mut self.judged);
         let event = self.denied("budget_exceeded", requested, failing.to_vec());
         self.events.push(event);
-        let error = refusal::exceeded_error(failing);
         if self.resident.run.workflow().is_some() {
             let more = self.end_run(failing, on_exceed);
             self.events.extend(more);
         }
-        Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
+        let error = Arc::new(refusal::exceeded_error(failing));
+        Decision::durable(self.events, reply(CallReply::Denied(error)))
     }
 
     fn end_run(&self, failing: &[FailingAccount], on_exceed: OnExceed) -> Vec<NewEvent> {
@@ -501,8 +501,7 @@ impl Asking<'_> {
         if on_exceed == OnExceed::Abort || run.created.policy.unattended {
             return super::abort::by_budget(&self.view, self.resident, account);
         }
-        let (mut events, released) =
-            super::attempt_end::end_calls(run, &self.token.step, "abandoned");
+        let (mut events, released) = end_calls(run, &self.token.step, "abandoned");
         let facts = AttemptAbandoned {
             step: self.token.step.clone(),
             attempt: self.token.attempt,

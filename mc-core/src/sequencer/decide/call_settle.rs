@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attempt_end::end_calls;
-use super::{View, abort, fail, guard, late};
-use crate::budget::{Account, AccountId, Amount, Books, Hold, Movement, OnExceed};
+use super::{View, breach, fail, guard, late};
+use crate::budget::{AccountId, Amount, Books, Hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::budget::BudgetBreached;
 use crate::event::call::{GuardrailJudged, ModelCallSettled};
 use crate::event::step::{AbandonReason, AttemptAbandoned, LateUsage, ResultLate};
 use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
-use crate::money::NanoUsd;
 use crate::policy::Mode;
 use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Fits, Who};
 use crate::pricing::{Answered, Cost, CostFault, charge_on_terms};
@@ -50,7 +49,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     countable(view, resident, &token.step, &cost.actual)?;
     let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
-    let breached = breaches(view, resident, (&hold, answer.ordinal), &cost);
+    let breached = breach::breaches(view, resident, (&hold, answer.ordinal), &cost);
     let judged = judged(view, (token, resident), (call, model), answer, &cost);
     events.extend(judged.events);
     let mut reply = Reply::Done;
@@ -63,7 +62,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
             .map(|(account, _, over)| NewEvent::new(run.run_id, BudgetBreached { account, over })),
     );
     if let Some((account, on_exceed)) = over.filter(|_| run.workflow().is_some()) {
-        events.extend(halt(
+        events.extend(breach::halt(
             view,
             resident,
             (token, (answer.ordinal, cost.actual)),
@@ -196,7 +195,7 @@ fn open_call<'a>(
 pub struct Holding {
     /// What the call was reserved with.
     pub drawn: Amount,
-    hold: Option<Hold>,
+    pub(super) hold: Option<Hold>,
     own: Own,
 }
 
@@ -443,7 +442,12 @@ pub fn no_progress(
 }
 
 /// Ends the attempt whose call `settled` has just been settled by the same decision.
-fn stop(run: &Run, token: &Token, settled: (u32, Amount), reason: AbandonReason) -> Vec<NewEvent> {
+pub(super) fn stop(
+    run: &Run,
+    token: &Token,
+    settled: (u32, Amount),
+    reason: AbandonReason,
+) -> Vec<NewEvent> {
     let after = after_settling(run, token, settled);
     let (mut events, released) = end_calls(&after, &token.step, "abandoned");
     let facts = AttemptAbandoned {
@@ -459,7 +463,7 @@ fn stop(run: &Run, token: &Token, settled: (u32, Amount), reason: AbandonReason)
 }
 
 /// The run as the settlement leaves it, as far as holds and calls go.
-fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, Amount)) -> Run {
+pub(super) fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, Amount)) -> Run {
     let mut after = run.clone();
     let key = |ordinal| HoldKey {
         step: token.step.clone(),
@@ -476,85 +480,6 @@ fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, Amount)) ->
         step.calls.remove(&ordinal);
     }
     after
-}
-
-fn breaches(
-    view: &View<'_>,
-    resident: &Resident,
-    (hold, ordinal): (&Holding, u32),
-    billed: &Billed,
-) -> Vec<(AccountId, OnExceed, Amount)> {
-    if billed.actual.fits_in(&hold.drawn) {
-        return Vec::new();
-    }
-    let Some(open) = &hold.hold else {
-        return Vec::new();
-    };
-    let books = view.books(resident);
-    let empty = Account::default();
-    let mut over = Vec::new();
-    // What the hold has beside the call's own part covers it too.
-    let (taken, _) = hold.settle(ordinal, billed.actual);
-    for id in open.path() {
-        let account = books.account(id).unwrap_or(&empty);
-        let settle = Movement::Settle {
-            held: taken,
-            actual: billed.actual,
-        };
-        let mut parts = open
-            .leaving(Some(ordinal))
-            .split(&settle, view.now)
-            .into_iter();
-        let after = parts.try_fold(account.clone(), |account, (at, part)| {
-            account.after_at(at, &part)
-        });
-        if let Ok(after) = after
-            && after.is_breached()
-            && !account.is_breached()
-        {
-            let limit = after.limit().money.unwrap_or(NanoUsd::MAX);
-            let beyond = after
-                .exposure()
-                .money
-                .saturating_sub(limit)
-                .max(NanoUsd::ZERO);
-            over.push((
-                id.clone(),
-                after.on_exceed(),
-                Amount {
-                    money: beyond,
-                    ..Amount::ZERO
-                },
-            ));
-        }
-    }
-    over
-}
-
-/// More was billed than the account allows: the run stops in flight.
-fn halt(
-    view: &View<'_>,
-    resident: &Resident,
-    (token, settled): (&Token, (u32, Amount)),
-    (account, on_exceed): (&AccountId, OnExceed),
-) -> Vec<NewEvent> {
-    let run = &resident.run;
-    if on_exceed == OnExceed::Abort || run.created.policy.unattended {
-        let mut stopped = resident.clone();
-        stopped.run = Arc::new(after_settling(run, token, settled));
-        return abort::by_budget(view, &stopped, account.clone());
-    }
-    let mut events = stop(run, token, settled, AbandonReason::Budget);
-    events.push(super::refusal::blocked(
-        &super::refusal::Asker {
-            resident,
-            key: &token.step,
-        },
-        "breached",
-        Vec::new(),
-    ));
-    events.extend(super::control::pause_for_budget(view, run, account));
-    events
 }
 
 fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<Decision> {

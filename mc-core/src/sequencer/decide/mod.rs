@@ -9,6 +9,7 @@ pub mod agents;
 pub mod approve;
 pub mod approved_cost;
 pub mod attempt_end;
+mod breach;
 pub mod call_draw;
 pub mod call_fail;
 pub mod call_reserve;
