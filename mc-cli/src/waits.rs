@@ -2,6 +2,7 @@
 
 use mc_core::event::BlockReason;
 use mc_core::event::run::PauseReason;
+use mc_core::event::step::HALTED;
 use mc_core::id::StepKey;
 use mc_core::policy::PriceAge;
 use mc_core::run::Block;
@@ -126,6 +127,13 @@ impl View<'_> {
             }
             BlockReason::Signal => {
                 format!("its host sends the signal with `run.signal`, or end it with {abort}")
+            }
+            BlockReason::AgentUnavailable if block.code == HALTED => {
+                let db = quoted(&self.db.display().to_string());
+                format!(
+                    "it is halted: `mission-control resume agent:{} --db {db}` lets it go on, or `resume workspace` where all is halted; then run again, or end it with {abort}",
+                    self.agent(key)
+                )
             }
             BlockReason::AgentUnavailable => format!(
                 "add agent `{}` to the agents file and run again, or end it with {abort}",

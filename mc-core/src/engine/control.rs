@@ -113,6 +113,7 @@ impl Inner {
             settings: parts.settings,
             auth_method: parts.auth_method,
             switch: parts.switch,
+            switch_turn: Mutex::new(()),
             live: Mutex::new(Live {
                 phase,
                 sequencer: None,

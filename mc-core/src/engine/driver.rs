@@ -167,8 +167,8 @@ impl Driver {
         let starts = effects
             .iter()
             .any(|(_, effect)| matches!(effect, Effect::Start(_)));
-        if let Some((by, halt)) = starts.then(|| self.inner.pulled()).flatten() {
-            self.inner.tell(by, halt);
+        if starts {
+            self.inner.obey_switch();
         }
     }
 

@@ -143,11 +143,8 @@ pub struct SwitchHand {
 impl SwitchHand {
     /// Halts everything if the switch is pulled.
     pub fn obey(&self) {
-        let inner = self.inner.upgrade();
-        if let Some((inner, (by, halt))) =
-            inner.and_then(|inner| Some((inner.clone(), inner.pulled()?)))
-        {
-            inner.tell(by, halt);
+        if let Some(inner) = self.inner.upgrade() {
+            inner.obey_switch();
         }
     }
 }
@@ -173,8 +170,17 @@ impl Inner {
         sequencer.map_or_else(Vec::new, |one| one.workspace().shared.halts.all().collect())
     }
 
+    /// Halts everything if the switch is pulled.
+    pub(super) fn obey_switch(&self) {
+        let turn = lock(&self.switch_turn);
+        if let Some((by, halt)) = self.pulled() {
+            self.tell(by, halt);
+        }
+        drop(turn);
+    }
+
     /// What the switch beside the store asks for, if it is pulled.
-    pub(super) fn pulled(&self) -> Option<(Actor, Request)> {
+    fn pulled(&self) -> Option<(Actor, Request)> {
         let Pulled { by, reason, .. } = self.switch.as_ref()?.pulled()?;
         let by = OperatorName::new(&by).map_or(Actor::System, Actor::Operator);
         let halt = Halt {
@@ -188,7 +194,11 @@ impl Inner {
     fn require_released(&self) -> Result<()> {
         let pulled = self.switch.as_ref().and_then(|switch| switch.pulled());
         match pulled {
-            None => Ok(()),
+            None => {
+                // Whoever saw it pulled has said so by now, and the word to go on comes behind theirs.
+                drop(lock(&self.switch_turn));
+                Ok(())
+            }
             Some(Pulled { place, .. }) => {
                 let message = format!("{place} still halts everything: remove it, then resume");
                 Err(Error::new(ErrorKind::InvalidTransition, message))

@@ -91,6 +91,8 @@ pub(super) struct Inner {
     pub(super) drives: AtomicBool,
     /// What halts everything from beside the store.
     pub(super) switch: Option<Arc<dyn HaltSwitch>>,
+    /// Held from the look at it to the word that follows.
+    pub(super) switch_turn: Mutex<()>,
     /// Whether this process asked to dispatch.
     pub(super) dispatches: AtomicBool,
     /// Closed when the driver has gone.
