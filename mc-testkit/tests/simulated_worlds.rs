@@ -30,6 +30,22 @@ fn nothing_that_cannot_be_undone_goes_out_unasked_or_twice() {
 }
 
 #[test]
+fn runs_nested_in_one_another_and_runs_that_go_on_break_nothing() {
+    let (mut nested, mut redriven) = (0, 0);
+    for seed in (0..12).chain([144, 195, 275, 315]) {
+        let lived = live_with(seed, Habits::Nesting);
+        nested += lived.nested;
+        redriven += lived.redriven;
+        let findings = lived.findings;
+        assert!(findings.is_empty(), "seed {seed}: {findings:?}");
+    }
+    assert!(
+        nested > 10 && redriven > 2,
+        "{nested} nested, {redriven} redriven"
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_log() {
     for seed in [3, 104, 117] {
         assert_eq!(live(seed).root, live(seed).root, "seed {seed}");

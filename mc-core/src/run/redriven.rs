@@ -68,7 +68,10 @@ fn back(step: &mut Step, event: &RunEvent<'_>) -> Result<()> {
     step.retry_from = None;
     step.effect_key = None;
     step.output = None;
-    step.code.clear();
+    // An attempt that was cut off and may have acted is asked about before it is done again.
+    if !step.has_acted() {
+        step.code.clear();
+    }
     step.tolerated = false;
     step.suspension = None;
     step.approval = None;

@@ -249,11 +249,13 @@ impl Step {
         self.risk.is_some_and(|risk| !risk.is_repeatable()) || self.has_lasting_call_out()
     }
 
+    /// What takes the token of an attempt that has not ended.
+    pub const CUT_OFF: [&str; 3] = ["budget_exceeded", "no_progress", "guardrail"];
+
     /// Why its last attempt lost its token to a budget or a rule, where that may have done what cannot
     /// be undone: it is not simply done again.
     pub fn cut_off(&self) -> Option<&'static str> {
-        let codes = ["budget_exceeded", "no_progress", "guardrail"];
-        let code = codes.into_iter().find(|code| self.code == *code);
+        let code = Self::CUT_OFF.into_iter().find(|code| self.code == *code);
         code.filter(|_| self.live.is_none() && self.may_have_acted())
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::RunRedriven;
 use crate::event::{RunStatus, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
+use crate::policy::RiskTier;
 use crate::run::{End, Run, RunTrigger, Step, refuse_run, run_after};
 use crate::sequencer::command::Redrive;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
@@ -207,6 +208,8 @@ fn is_repeatable(run: &Run, name: &StepName) -> Result<()> {
             format!("run {nested}, nested for `{key}`, did what cannot be undone")
         } else if is_lasting(step) {
             format!("`{key}` completed, and what it did cannot be undone")
+        } else if is_unknown(step) {
+            format!("`{key}` was cut off after a tool call that cannot be undone")
         } else if step.abandoned.is_empty() {
             continue;
         } else {
@@ -215,6 +218,13 @@ fn is_repeatable(run: &Run, name: &StepName) -> Result<()> {
         return Err(refused(run.run_id, why).with_context("step", key));
     }
     Ok(())
+}
+
+/// A tool call that cannot be undone may have been out when the attempt lost its token. (A step whose
+/// own tier says so is in doubt instead, when its turn comes.)
+fn is_unknown(step: &Step) -> bool {
+    let cut_off = Step::CUT_OFF.contains(&step.code.as_str());
+    cut_off && step.acted && step.risk.is_none_or(RiskTier::is_repeatable)
 }
 
 fn is_lasting(step: &Step) -> bool {
