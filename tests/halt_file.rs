@@ -1,5 +1,11 @@
 //! The halt file: a file beside the store stops everything, whether anybody watches it or not.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +41,6 @@ struct Bench {
     _directory: tempfile::TempDir,
 }
 
-#[expect(clippy::unwrap_used, reason = "a bench that cannot be set up fails its test")]
 async fn bench(waits: bool) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("agents.redb");
