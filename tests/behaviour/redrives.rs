@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::*;
 use mission_control::core::run::replay;
+use mission_control::{Policy, Resolution};
 
 /// Whether the step `b` works by now.
 #[derive(Clone, Default)]
@@ -263,4 +264,47 @@ fn a_run_that_left_memory_goes_on_and_a_crash_changes_nothing() {
         }
         completes(&run).await;
     });
+}
+
+/// `a` pays for a minute while `b` fails; what a person then says of `a`, and whether the run may be
+/// driven again.
+fn driven_after(resolution: Resolution) -> (bool, usize) {
+    let world = World::seeded(31);
+    world.run(async {
+        let notes = Notes::default();
+        let paid = notes.clone();
+        let it = agent(move |ctx, _| {
+            let notes = paid.clone();
+            async move {
+                if ctx.step().name() == "b" && ctx.attempt() == 1 {
+                    ctx.sleep(secs(1)).await;
+                    return Err(AgentError::new("not yet").fatal());
+                }
+                notes.add(ctx.step().as_str());
+                let pays = ctx.step().name() == "a" && ctx.attempt() == 1;
+                ctx.sleep(secs(if pays { 60 } else { 1 })).await;
+                Ok(json!(1).into())
+            }
+        });
+        let control = open_for(&world, "it", it).await;
+        let policy = Policy::from_yaml("approvals: { from: financial }").unwrap();
+        control.publish_policy("ann", policy).await.unwrap();
+        let yaml = "{ workflow: w, steps: { a: { agent: it, risk: irreversible }, b: { agent: it, risk: read } } }";
+        let run = begin(&control, yaml, json!({})).await;
+        assert!(matches!(run.outcome().await.unwrap(), Outcome::Failed { .. }));
+        world.pass(secs(100)).await;
+        run.resolve("ann", &step("a"), resolution, "looked").await.unwrap();
+        let driven = control.redrive(run.id(), None, "ann", "mended").await;
+        world.pass(secs(100)).await;
+        let pays = notes.all().iter().filter(|line| *line == "a").count();
+        (driven.is_ok(), pays)
+    })
+}
+
+#[test]
+fn what_may_have_happened_in_a_failed_run_is_not_done_again_by_a_redrive() {
+    let happened = Resolution::Happened(Arc::new(json!(1)));
+    assert_eq!(driven_after(happened), (false, 1));
+    assert_eq!(driven_after(Resolution::Abort), (false, 1));
+    assert_eq!(driven_after(Resolution::DidNotHappen), (true, 2));
 }

@@ -345,7 +345,12 @@ fn resolved(run: &mut Run, facts: &StepResolved, event: &RunEvent<'_>) -> Result
                 }
             }
         }
-        DoubtEnd::Happened | DoubtEnd::DidNotHappen | DoubtEnd::Abort => {}
+        DoubtEnd::Happened | DoubtEnd::DidNotHappen | DoubtEnd::Abort => {
+            // What the run does no more may be asked of it again by a redrive.
+            if let Some(step) = run.steps.get_mut(&facts.step) {
+                step.doubt_end = Some(facts.resolution);
+            }
+        }
     }
     Ok(())
 }

@@ -76,6 +76,7 @@ fn back(step: &mut Step, event: &RunEvent<'_>) -> Result<()> {
     step.suspension = None;
     step.approval = None;
     step.asked.clear();
+    step.doubt_end = None;
     let answered = |state: &CallState| matches!(state, CallState::Answered { .. });
     step.calls.retain(|_, call| answered(&call.state));
     Ok(())

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Account, AccountId, Amount, Hold, Path};
 use crate::error::{Error, FailingAccount, Result};
 use crate::event::run::{AbortReason, PauseReason, RunCreated, Subject};
-use crate::event::step::WaitingFor;
+use crate::event::step::{DoubtEnd, WaitingFor};
 use crate::event::{BlockReason, PartRef, RunStatus, StepStatus};
 use crate::id::{
     Actor, AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, StepName, WorkflowName,
@@ -230,6 +230,10 @@ pub struct Step {
     /// A tool call of it went out that cannot be undone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub acted: bool,
+    /// What somebody found out about it after its run had ended; it may have happened unless they said
+    /// that it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt_end: Option<DoubtEnd>,
     /// It was taken back to be done again, and has not gone out since: its needs are judged anew, and an
     /// item's turn comes as if it had never been.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -247,6 +251,11 @@ impl Step {
     /// such a tier is out.
     pub fn may_have_acted(&self) -> bool {
         self.risk.is_some_and(|risk| !risk.is_repeatable()) || self.has_lasting_call_out()
+    }
+
+    /// Whether somebody said that it happened, or gave up to find out, after its run had ended.
+    pub const fn may_have_happened(&self) -> bool {
+        matches!(self.doubt_end, Some(DoubtEnd::Happened | DoubtEnd::Abort))
     }
 
     /// What takes the token of an attempt that has not ended.

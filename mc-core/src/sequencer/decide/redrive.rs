@@ -208,6 +208,8 @@ fn is_repeatable(run: &Run, name: &StepName) -> Result<()> {
             format!("run {nested}, nested for `{key}`, did what cannot be undone")
         } else if is_lasting(step) {
             format!("`{key}` completed, and what it did cannot be undone")
+        } else if step.may_have_happened() {
+            format!("`{key}` was in doubt, and nobody said that it did not happen")
         } else if is_unknown(step) {
             format!("`{key}` was cut off after a tool call that cannot be undone")
         } else if step.abandoned.is_empty() {
