@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, unexpected};
 use super::content;
+use super::outgoing::Outgoing;
 use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::{AgentName, Digest, RunId, StepKey};
@@ -117,6 +118,7 @@ impl StepContext {
         F: Fn(Option<u64>) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
+        let send = move |out: Outgoing| send(out.max_output_tokens());
         self.caller.model_call(request, send).await
     }
 
