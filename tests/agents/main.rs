@@ -12,3 +12,5 @@ mod common;
 mod document;
 mod http;
 mod rules;
+mod tiers;
+mod tools;

@@ -98,3 +98,34 @@ async fn a_rule_that_only_observes_lets_the_stream_end() {
     assert_eq!(world.facts(&run, "guardrail.judged").await.len(), 1);
     assert_eq!(world.money(), (mills(21), NanoUsd::ZERO));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_halts_cuts_the_stream_and_blocks_its_step() {
+    let server = ModelServer::start(Script::always(stalled())).unwrap();
+    let rule = "verdict: halt, max_output_tokens: 9";
+    let world = world(&server, "anthropic", "", rule).await;
+    let run = world.start(ONCE, json!("hi")).await;
+    assert_eq!(blocked(&run).await, "cap");
+    server.until(|counts| counts.hung_up == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_grows_too_large_is_cut_with_a_name_and_paid_for() {
+    for (more, code, money) in [
+        (", max_answer_bytes: 25", "answer_too_large", HELD),
+        (", max_answer_bytes: 25, stream: false", "answer_too_large", HELD),
+    ] {
+        let whole = Completion {
+            fault: Fault::None,
+            ..stalled()
+        };
+        let server = ModelServer::start(Script::always(whole)).unwrap();
+        let rule = "max_output_tokens: 1000";
+        let world = world(&server, "openai_responses", more, rule).await;
+        let (failed, message) = failure(world.run("agent: a", json!("hi")).await);
+        assert_eq!(failed, code, "{message}");
+        assert!(message.contains("max_answer_bytes"), "{message}");
+        assert_eq!(world.money(), (mills(money), NanoUsd::ZERO), "{more}");
+        assert_eq!(server.counts().received, 1);
+    }
+}
