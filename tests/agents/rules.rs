@@ -113,7 +113,11 @@ async fn a_rule_that_halts_cuts_the_stream_and_blocks_its_step() {
 async fn an_answer_that_grows_too_large_is_cut_with_a_name_and_paid_for() {
     for (more, code, money) in [
         (", max_answer_bytes: 25", "answer_too_large", HELD),
-        (", max_answer_bytes: 25, stream: false", "answer_too_large", HELD),
+        (
+            ", max_answer_bytes: 25, stream: false",
+            "answer_too_large",
+            HELD,
+        ),
     ] {
         let whole = Completion {
             fault: Fault::None,

@@ -17,7 +17,8 @@ fn tool(name: &str, script: &str, more: &str) -> String {
 
 /// A tool that writes its arguments to the file `done`, one line a call, and answers with them.
 fn pay() -> String {
-    let schema = "parameters: { type: object, required: [to], properties: { to: { type: string } } }";
+    let schema =
+        "parameters: { type: object, required: [to], properties: { to: { type: string } } }";
     tool("pay", "tee -a done; echo >> done", &format!(", {schema}"))
 }
 
@@ -65,7 +66,9 @@ fn told(server: &ModelServer, request: usize) -> (String, bool) {
         plain(text(&one["content"]))
     } else if asked.path.ends_with("/responses") {
         let items = body["input"].as_array().unwrap();
-        let one = items.iter().find(|one| one["type"] == "function_call_output");
+        let one = items
+            .iter()
+            .find(|one| one["type"] == "function_call_output");
         assert_eq!(one.unwrap()["call_id"], "call_1");
         plain(text(&one.unwrap()["output"]))
     } else {
@@ -77,7 +80,10 @@ fn told(server: &ModelServer, request: usize) -> (String, bool) {
 
 fn done(world: &World) -> Vec<String> {
     let text = std::fs::read_to_string(world.dir.path().join("done"));
-    text.unwrap_or_default().lines().map(str::to_owned).collect()
+    text.unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +124,10 @@ async fn the_tools_and_the_whole_conversation_are_in_each_request() {
             let required = asked.body.pointer(schema).unwrap()["required"].clone();
             assert_eq!(required, json!(["to"]), "{api}");
             let all = asked.body[talk].as_array().unwrap().clone();
-            assert!(all.starts_with(&before) && all.len() > before.len(), "{api}");
+            assert!(
+                all.starts_with(&before) && all.len() > before.len(),
+                "{api}"
+            );
             before = all;
         }
         assert_eq!(done(&world), [r#"{"to":"one"}"#, r#"{"to":"two"}"#]);
@@ -134,7 +143,11 @@ async fn several_wishes_of_one_answer_are_done_in_their_order() {
             let tools = format!("stream: {stream}, tools: {{ {} }}", pay());
             let world = world(&server, api, &tools).await;
             output(&world.run(ONCE, json!("hi")).await);
-            assert_eq!(done(&world), [r#"{"to":"one"}"#, r#"{"to":"two"}"#], "{api}");
+            assert_eq!(
+                done(&world),
+                [r#"{"to":"one"}"#, r#"{"to":"two"}"#],
+                "{api}"
+            );
             let asked = server.received()[1].body.to_string();
             let places = ["call_1", "call_2"].map(|id| asked.rfind(id).unwrap());
             assert!(places[0] < places[1], "{asked}");
@@ -192,7 +205,11 @@ async fn an_answer_of_a_program_that_is_no_json_is_a_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_hangs_is_ended_with_its_children_and_the_model_is_told() {
-    let hangs = tool("pay", "sleep 60 & echo $! > child; wait", ", timeout: 100ms, grace: 100ms");
+    let hangs = tool(
+        "pay",
+        "sleep 60 & echo $! > child; wait",
+        ", timeout: 100ms, grace: 100ms",
+    );
     let server = model([wants("pay", &json!({}))]);
     let world = world(&server, "openai_chat", &format!("tools: {{ {hangs} }}")).await;
     output(&world.run(ONCE, json!("hi")).await);
@@ -244,7 +261,11 @@ async fn a_tool_that_the_policy_or_the_step_denies_is_told_to_the_model() {
     for (rules, step, says) in [
         (denies, ONCE.to_owned(), "cap"),
         (schema, ONCE.to_owned(), "why"),
-        ("tools: {}", format!("{ONCE}, tools: [look_up]"), "names no tool `pay`"),
+        (
+            "tools: {}",
+            format!("{ONCE}, tools: [look_up]"),
+            "names no tool `pay`",
+        ),
     ] {
         let server = model([wants("pay", &json!({"to": "eve"}))]);
         let world = world(&server, "anthropic", &format!("tools: {{ {} }}", pay())).await;
@@ -299,7 +320,12 @@ async fn a_call_that_is_approved_goes_on_without_paying_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_call_is_told_to_the_model_and_the_step_goes_on() {
     let server = model([wants("pay", &json!({"to": "eve"}))]);
-    let world = world(&server, "openai_responses", &format!("tools: {{ {} }}", pay())).await;
+    let world = world(
+        &server,
+        "openai_responses",
+        &format!("tools: {{ {} }}", pay()),
+    )
+    .await;
     policy(&world, ASKS).await;
     let run = world.start(ONCE, json!("hi")).await;
     let id = asked(&world, &run).await;
@@ -377,14 +403,16 @@ async fn taken_over(world: &World, server: &ModelServer, tools: &str) -> World {
     let text = agents(server, "openai_chat", tools);
     let place = Place::of(world.dir.path());
     let spec = file::read(text.as_bytes(), &place).unwrap().remove(0);
-    control.register_agent("a", spec.agent().unwrap()).await.unwrap();
+    control
+        .register_agent("a", spec.agent().unwrap())
+        .await
+        .unwrap();
     control.start_dispatch().await.unwrap();
     World { control, dir }
 }
 
 /// What cannot be undone, and is not asked of a person.
-const UNASKED: &str =
-    "approvals: { from: financial }\ntools: { pay: { risk: irreversible } }";
+const UNASKED: &str = "approvals: { from: financial }\ntools: { pay: { risk: irreversible } }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_undone_and_was_out_when_its_process_died_is_not_done_twice() {
