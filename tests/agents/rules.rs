@@ -38,7 +38,7 @@ async fn blocked(run: &RunHandle) -> String {
             assert_eq!(steps[0].reason, BlockReason::Guardrail);
             steps[0].code.clone()
         }
-        other => panic!("{other:?}"),
+        ended @ Position::Ended(_) => panic!("{ended:?}"),
     }
 }
 

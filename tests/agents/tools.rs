@@ -279,6 +279,27 @@ async fn a_tool_that_the_policy_or_the_step_denies_is_told_to_the_model() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_tools_that_the_step_names_are_offered() {
+    let tools = format!("tools: {{ {}, {} }}", pay(), tool("look_up", "echo 7", ""));
+    for (step, offered) in [
+        (ONCE.to_owned(), vec!["look_up", "pay"]),
+        (format!("{ONCE}, tools: [look_up]"), vec!["look_up"]),
+    ] {
+        let server = model([wants("look_up", &json!({}))]);
+        let world = world(&server, "anthropic", &tools).await;
+        output(&world.run(&step, json!("hi")).await);
+        assert_eq!(told(&server, 1), ("7".to_owned(), false));
+        let asked = server.received()[0].body["tools"].clone();
+        let names = asked
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].clone());
+        assert_eq!(names.collect::<Vec<_>>(), offered);
+    }
+}
+
 const ASKS: &str = "tools: { pay: { risk: irreversible } }";
 
 /// The request of a run that is blocked.

@@ -67,8 +67,6 @@ pub struct ChatAgent {
     spec: ChatSpec,
     endpoint: Endpoint,
     tools: Tools,
-    /// The tools in the form of the format.
-    offered: Vec<Value>,
     version: Option<AgentVersion>,
 }
 
@@ -95,7 +93,6 @@ impl ChatAgent {
         let endpoint = endpoint.map_err(|rule| Error::new(ErrorKind::Unavailable, rule))?;
         Ok(Self {
             tools: Tools::new(&spec.tools)?,
-            offered: spec.tools.iter().map(|tool| spec.api.tool(tool)).collect(),
             spec,
             endpoint,
             version,
@@ -103,12 +100,12 @@ impl ChatAgent {
     }
 
     /// What is asked and held: the whole conversation, and the tools that are sent with it.
-    fn request(&self, talk: &[Value]) -> ModelRequest {
+    fn request(&self, talk: &[Value], offered: &[Value]) -> ModelRequest {
         let system = self.spec.system.iter();
         let system = system.map(|text| json!({"role": "system", "content": text}));
         let mut parameters = json!({"api": self.spec.api.path()});
-        if !self.offered.is_empty() {
-            parameters["tools"] = self.offered.as_slice().into();
+        if !offered.is_empty() {
+            parameters["tools"] = offered.into();
         }
         let request = ModelRequest {
             messages: system.chain(talk.iter().cloned()).collect(),
@@ -129,15 +126,19 @@ impl ChatAgent {
         known: Option<&Value>,
     ) -> std::result::Result<Value, AgentError> {
         let sent = Sent::default();
+        // One that the step does not name would only be denied.
+        let offered = self.spec.tools.iter();
+        let offered = offered.filter(|tool| ctx.may_call(&tool.name));
+        let offered: Vec<Value> = offered.map(|tool| self.spec.api.tool(tool)).collect();
         let call = Call {
             spec: &self.spec,
             endpoint: &self.endpoint,
             ctx,
             messages: talk,
-            tools: &self.offered,
+            tools: &offered,
             sent: &sent,
         };
-        let request = self.request(talk);
+        let request = self.request(talk, &offered);
         let answer = ctx.model_stream(&request, |out| call.send(out)).await;
         let answer = answer.map_err(|error| {
             let large = sent.was_too_large() && matches!(error, CallError::Provider(_));
