@@ -6,6 +6,7 @@
     reason = "a test stops at the first broken promise"
 )]
 
+mod again;
 mod chat;
 mod command;
 mod common;

@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-use mission_control::{ApprovalFilter, ApprovalId, Policy, Resolution};
+use mission_control::{ApprovalFilter, ApprovalId, Policy};
 
 use crate::common::*;
 
-const ONCE: &str = "agent: a, retry: { maximum_attempts: 1 }";
+pub(crate) const ONCE: &str = "agent: a, retry: { maximum_attempts: 1 }";
 const APIS: [&str; 3] = ["openai_chat", "openai_responses", "anthropic"];
 
 /// The tools of the agents here: shell scripts by name.
-fn tool(name: &str, script: &str, more: &str) -> String {
+pub(crate) fn tool(name: &str, script: &str, more: &str) -> String {
     let script = serde_json::to_string(script).unwrap();
     format!("{name}: {{ description: \"does {name}\", program: [sh, -c, {script}] {more} }}")
 }
 
 /// A tool that writes its arguments to the file `done`, one line a call, and answers with them.
-fn pay() -> String {
+pub(crate) fn pay() -> String {
     let schema =
         "parameters: { type: object, required: [to], properties: { to: { type: string } } }";
     tool("pay", "tee -a done; echo >> done", &format!(", {schema}"))
 }
 
-async fn world(server: &ModelServer, api: &str, tools: &str) -> World {
+pub(crate) async fn world(server: &ModelServer, api: &str, tools: &str) -> World {
     World::with(&agents(server, api, tools)).await
 }
 
-fn agents(server: &ModelServer, api: &str, tools: &str) -> String {
+pub(crate) fn agents(server: &ModelServer, api: &str, tools: &str) -> String {
     let url = server.url("/v1");
     format!(
         "agents: {{ a: {{ kind: chat, api: {api}, base_url: \"{url}\", model: test/m,
@@ -35,23 +35,23 @@ fn agents(server: &ModelServer, api: &str, tools: &str) -> String {
 }
 
 /// A model that wants these tools called, one after the other, and then says `done`.
-fn model(wishes: impl IntoIterator<Item = Completion>) -> ModelServer {
+pub(crate) fn model(wishes: impl IntoIterator<Item = Completion>) -> ModelServer {
     let script = Script::always(Answer::text("done", Usage::text(5, 5)));
     let script = wishes.into_iter().fold(script, Script::then);
     ModelServer::start(script).unwrap()
 }
 
-fn wants(tool: &str, arguments: &Value) -> Completion {
+pub(crate) fn wants(tool: &str, arguments: &Value) -> Completion {
     Completion::calls(tool, arguments, Usage::text(10, 5))
 }
 
-async fn policy(world: &World, text: &str) {
+pub(crate) async fn policy(world: &World, text: &str) {
     let policy = Policy::from_yaml(text).unwrap();
     world.control.publish_policy("ann", policy).await.unwrap();
 }
 
 /// What the model was told of its first wish, in the request with this number, and whether as an error.
-fn told(server: &ModelServer, request: usize) -> (String, bool) {
+pub(crate) fn told(server: &ModelServer, request: usize) -> (String, bool) {
     let asked = server.received()[request].clone();
     let body = &asked.body;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -78,7 +78,7 @@ fn told(server: &ModelServer, request: usize) -> (String, bool) {
     }
 }
 
-fn done(world: &World) -> Vec<String> {
+pub(crate) fn done(world: &World) -> Vec<String> {
     let text = std::fs::read_to_string(world.dir.path().join("done"));
     text.unwrap_or_default()
         .lines()
@@ -248,7 +248,7 @@ fn assert_gone(world: &World) {
 }
 
 /// Returns once something is so; a test that waits for ever fails by its time.
-async fn until(mut so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
     while !so() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -300,10 +300,10 @@ async fn only_the_tools_that_the_step_names_are_offered() {
     }
 }
 
-const ASKS: &str = "tools: { pay: { risk: irreversible } }";
+pub(crate) const ASKS: &str = "tools: { pay: { risk: irreversible } }";
 
 /// The request of a run that is blocked.
-async fn asked(world: &World, run: &RunHandle) -> ApprovalId {
+pub(crate) async fn asked(world: &World, run: &RunHandle) -> ApprovalId {
     let position = run.settled_or_blocked().await.unwrap();
     let Position::Blocked { steps, .. } = position else {
         panic!("{position:?}");
@@ -369,23 +369,6 @@ async fn the_turns_of_an_attempt_are_counted_and_their_end_has_a_name() {
     assert_eq!((server.counts().received, done(&world).len()), (2, 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_tool_answered_is_not_done_again_by_an_attempt_that_comes_after_it() {
-    let server = ModelServer::start(
-        Script::always(Answer::text("done", Usage::text(5, 5)))
-            .then(wants("pay", &json!({"to": "eve"})))
-            .then(Answer::status(500)),
-    );
-    let server = server.unwrap();
-    let world = world(&server, "openai_chat", &format!("tools: {{ {} }}", pay())).await;
-    let step = "agent: a, retry: { maximum_attempts: 2, initial_interval: 1ms }";
-    let run = world.start(step, json!("hi")).await;
-    output(&run.outcome().await.unwrap());
-    assert_eq!(done(&world).len(), 1);
-    assert_eq!(server.counts().received, 3);
-    assert!(world.facts(&run, "journal.diverged").await.is_empty());
-}
-
 fn with_secret(name: &str) -> Option<std::ffi::OsString> {
     match name {
         "TOOL_KEY" => Some("tk-very-secret".into()),
@@ -413,67 +396,4 @@ async fn a_tool_gets_the_variables_that_are_named_and_their_values_show_nowhere(
         let log = format!("{:?}", records.unwrap());
         assert!(!log.contains("tk-very-secret"));
     }
-}
-
-/// The store of a world whose process is gone: another one takes its log over.
-async fn taken_over(world: &World, server: &ModelServer, tools: &str) -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let builder = Builder::new().with_settings(priced(PRICES));
-    let log = Arc::clone(world.control.log());
-    let control = builder.open_log(log).await.unwrap();
-    let text = agents(server, "openai_chat", tools);
-    let place = Place::of(world.dir.path());
-    let spec = file::read(text.as_bytes(), &place).unwrap().remove(0);
-    control
-        .register_agent("a", spec.agent().unwrap())
-        .await
-        .unwrap();
-    control.start_dispatch().await.unwrap();
-    World { control, dir }
-}
-
-/// What cannot be undone, and is not asked of a person.
-const UNASKED: &str = "approvals: { from: financial }\ntools: { pay: { risk: irreversible } }";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_undone_and_was_out_when_its_process_died_is_not_done_twice() {
-    let hangs = tool("pay", "echo once >> done; sleep 60", ", grace: 10ms");
-    let tools = format!("tools: {{ {hangs} }}");
-    let server = model([wants("pay", &json!({}))]);
-    let before = world(&server, "openai_chat", &tools).await;
-    policy(&before, UNASKED).await;
-    let run = before.start(ONCE, json!("hi")).await;
-    until(|| !done(&before).is_empty()).await;
-    let after = taken_over(&before, &server, &tools).await;
-    let run = after.control.run(run.id());
-    let position = run.settled_or_blocked().await.unwrap();
-    let Position::Blocked { steps, .. } = position else {
-        panic!("{position:?}");
-    };
-    assert_eq!(steps[0].reason, BlockReason::InDoubt);
-    let happened = Resolution::Happened(json!("paid").into());
-    run.resolve("bob", &steps[0].step, happened, "seen at the bank")
-        .await
-        .unwrap();
-    assert_eq!(output(&run.outcome().await.unwrap()), "paid");
-    assert_eq!((done(&before).len(), server.counts().received), (1, 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_before_its_process_died_is_in_the_journal_of_the_next() {
-    let stalls = Completion {
-        fault: Fault::StallAfter(1),
-        ..Completion::default()
-    };
-    let tools = format!("tools: {{ {} }}", pay());
-    let server = model([wants("pay", &json!({"to": "eve"})), stalls]);
-    let before = world(&server, "openai_chat", &tools).await;
-    policy(&before, UNASKED).await;
-    let run = before.start(ONCE, json!("hi")).await;
-    server.until(|counts| counts.received == 2).await;
-    let after = taken_over(&before, &server, &tools).await;
-    let run = after.control.run(run.id());
-    output(&run.outcome().await.unwrap());
-    assert_eq!((done(&before).len(), server.counts().received), (1, 3));
-    assert!(after.facts(&run, "journal.diverged").await.is_empty());
 }
