@@ -123,6 +123,7 @@ impl Inner {
             turned: Notify::new(),
             agents: Registry::default(),
             attempts: Mutex::new(BTreeMap::new()),
+            acting: Mutex::default(),
             watchers: Mutex::new(BTreeMap::new()),
             news: broadcast::channel(NOTICES).0,
             untold: Mutex::new(Vec::new()),
