@@ -11,3 +11,4 @@ mod command;
 mod common;
 mod document;
 mod http;
+mod outage;

@@ -288,6 +288,7 @@ fn failed(
         attempt,
         code: code.to_owned(),
         not_begun: false,
+        outage: false,
         retry_at: None,
         released: Amount::ZERO,
     };
