@@ -19,6 +19,7 @@ mod breakers;
 mod clearing;
 mod clock;
 mod compositions;
+mod contended;
 mod content;
 mod cuts;
 mod doubts;
