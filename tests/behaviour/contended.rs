@@ -111,3 +111,23 @@ fn twenty_parallel_sessions_that_do_not_fit_together_all_get_their_call_in_the_o
         });
     }
 }
+
+#[test]
+fn twenty_parallel_steps_of_two_calls_each_all_complete() {
+    for seed in 0..10 {
+        let world = World::seeded(seed);
+        world.run(async {
+            let control = world.open().await;
+            set(&control, AccountId::Workspace, LIMIT, OnExceed::Abort).await;
+            let twice = agent(|ctx, _| async move {
+                call(&ctx, "first", BOUND, 7).await?;
+                call(&ctx, "second", BOUND, 7).await?;
+                Ok(json!(1).into())
+            });
+            register(&control, "caller", twice).await;
+            let list: Vec<u64> = (0..CALLS).collect();
+            let run = begin(&control, STEPS, json!({"list": list})).await;
+            completes(&run).await;
+        });
+    }
+}

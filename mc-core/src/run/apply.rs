@@ -248,6 +248,14 @@ impl Run {
             })
     }
 
+    /// What a step's hold grew by for an open call, which is not kept beyond it. A session keeps its block
+    /// for the calls to come.
+    pub fn grown_for(&self, key: &StepKey, ordinal: u32) -> Amount {
+        let call = self.step(key).and_then(|step| step.calls.get(&ordinal));
+        let call = call.filter(|_| self.workflow().is_some());
+        call.map_or(Amount::ZERO, |call| call.extended)
+    }
+
     /// Whether a step may have happened and nobody knows.
     pub fn is_in_doubt(&self, key: &StepKey) -> bool {
         let block = self.steps.get(key).and_then(|step| step.block.as_ref());
