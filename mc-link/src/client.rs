@@ -252,7 +252,7 @@ impl Connection {
 fn tell(guest: &Guest, message: FromOwner) {
     match message {
         FromOwner::Order(order) => guest.start(*order),
-        FromOwner::Probe(order) => guest.probe(*order),
+        FromOwner::Probe(order) => guest.probe(&order),
         FromOwner::Cancel(token) => guest.cancel(&token),
         FromOwner::Recall(session) => guest.recall(session),
         FromOwner::Moved(runs) => guest.moved(&runs),

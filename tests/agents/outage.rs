@@ -134,7 +134,7 @@ fn outage(seed: u64, down: impl Into<Answer>) -> Story {
         let out = reader.calls_out();
         if let Some(outcomes) = outcomes {
             let received = server.counts().received;
-            let before = before.expect("it was down all the time");
+            let before = before.unwrap();
             return Story {
                 outcomes,
                 calls: (before, received - before),
@@ -150,7 +150,7 @@ fn outage(seed: u64, down: impl Into<Answer>) -> Story {
             std::thread::yield_now();
             continue;
         }
-        let next = clock.next_deadline().expect("something is waited for");
+        let next = clock.next_deadline().unwrap();
         if before.is_none() && next >= DOWN {
             clock.advance(DOWN.saturating_sub(clock.monotonic()));
             before = Some(server.counts().received);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use mission_control::{
     Account, AccountId, AgentError, AgentExecutor, AgentName, ApprovalFilter, BlockReason, Error,
-    Limit, MissionControl, OnExceed, Outcome, Policy, Position, Resolution, RunHandle, RunId,
-    SessionOptions, StartOptions, StepContext, StepKey, StepOutcome,
+    ErrorKind, Limit, MissionControl, OnExceed, Outcome, Policy, Position, Resolution, RunHandle,
+    RunId, SessionOptions, StartOptions, StepContext, StepKey, StepOutcome,
 };
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ fn noted(path: &Path, name: &str) -> Vec<String> {
 }
 
 /// Makes a call that is billed, and leaves a mark in the world.
+#[derive(Clone)]
 struct Worker {
     path: PathBuf,
 }
@@ -89,6 +90,7 @@ impl AgentExecutor for Worker {
 }
 
 /// Does what cannot be undone: first thing it writes down that it does, in one piece.
+#[derive(Clone)]
 struct Payer {
     path: PathBuf,
 }
@@ -126,10 +128,17 @@ async fn prepare(path: &Path) -> MissionControl {
     let control = open(path).await;
     let path = path.to_owned();
     let payer = Payer { path: path.clone() };
-    control.register_agent("payer", payer).await.unwrap();
-    let worker = Worker { path };
-    control.register_agent("worker", worker).await.unwrap();
+    register(&control, "payer", payer).await;
+    register(&control, "worker", Worker { path }).await;
     control
+}
+
+/// Owners may die one after the other for longer than a call waits for one.
+async fn register(control: &MissionControl, name: &str, agent: impl AgentExecutor + Clone) {
+    while let Err(error) = control.register_agent(name, agent.clone()).await {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        tokio::task::yield_now().await;
+    }
 }
 
 fn guarded() -> AccountId {

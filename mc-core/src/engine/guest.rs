@@ -78,7 +78,7 @@ impl Guest {
     }
 
     /// Asks an agent of this process what became of a step in doubt, and tells the owner what it knows.
-    pub fn probe(&self, order: ProbeOrder) {
+    pub fn probe(&self, order: &ProbeOrder) {
         self.inner.ask_probe(order);
     }
 

@@ -40,7 +40,7 @@ pub enum ProbeAnswer {
 impl Inner {
     /// Asks an agent, in every process that has it: the first word counts. One that hangs, that does
     /// not know, or whose process dies meanwhile is in nobody's way.
-    pub(super) fn ask_probe(self: &Arc<Self>, order: ProbeOrder) {
+    pub(super) fn ask_probe(self: &Arc<Self>, order: &ProbeOrder) {
         for provider in self.agents.everybody(&order.agent) {
             match provider {
                 Provider::Here(agent) => self.ask_here(agent, order.clone()),

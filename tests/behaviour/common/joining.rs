@@ -69,7 +69,7 @@ impl AgentHost for Wire {
 
     fn probe(&self, order: ProbeOrder) {
         if self.is_here() {
-            self.guest.get().unwrap().probe(order);
+            self.guest.get().unwrap().probe(&order);
         }
     }
 
