@@ -332,6 +332,7 @@ impl View<'_> {
             "started_by": self.run.started_by,
             "events": self.run.events,
             "labels": self.run.created.labels,
+            "tags": self.run.created.tags,
             "steps": steps,
             "accounts": accounts,
             "refused": self.refused(),

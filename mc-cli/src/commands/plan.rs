@@ -3,7 +3,7 @@
 //! First the command line, then every file that is named, then what is in the files, and last
 //! whether it all fits together. Nothing here writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use mc_agents::file::{self, AgentKind, AgentSpec, Place, ReadyAgent};
 use mc_core::budget::Limit;
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
-use mc_core::event::run::RunBudget;
-use mc_core::id::{AgentName, Digest, Opaque, RunId};
+use mc_core::event::run::{RunBudget, RunPolicy};
+use mc_core::id::{AgentName, Digest, Opaque, RunId, TagName};
 use mc_core::json;
 use mc_core::money::NanoUsd;
 use mc_core::run::Run;
 use mc_core::workflow::{Labels, Workflow};
-use mission_control::StartOptions;
+use mission_control::{Settings, StartOptions};
 use serde_json::Value;
 
 use super::{operator, pair};
@@ -134,7 +134,7 @@ fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
         AgentKind::Recorded(file) => Some(file),
         AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => None,
     });
-    let files: std::collections::BTreeSet<&PathBuf> = recorded.collect();
+    let files: BTreeSet<&PathBuf> = recorded.collect();
     let opened = files.into_iter().map(|file| (file, File::open(file)));
     opened
         .filter_map(|(file, opened)| Some((file.clone(), opened.err()?)))
@@ -179,11 +179,19 @@ fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     if let Some(key) = &args.key {
         Opaque::new(key).map_err(|fault| wrong("--key", &fault))?;
     }
+    for tag in &args.tags {
+        TagName::new(tag).map_err(|fault| wrong("--tag", &fault))?;
+    }
     let operator = operator(common)?;
     let labels = labels.pairs().iter();
     Ok(StartOptions {
         budget: budget.transpose()?,
         idempotency_key: args.key.clone(),
+        tags: args.tags.clone(),
+        policy: args.plan_check.map(|check| RunPolicy {
+            plan_check: check.into(),
+            ..Settings::default().run_policy
+        }),
         labels: labels
             .map(|(key, value)| (key.to_string(), value.clone()))
             .collect::<BTreeMap<_, _>>(),
@@ -228,6 +236,16 @@ fn difference(plan: &Plan, run: &Run) -> Option<&'static str> {
         Some("budget")
     } else if !labels.eq(wanted.map(|(key, value)| (key.as_str(), value.as_str()))) {
         Some("label")
+    } else if !plan
+        .options
+        .tags
+        .iter()
+        .map(String::as_str)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .eq(created.tags.iter().map(TagName::as_str))
+    {
+        Some("tag")
     } else {
         None
     }

@@ -280,6 +280,7 @@ impl MissionControl {
                 .policy
                 .unwrap_or_else(|| self.inner.settings.run_policy.clone()),
             labels: checked.labels,
+            tags: checked.tags,
             correlation_id: checked.correlation_id,
             key: None,
         };

@@ -3,6 +3,7 @@
 //! An event that does not fit the state is `Corrupt`: the log and the code disagree. Money moves in
 //! the run's own accounts here; `postings` tells the same movements for the shared ones.
 
+use super::planned;
 use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
@@ -150,6 +151,7 @@ impl Run {
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
         match event.kind.topic() {
             Topic::Run => self.apply_own(event),
+            Topic::Plan => planned::apply(self, event),
             Topic::Attempt | Topic::Step => apply_step::apply(self, event),
             Topic::Billing | Topic::Journal => apply_call::apply(self, event),
             Topic::Approval => apply_approval::apply(self, event),
