@@ -15,7 +15,7 @@ use mc_core::time::Timestamp;
 
 use crate::asked;
 use crate::spend;
-use crate::text::clean;
+use crate::text::{clean, exposed};
 
 /// Characters of a run's id that are shown: its time to the millisecond, which other commands take.
 const SHOWN_OF_ID: usize = 13;
@@ -269,7 +269,7 @@ impl AskedLine {
     pub(crate) fn of(request: &ApprovalRequest) -> Self {
         let asked = &request.asked;
         let what = match &asked.tool {
-            Some(tool) => format!("{} of {}", clean(tool.as_str()), asked.step),
+            Some(tool) => format!("{} of {}", exposed(tool.as_str().as_bytes()), asked.step),
             None => asked.step.to_string(),
         };
         Self {
