@@ -204,7 +204,7 @@ pub(crate) struct RunArgs {
     /// The input: JSON, or @FILE
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     pub(crate) input: String,
-    /// The run's limit in USD, instead of the workflow's own
+    /// The run's limit in USD, instead of the workflow's own; its other limits stay
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) budget: Option<String>,
     /// A label, searchable later; may be given again
