@@ -614,12 +614,22 @@ pub(crate) struct VerifyArgs {
 }
 
 /// The forms of an export.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Everything, verifiable, one event a line
     Jsonl,
     /// The main columns of every event
     Csv,
+}
+
+impl Format {
+    /// As it is named on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// `export`.

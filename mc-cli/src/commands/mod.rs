@@ -7,6 +7,7 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod graph;
 mod news;
 mod plan;
 mod policy;

@@ -5,6 +5,7 @@
 )]
 
 mod advice;
+mod answers;
 mod approvals;
 mod budgets;
 mod evidence;
