@@ -12,7 +12,7 @@ Examples:
   mission-control costs --by model --json
   mission-control verify --db agents.redb
 
-Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage.";
+Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage, 130 interrupted.";
 
 /// Run agents under budgets, and see, replay, verify and export what they did.
 #[derive(Debug, Parser)]

@@ -8,6 +8,7 @@ mod csv_rows;
 mod demo;
 mod export;
 mod graph;
+mod interrupted;
 mod news;
 mod plan;
 mod policy;

@@ -1,7 +1,7 @@
 //! What is asked of people, from the command line and at the terminal of `run`.
 
 use crate::support::Desk;
-use mc_cli::{Console, Exit, Screen};
+use mc_cli::{Console, Exit, Screen, Signals};
 
 /// A desk whose run waits for an approval of its first step.
 fn asking() -> (Desk, serde_json::Value) {
@@ -90,6 +90,7 @@ fn a_run_at_a_terminal_asks_whoever_sits_there() {
         out: &mut out,
         err: &mut err,
         screen: Screen::Plain,
+        signals: Signals::Left,
         input: Some(&mut said),
     };
     let exit = mc_cli::run_on(args.iter().chain(&["--operator", "ann"]), &mut console);
