@@ -13,6 +13,7 @@ use mc_core::ports::RunRow;
 use mc_core::run::{Run, Step};
 use mc_core::time::Timestamp;
 
+use super::halts::HaltLine;
 use crate::asked;
 use crate::spend;
 use crate::text::{clean, exposed};
@@ -38,6 +39,8 @@ pub(crate) struct RunLine {
     pub(crate) tokens: (u64, u64),
     pub(crate) spent: NanoUsd,
     pub(crate) limit: Option<NanoUsd>,
+    /// The halt that holds it, if it is halted itself.
+    pub(crate) halt: Option<HaltLine>,
 }
 
 impl RunLine {
@@ -59,6 +62,7 @@ impl RunLine {
             tokens: (spent.input_tokens, spent.output_tokens),
             spent: spent.money,
             limit: summary.limit.money,
+            halt: None,
         }
     }
 
@@ -73,7 +77,9 @@ impl RunLine {
     }
 
     pub(crate) fn status_text(&self) -> String {
-        if self.paused {
+        if self.halt.is_some() {
+            "halted".to_owned()
+        } else if self.paused {
             "paused".to_owned()
         } else {
             self.status.to_string()

@@ -129,3 +129,25 @@ fn what_is_watched_has_to_be_there() {
     let unknown = desk.ask(&["watch", "--run", "ffffffff"]);
     assert_eq!(unknown.exit, Exit::Negative, "{unknown:?}");
 }
+
+#[test]
+fn why_somebody_halted_or_paused_is_told() {
+    let desk = Desk::with_paused_run();
+    let run = format!("run:{}", desk.newest());
+    for args in [
+        &["halt", "--reason", "it posts nonsense"][..],
+        &["resume", "--reason", "it was a joke"],
+        &["halt", &run, "--reason", "not this one"],
+    ] {
+        assert_eq!(desk.ask(args).exit, Exit::Done, "{args:?}");
+    }
+    let mut watcher = Watcher::of(&desk, &["watch", "--since", "1h"]);
+    for (kind, said) in [
+        ("halt.placed", "said=\"it posts nonsense\""),
+        ("halt.lifted", "said=\"it was a joke\""),
+        ("reason.halt", "said=\"not this one\""),
+    ] {
+        let line = watcher.until(kind).pop().unwrap();
+        assert!(line.contains(said), "{line}");
+    }
+}
