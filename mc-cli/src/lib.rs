@@ -20,6 +20,7 @@ mod news;
 mod pipe;
 mod progress;
 mod reasons;
+mod refusals;
 pub mod rehearse;
 mod spend;
 mod steps;

@@ -15,6 +15,7 @@ use mc_core::time::Timestamp;
 
 use super::halts::HaltLine;
 use crate::asked;
+use crate::refusals::refused;
 use crate::spend;
 use crate::text::{clean, exposed};
 
@@ -129,7 +130,13 @@ fn at((key, step): (&StepKey, &Step)) -> Option<(u8, String)> {
             Some((0, format!("{key}: {}", reason.unwrap_or_default())))
         }
         StepStatus::Running if step.expansion.is_some() => None,
-        StepStatus::Running => Some((1, format!("{key} #{attempt}"))),
+        StepStatus::Running => Some(match refused(step) {
+            Some(call) => {
+                let at = clock(call.retry_at);
+                (1, format!("{key} #{attempt} refused, again at {at}"))
+            }
+            None => (1, format!("{key} #{attempt}")),
+        }),
         StepStatus::Waiting => Some(match step.wake_at {
             Some(at) => (2, format!("{key} #{attempt} again at {}", clock(at))),
             None => (3, format!("{key} waits")),

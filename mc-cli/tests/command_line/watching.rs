@@ -155,7 +155,7 @@ fn why_somebody_halted_or_paused_is_told() {
 #[test]
 fn a_call_that_a_provider_refused_is_said_to_wait() {
     let desk = Desk::new();
-    let waits = "initial_interval: 1h, maximum_interval: 1h";
+    let waits = "initial_interval: 5m, maximum_interval: 5m";
     let before = "initial_interval: 1ms, maximum_interval: 1ms";
     desk.edit("workflow.yaml", before, waits);
     let (workflow, agents) = (desk.text("workflow.yaml"), desk.text("agents.yaml"));
@@ -167,5 +167,8 @@ fn a_call_that_a_provider_refused_is_said_to_wait() {
     assert!(line.unwrap().contains(told), "{shown}");
     let json = desk.ask(&["show", &desk.newest(), "--json"]).json();
     assert_eq!(json["steps"][1]["refused"]["times"], 1, "{json}");
-    assert!(json["steps"][1]["refused"]["retry_at"].is_string(), "{json}");
+    assert!(
+        json["steps"][1]["refused"]["retry_at"].is_string(),
+        "{json}"
+    );
 }
