@@ -13,7 +13,7 @@ Examples:
   mission-control costs --by model --json
   mission-control verify --db agents.redb
 
-Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage.";
+Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage, 130 interrupted.";
 
 /// Run agents under budgets, and see, replay, verify and export what they did.
 #[derive(Debug, Parser)]
@@ -205,7 +205,7 @@ pub(crate) struct RunArgs {
     /// The input: JSON, or @FILE
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     pub(crate) input: String,
-    /// The run's limit in USD, instead of the workflow's own
+    /// The run's limit in USD, instead of the workflow's own; its other limits stay
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) budget: Option<String>,
     /// A label, searchable later; may be given again
@@ -645,12 +645,22 @@ pub(crate) struct VerifyArgs {
 }
 
 /// The forms of an export.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Everything, verifiable, one event a line
     Jsonl,
     /// The main columns of every event
     Csv,
+}
+
+impl Format {
+    /// As it is named on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// `export`.

@@ -9,13 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mc_agents::file::{self, AgentKind, AgentSpec, Place, ReadyAgent};
-use mc_core::budget::Limit;
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
 use mc_core::event::run::{RunBudget, RunPolicy};
 use mc_core::id::{AgentName, Digest, Opaque, RunId, TagName};
 use mc_core::json;
-use mc_core::money::NanoUsd;
+use mc_core::money::{MoneyFault, NanoUsd};
 use mc_core::run::Run;
 use mc_core::workflow::{Labels, Workflow};
 use mission_control::{Settings, StartOptions};
@@ -39,10 +38,12 @@ pub(super) struct Plan {
 /// Reads and checks everything that the command line names.
 pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     let speed = Speed::read(&args.speed).map_err(Failure::usage)?;
-    let options = options(common, args)?;
+    let money = money(args)?;
+    let mut options = options(common, args)?;
     let files = Files::read(args)?;
     let workflow =
         Workflow::from_yaml(&files.workflow).map_err(|e| Failure::content(e, &args.workflow))?;
+    options.budget = money.map(|usd| budget(&workflow, usd));
     let specs = specs(args, &files.agents).map_err(|e| Failure::content(e, &args.agents))?;
     let input = files.input?;
     covers(&workflow, &specs, &args.agents)?;
@@ -161,17 +162,28 @@ fn covers(workflow: &Workflow, specs: &[AgentSpec], file: &Path) -> Result<(), F
     Err(Failure::from(error).with_next(next))
 }
 
+/// The run's limit in money, where one is given.
+fn money(args: &RunArgs) -> Result<Option<NanoUsd>, Failure> {
+    let money = args.budget.as_deref().map(str::parse).transpose();
+    money.map_err(|fault: MoneyFault| Failure::usage(Error::invalid("--budget", fault)))
+}
+
+/// The workflow's own budget with another limit in money: its other limits stay, and what becomes of
+/// a run that they refuse.
+fn budget(workflow: &Workflow, usd: NanoUsd) -> RunBudget {
+    let defined = workflow.definition().budget();
+    let mut budget = defined.map_or_else(RunBudget::default, |defined| RunBudget {
+        limit: defined.limit,
+        on_exceed: defined.on_exceed,
+    });
+    budget.limit.money = Some(usd);
+    budget
+}
+
 fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     let wrong = |option: &'static str, fault: &dyn std::fmt::Display| {
         Failure::usage(Error::invalid(option, fault))
     };
-    let budget = args.budget.as_deref().map(|text| {
-        let usd: NanoUsd = text.parse().map_err(|fault| wrong("--budget", &fault))?;
-        Ok::<_, Failure>(RunBudget {
-            limit: Limit::usd(usd),
-            ..RunBudget::default()
-        })
-    });
     let labels = args.labels.iter().map(|text| pair(text, "--label"));
     let labels = labels.collect::<Result<Vec<_>, _>>()?;
     let labels = Labels::new(labels)
@@ -185,7 +197,6 @@ fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     let operator = operator(common)?;
     let labels = labels.pairs().iter();
     Ok(StartOptions {
-        budget: budget.transpose()?,
         idempotency_key: args.key.clone(),
         tags: args.tags.clone(),
         policy: args.plan_check.map(|check| RunPolicy {
