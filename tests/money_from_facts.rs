@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 
 use mission_control::core::event::Record;
+use mission_control::core::event::run::PlanCheck;
 use mission_control::testing::Scenario;
 use mission_control::{
     Account, AccountId, AgentError, AgentExecutor, Amount, CallFailure, Error, MissionControl,
-    ModelAnswer, ModelRequest, ProviderError, RunHandle, StartOptions, StepContext, StepOutcome,
-    Usage, Workflow,
+    ModelAnswer, ModelRequest, ProviderError, RunHandle, RunPolicy, Settings, StartOptions,
+    StepContext, StepOutcome, Usage, Workflow,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ const IN_DOUBT: usize = 2;
 struct Auditor {
     accounts: BTreeMap<String, [[i128; 4]; 3]>,
     workflows: BTreeMap<String, String>,
-    /// The accounts of the runs around a run.
+    /// The accounts of the runs around a run, and of its tags.
     around: BTreeMap<String, Vec<String>>,
     agents: BTreeMap<(String, String), String>,
     holds: BTreeMap<HoldName, Vec<String>>,
@@ -80,7 +81,15 @@ impl Auditor {
                     let name = step.split('[').next().unwrap();
                     [format!("run:{run}"), format!("step:{run}/{name}")]
                 });
-                self.around.insert(run, accounts.collect());
+                let tags = facts["tags"].as_array().into_iter().flatten();
+                let tags = tags.map(|tag| format!("tag:{}", tag.as_str().unwrap()));
+                self.around.insert(run, accounts.chain(tags).collect());
+            }
+            "run.planned" => self.planned(&run, &facts["reserved"]),
+            "plan.released" => {
+                let hold = (run, step, 0, facts["hold"].as_u64());
+                let path = self.holds[&hold].clone();
+                self.add(&path, RESERVED, &facts["amount"], -1);
             }
             "step.dispatched" => {
                 let agent = facts["agent"].as_str().unwrap().to_owned();
@@ -104,6 +113,18 @@ impl Auditor {
                 self.holds.insert(hold, path);
             }
             kind => self.ending(kind, &facts, &own, &escrow),
+        }
+    }
+
+    fn planned(&mut self, run: &str, reserved: &Value) {
+        for (number, planned) in (0..).zip(reserved.as_array().into_iter().flatten()) {
+            let text = |field: &str| planned[field].as_str().unwrap();
+            let mut path = self.path(run, text("step"), text("agent"));
+            path.retain(|account| !account.starts_with("workflow:"));
+            path.push(format!("workflow:{}", text("workflow")));
+            self.add(&path, RESERVED, &planned["amount"], 1);
+            let hold = (run.to_owned(), text("step").to_owned(), 0, Some(number));
+            self.holds.insert(hold, path);
         }
     }
 
@@ -184,9 +205,13 @@ async fn history(control: &MissionControl) -> Result<RunHandle, Error> {
     control.publish(Workflow::from_yaml(INNER)?).await?;
     control.publish(Workflow::from_yaml(WORKFLOW)?).await?;
     control.start_dispatch().await?;
-    let run = control
-        .start("audit", json!({}), StartOptions::by("ann"))
-        .await?;
+    let mut options = StartOptions::by("ann");
+    options.tags = vec!["acme".to_owned()];
+    options.policy = Some(RunPolicy {
+        plan_check: PlanCheck::Reserving,
+        ..Settings::default().run_policy
+    });
+    let run = control.start("audit", json!({}), options).await?;
     run.outcome().await?;
     let (hold, doubt) = run.doubts().await?.remove(0);
     let half = Amount {
@@ -223,6 +248,7 @@ fn every_account_follows_from_the_facts_alone() {
                 "workflow:inner",
                 "agent:caller",
                 "agent:checker",
+                "tag:acme",
             ];
             let shared = shared.map(|id| id.parse::<AccountId>().unwrap());
             let shared = shared.map(|id| (id.clone(), control.account(&id).unwrap()));
@@ -242,6 +268,7 @@ fn every_account_follows_from_the_facts_alone() {
         })
         .unwrap()
         .unwrap();
+    assert!(records.iter().any(|one| &*one.kind == "plan.released"));
     let mut auditor = Auditor::default();
     for record in &records {
         auditor.event(record);

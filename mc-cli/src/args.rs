@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mc_core::event::run::PlanCheck;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,7 +13,7 @@ Examples:
   mission-control costs --by model --json
   mission-control verify --db agents.redb
 
-Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage.";
+Exit: 0 done, 1 negative result, 3 cannot open, 64 wrong usage, 130 interrupted.";
 
 /// Run agents under budgets, and see, replay, verify and export what they did.
 #[derive(Debug, Parser)]
@@ -204,12 +205,18 @@ pub(crate) struct RunArgs {
     /// The input: JSON, or @FILE
     #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
     pub(crate) input: String,
-    /// The run's limit in USD, instead of the workflow's own
+    /// The run's limit in USD, instead of the workflow's own; its other limits stay
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) budget: Option<String>,
     /// A label, searchable later; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// A tag: the run's money counts in the account tag:NAME too; may be given again
+    #[arg(long = "tag", value_name = "NAME")]
+    pub(crate) tags: Vec<String>,
+    /// What is done about a worst case that does not fit
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) plan_check: Option<PlanCheckArg>,
     /// The same key finds the same run instead of starting another
     #[arg(long, value_name = "TEXT")]
     pub(crate) key: Option<String>,
@@ -219,6 +226,30 @@ pub(crate) struct RunArgs {
     /// Warn of prices that were read longer ago than this, e.g. 90d; calls by them are noted in the log
     #[arg(long, value_name = "SPAN")]
     pub(crate) price_age: Option<String>,
+}
+
+/// What is done about a run's worst case before any of it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanCheckArg {
+    /// Not worked out
+    Off,
+    /// Written down only
+    Advisory,
+    /// What could never fit is refused
+    Strict,
+    /// As strict; and what it can cost is held for it from the start
+    Reserving,
+}
+
+impl From<PlanCheckArg> for PlanCheck {
+    fn from(check: PlanCheckArg) -> Self {
+        match check {
+            PlanCheckArg::Off => Self::Off,
+            PlanCheckArg::Advisory => Self::Advisory,
+            PlanCheckArg::Strict => Self::Strict,
+            PlanCheckArg::Reserving => Self::Reserving,
+        }
+    }
 }
 
 /// `rehearse`.
@@ -614,12 +645,22 @@ pub(crate) struct VerifyArgs {
 }
 
 /// The forms of an export.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Everything, verifiable, one event a line
     Jsonl,
     /// The main columns of every event
     Csv,
+}
+
+impl Format {
+    /// As it is named on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// `export`.

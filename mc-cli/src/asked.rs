@@ -4,7 +4,7 @@ use mc_core::engine::{ApprovalRequest, BudgetEffect};
 use mc_core::run::ApprovalState;
 use serde_json::{Value, json};
 
-use crate::text::{clean, exposed};
+use crate::text::exposed;
 
 /// Where a request stands, in a word.
 fn state(state: ApprovalState) -> Value {
@@ -54,7 +54,11 @@ pub(crate) fn params(one: &ApprovalRequest) -> String {
 pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
     let asked = &one.asked;
     let what = match &asked.tool {
-        Some(tool) => format!("tool {} of step {}", clean(tool.as_str()), asked.step),
+        Some(tool) => format!(
+            "tool {} of step {}",
+            exposed(tool.as_str().as_bytes()),
+            asked.step
+        ),
         None => format!("step {}", asked.step),
     };
     let workflow = one.workflow.as_ref().map(|name| format!(" of {name}"));
@@ -73,7 +77,10 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
             workflow.unwrap_or_default(),
             asked.agent
         ),
-        format!("  started by {}", clean(&one.started_by.to_string())),
+        format!(
+            "  started by {}",
+            exposed(one.started_by.to_string().as_bytes())
+        ),
         format!("  parameters {params}"),
         format!("  sha-256 {}", asked.params_digest),
         if asked.is_bounded() {

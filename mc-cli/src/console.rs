@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Write};
 
 use serde_json::Value;
 
+use crate::interrupt::Asking;
 use crate::text::{clean_json, clean_lines};
 
 /// What is behind the streams.
@@ -16,6 +17,15 @@ pub enum Screen {
     Terminal,
 }
 
+/// What becomes of an interrupt (ctrl-c) while a run is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// Whatever the process does about it: nothing is changed.
+    Left,
+    /// The first lets the command stop in order, the second ends the process.
+    Heard,
+}
+
 /// The streams of a command.
 pub struct Console<'a> {
     /// Results.
@@ -24,6 +34,8 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// What is behind them.
     pub screen: Screen,
+    /// What becomes of an interrupt.
+    pub signals: Signals,
     /// Whoever answers questions: the standard input, where that is a terminal; none where nobody is
     /// there.
     pub input: Option<&'a mut dyn BufRead>,
@@ -50,8 +62,10 @@ impl Console<'_> {
         };
         write!(self.out, "{text}")?;
         self.out.flush()?;
+        let asking = Asking::begin();
         let mut line = String::new();
         let read = input.read_line(&mut line)?;
+        drop(asking);
         Ok((read > 0).then_some(line))
     }
 

@@ -13,6 +13,8 @@ pub enum Exit {
     CannotOpen,
     /// The command line is wrong: 64.
     Usage,
+    /// Somebody ended it before it was done: 130, as a shell tells of a signal.
+    Interrupted,
 }
 
 impl Exit {
@@ -23,6 +25,7 @@ impl Exit {
             Self::Negative => 1,
             Self::CannotOpen => 3,
             Self::Usage => 64,
+            Self::Interrupted => 130,
         }
     }
 }

@@ -13,12 +13,14 @@ mod draft;
 mod exit;
 mod failure;
 mod family;
+mod interrupt;
 mod live;
 mod moment;
 mod news;
 mod pipe;
 mod progress;
 mod reasons;
+mod refusals;
 pub mod rehearse;
 mod spend;
 mod steps;
@@ -36,11 +38,11 @@ use clap::Parser as _;
 
 use pipe::Pipe;
 
-pub use console::{Console, Screen};
+pub use console::{Console, Screen, Signals};
 pub use exit::Exit;
 
 /// Runs one command line; the first argument is the program's name, as in `std::env::args_os`.
-/// Results go to `out`, errors to `err`; both get plain lines.
+/// Results go to `out`, errors to `err`; both get plain lines. Signals are left to the caller.
 pub fn run<I, T>(args: I, out: &mut dyn Write, err: &mut dyn Write) -> Exit
 where
     I: IntoIterator<Item = T>,
@@ -50,6 +52,7 @@ where
         out,
         err,
         screen: Screen::Plain,
+        signals: Signals::Left,
         input: None,
     };
     run_on(args, &mut console)
@@ -71,6 +74,7 @@ where
         out: &mut pipe,
         err: &mut *console.err,
         screen: console.screen,
+        signals: console.signals,
         input: console.input.as_deref_mut().map(|input| input as _),
     };
     let done = act(&cli, &mut heard);

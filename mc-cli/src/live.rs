@@ -49,13 +49,13 @@ impl Live {
             }
         }
     }
+}
 
-    /// Leaves the last state on the screen.
-    pub(crate) fn finish(&self) {
-        if let Self::Drawn(drawn) = self {
-            drawn.steps.values().for_each(ProgressBar::abandon);
-            drawn.spend.abandon();
-        }
+impl Drop for Drawn {
+    /// What was drawn stays, also where watching is given up.
+    fn drop(&mut self) {
+        self.steps.values().for_each(ProgressBar::abandon);
+        self.spend.abandon();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
 use std::process::ExitCode;
 
-use mc_cli::{Console, Screen};
+use mc_cli::{Console, Screen, Signals};
 
 fn main() -> ExitCode {
     let (mut out, mut err) = (stdout(), stderr());
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         out: &mut out,
         err: &mut err,
         screen,
+        signals: Signals::Heard,
         input: asks.then_some(&mut input as _),
     };
     mc_cli::run_on(std::env::args_os(), &mut console).into()

@@ -44,6 +44,7 @@ const LEFT_OUT: &[&str] = &[
     "input_digest",
     "inputs_hash",
     "labels",
+    "tags",
     "last_event_hash",
     "layers",
     "lapses",

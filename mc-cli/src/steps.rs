@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::family::Family;
 use crate::progress::Progress;
 use crate::reasons::Refused;
+use crate::refusals::refused;
 use crate::spend::{self, limit_of, shown};
 use crate::table::{Align, Table};
 use crate::text::shortened;
@@ -299,11 +300,13 @@ impl View<'_> {
                 _,
             ) => String::new(),
         };
+        let waits = refused(step).map(|call| call.told());
         let items = step.expansion.as_ref();
         let items = items.map(|items| format!("{} of {} items", items.ended, items.count));
         let parts = items
             .into_iter()
             .chain(nested)
+            .chain(waits)
             .chain([failure.trim_end().to_owned()]);
         let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
         parts.join(", ")
@@ -332,6 +335,7 @@ impl View<'_> {
             "started_by": self.run.started_by,
             "events": self.run.events,
             "labels": self.run.created.labels,
+            "tags": self.run.created.tags,
             "steps": steps,
             "accounts": accounts,
             "refused": self.refused(),
@@ -358,6 +362,7 @@ impl View<'_> {
             "blocked": step.and_then(|step| step.block.as_ref()),
             "code": step.map(|step| step.code.as_str()).filter(|code| !code.is_empty()),
             "message": self.message(key),
+            "refused": step.and_then(refused).map(|call| call.json()),
         })
     }
 }

@@ -54,6 +54,15 @@ pub(crate) async fn follow(common: &Common) -> std::result::Result<mc_link::Foll
     following.map_err(|error| Failure::store(error, &common.db))
 }
 
+/// How an engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Its time was left to it.
+    InOrder,
+    /// Somebody could not wait.
+    AtOnce,
+}
+
 /// The engine over the store.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -78,6 +87,28 @@ impl Opened {
     /// Ends the engine and frees the file. What is out when `grace` has passed is in doubt then.
     pub(crate) async fn close(self, grace: Duration) -> Result<()> {
         let stopped = self.control.shutdown(grace).await;
+        self.free().await;
+        stopped
+    }
+
+    /// Ends the engine as [`Self::close`] does, and at once when `hurried` is done before that; the
+    /// file is not free yet.
+    pub(crate) async fn stop(
+        &self,
+        grace: Duration,
+        hurried: impl Future<Output = ()>,
+    ) -> Result<Stopped> {
+        tokio::select! {
+            stopped = self.control.shutdown(grace) => stopped.map(|()| Stopped::InOrder),
+            () = hurried => {
+                self.control.shutdown(Duration::ZERO).await?;
+                Ok(Stopped::AtOnce)
+            }
+        }
+    }
+
+    /// Frees the file, once the engine has ended.
+    pub(crate) async fn free(self) {
         let log = Arc::clone(self.control.log());
         drop(self.control);
         // The engine's threads let go of the log on their own; whoever is last frees the file, and
@@ -88,7 +119,6 @@ impl Opened {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        stopped
     }
 }
 

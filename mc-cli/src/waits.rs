@@ -8,7 +8,7 @@ use mc_core::policy::PriceAge;
 use mc_core::run::Block;
 
 use crate::steps::View;
-use crate::text::shortened;
+use crate::text::{quoted, shortened};
 
 /// The code of a block that waits for a price.
 pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
@@ -165,25 +165,4 @@ fn more_room(account: &str, db: &str, abort: &str) -> String {
     format!(
         "give it more with `mission-control budgets top-up {account} --usd USD --db {db}`, or end it with {abort} and run again with a larger budget"
     )
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_with_a_space_is_one_word() {
-        assert_eq!(quoted("a/b.redb"), "a/b.redb");
-        assert_eq!(quoted("my store's"), "'my store'\\''s'");
-    }
 }

@@ -285,6 +285,10 @@ name_type!(
     LabelKey, plain_name
 );
 name_type!(
+    /// A tag of a run, for which an account may be kept: `[a-z0-9][a-z0-9_-]*`.
+    TagName, plain_name
+);
+name_type!(
     /// The id of a rule: `[a-z0-9][a-z0-9_-]*`.
     RuleId, plain_name
 );

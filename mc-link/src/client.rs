@@ -180,7 +180,10 @@ impl Connection {
                 (FromOwner::Moved(runs), Ear::Follower(news)) => news.moved(&runs),
                 (FromOwner::Missed(_), Ear::Follower(news)) => news.anything(),
                 (
-                    FromOwner::Order(_) | FromOwner::Cancel(_) | FromOwner::Recall(_),
+                    FromOwner::Order(_)
+                    | FromOwner::Probe(_)
+                    | FromOwner::Cancel(_)
+                    | FromOwner::Recall(_),
                     Ear::Follower(_),
                 )
                 | (_, Ear::Nobody) => {}
@@ -249,6 +252,7 @@ impl Connection {
 fn tell(guest: &Guest, message: FromOwner) {
     match message {
         FromOwner::Order(order) => guest.start(*order),
+        FromOwner::Probe(order) => guest.probe(&order),
         FromOwner::Cancel(token) => guest.cancel(&token),
         FromOwner::Recall(session) => guest.recall(session),
         FromOwner::Moved(runs) => guest.moved(&runs),

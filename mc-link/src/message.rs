@@ -9,14 +9,14 @@ use std::sync::Arc;
 use mc_core::engine::{Asked, AttemptKey, OwnerTerms, Peek, Peeked, Room, Told};
 use mc_core::error::Error;
 use mc_core::id::RunId;
-use mc_core::sequencer::{AttemptOrder, Command, Token};
+use mc_core::sequencer::{AttemptOrder, Command, ProbeOrder, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::place::FileId;
 use crate::reads::{Read, ReadAnswer};
 
 /// The version of what is said. Both sides have to have the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first words of a process that wants to join. Every version begins like this.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub(crate) enum FromOwner {
     Answer(u64, Answer, Option<Room>),
     /// Run this attempt.
     Order(Box<AttemptOrder>),
+    /// Ask your agent what became of this step.
+    Probe(Box<ProbeOrder>),
     /// This attempt or session is to stop.
     Cancel(Token),
     /// A session has to ask for every call.

@@ -11,7 +11,7 @@ use futures::poll;
 use mc_core::engine::{AgentHost, Asked, Notice, Owner, RoomOf, Told};
 use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::id::RunId;
-use mc_core::sequencer::{AttemptOrder, Command, Token};
+use mc_core::sequencer::{AttemptOrder, Command, ProbeOrder, Token};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -67,6 +67,10 @@ impl AgentHost for Host {
 
     fn cancel(&self, token: &Token) {
         self.say(&FromOwner::Cancel(token.clone()));
+    }
+
+    fn probe(&self, order: ProbeOrder) {
+        self.say(&FromOwner::Probe(Box::new(order)));
     }
 
     fn recall(&self, session: RunId) {

@@ -12,6 +12,7 @@ mod command;
 mod common;
 mod document;
 mod http;
+mod outage;
 mod rules;
 mod tiers;
 mod tools;

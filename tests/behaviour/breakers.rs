@@ -1,5 +1,8 @@
 //! Breakers: a model that fails is not asked for a while, then by one call at first.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::asking::enforce;
 use crate::common::*;
 use mission_control::core::resilience::BreakerSettings;
 
@@ -100,4 +103,78 @@ fn calls_of_one_step_that_wait_for_a_probe_go_on_when_it_is_given_back() {
             .unwrap();
         assert!(matches!(behind.await.unwrap(), Admission::Allowed(_)));
     });
+}
+
+/// Three attempts, whatever the tier.
+fn thrice(risk: &str) -> String {
+    one(&format!(
+        ", risk: {risk}, retry: {{ maximum_attempts: 3, initial_interval: 1s }}"
+    ))
+}
+
+/// One step whose provider cannot be reached for so many calls, and which nobody has to approve.
+fn down_for(calls: u32, yaml: &str) -> (Outcome, Vec<Record>) {
+    let settings = Settings {
+        breaker: BreakerSettings::new(2, secs(50), 1).unwrap(),
+        ..settings()
+    };
+    let world = World::seeded(3);
+    world.run(async {
+        let count = Arc::new(AtomicU32::new(0));
+        let it = agent(move |ctx, _| {
+            let count = Arc::clone(&count);
+            async move {
+                let request = request("p", 10);
+                let sent = |_| {
+                    let result = match count.fetch_add(1, Ordering::SeqCst) {
+                        n if n < calls => Err(ProviderError::new(CallFailure::Unreachable, "down")),
+                        _ => Ok(answer("ok", 5)),
+                    };
+                    async move { result }
+                };
+                ctx.model_call(&request, sent).await?;
+                Ok(json!(count.load(Ordering::SeqCst)).into())
+            }
+        });
+        let control = open_with(&world, settings, "it", it).await;
+        enforce(&control, "approvals: { from: financial }").await;
+        let run = begin(&control, yaml, json!({})).await;
+        let outcome = run.outcome().await.unwrap();
+        (outcome, events(&control, &run).await)
+    })
+}
+
+#[test]
+fn an_attempt_that_failed_because_its_provider_is_down_does_not_count() {
+    let (outcome, events) = down_for(20, &thrice("write"));
+    assert_eq!(output(&outcome), json!(21));
+    let failed = events
+        .iter()
+        .filter(|event| &*event.kind == "attempt.failed");
+    let facts = failed.map(|event| serde_json::from_str::<Value>(&event.facts).unwrap());
+    let counted: Vec<bool> = facts.map(|facts| facts["outage"].is_null()).collect();
+    // The second failure in a row opens the breaker.
+    assert_eq!(counted.iter().position(|counts| !counts), Some(1));
+    assert_eq!(counted.iter().filter(|counts| **counts).count(), 1);
+}
+
+#[test]
+fn what_is_to_be_tried_once_is_not_tried_again_for_an_outage() {
+    let once = one(", retry: { maximum_attempts: 1 }");
+    let (outcome, events) = down_for(20, &once);
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    assert_eq!(
+        find(&events, "attempt.failed").unwrap()["outage"],
+        json!(null)
+    );
+}
+
+#[test]
+fn what_cannot_be_undone_is_repeated_for_an_outage_no_oftener_than_it_says() {
+    let (outcome, events) = down_for(20, &thrice("irreversible"));
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    let failed = events
+        .iter()
+        .filter(|event| &*event.kind == "attempt.failed");
+    assert_eq!(failed.count(), 3);
 }

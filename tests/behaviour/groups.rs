@@ -52,14 +52,14 @@ fn a_call_that_waited_its_turn_stands_among_the_events_of_what_made_room() {
             let mut found = events.iter().filter(|event| &*event.kind == kind);
             found.nth(n).unwrap()
         };
-        let (room, taken) = (of("step.completed", 0), of("model_call.reserved", 1));
+        let (room, taken) = (of("model_call.settled", 0), of("model_call.reserved", 1));
         assert_eq!(taken.cmd_id, room.cmd_id);
-        assert_eq!(room.actor, Actor::System);
-        let owner = if taken.facts.contains("\"step\":\"a\"") {
-            "one"
+        let (owner, other) = if taken.facts.contains("\"step\":\"a\"") {
+            ("one", "two")
         } else {
-            "two"
+            ("two", "one")
         };
+        assert_eq!(room.actor, Actor::Agent(other.parse().unwrap()));
         assert_eq!(taken.actor, Actor::Agent(owner.parse().unwrap()));
         assert_eq!(broken_groups(&all(&control).await), []);
     });

@@ -175,12 +175,12 @@ enum Held {
 
 impl Held {
     /// Spent, reserved and in doubt of a call that has ended, while its attempt goes on.
-    const fn after(self, how: End, [spent, in_doubt]: [i64; 2]) -> [i64; 3] {
-        let kept = match (self, how) {
-            // The rest of an answered call is for the attempt's next one.
-            (Self::Grown, Answered) => HELD - spent,
-            (Self::Alone, _) | (Self::Grown, AnsweredWithoutUsage | Failed(_) | Dropped) => 0,
-            (Self::Estimated, _) => 2 * HELD - spent - in_doubt,
+    const fn after(self, [spent, in_doubt]: [i64; 2]) -> [i64; 3] {
+        let kept = match self {
+            // Its rest is anybody's.
+            Self::Alone | Self::Grown => 0,
+            // It is for the attempt's next one.
+            Self::Estimated => 2 * HELD - spent - in_doubt,
         };
         [spent, kept, in_doubt]
     }
@@ -203,11 +203,7 @@ fn holds_to_its_row(held: Held, row: Live) {
         assert_eq!(columns_of(&control, &run, agent).await, [0, out, 0]);
         world.pass(secs(10)).await;
         let after = columns_of(&control, &run, agent).await;
-        assert_eq!(
-            after,
-            held.after(how, [spent, in_doubt]),
-            "{held:?}, {how:?}"
-        );
+        assert_eq!(after, held.after([spent, in_doubt]), "{held:?}, {how:?}");
         run.outcome().await.unwrap();
         let after = columns_of(&control, &run, agent).await;
         assert_eq!(after, [spent, 0, in_doubt], "{held:?}, {how:?}");

@@ -73,7 +73,7 @@ async fn start(control: &MissionControl, workflow: &str) -> RunHandle {
     started.await.unwrap()
 }
 
-async fn until_blocked(run: &RunHandle, reason: BlockReason) {
+pub(crate) async fn until_blocked(run: &RunHandle, reason: BlockReason) {
     let mut events = run.events();
     loop {
         if let Position::Blocked { steps, .. } = run.settled_or_blocked().await.unwrap()

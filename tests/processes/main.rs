@@ -6,6 +6,7 @@
 )]
 
 mod agents;
+mod asked;
 mod child;
 mod common;
 mod joining;
@@ -24,6 +25,8 @@ async fn plays_its_part() {
         "has_the_agent" => losing::has_the_agent(&path).await,
         "has_a_session" => losing::has_a_session(&path).await,
         "owns_and_runs" => losing::owns_and_runs(&path).await,
+        "pays" => asked::pays(&path).await,
+        "owns_and_starts" => asked::owns_and_starts(&path).await,
         "owns" => refusing::owns(&path).await,
         "works" => storm::works(&path).await,
         other => panic!("there is no part `{other}`"),

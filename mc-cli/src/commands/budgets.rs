@@ -14,6 +14,7 @@ use crate::args::{AmountArgs, BudgetsCommand, Common, NoteArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::family::Family;
 use crate::moment::in_future;
 use crate::store::{self, Opened};
 use crate::table::{Align, Table};
@@ -94,12 +95,8 @@ async fn change(
     let changed = act(&opened.control).await;
     opened.close(Duration::ZERO).await?;
     changed?;
-    let all = accounts(common).await?;
-    let changed: Vec<_> = all
-        .into_iter()
-        .filter(|(id, _)| id.to_string() == account)
-        .collect();
-    show(common, &changed, console)
+    let changed = one(common, self::account(account)?).await?;
+    show(common, &[changed], console)
 }
 
 fn wrong(option: &'static str, fault: &dyn std::fmt::Display) -> Failure {
@@ -140,6 +137,23 @@ async fn list(common: &Common, console: &mut Console<'_>) -> Done {
         return Ok(Exit::Done);
     }
     show(common, &all, console)
+}
+
+/// An account as it stands; one in which nothing has moved is empty.
+async fn one(common: &Common, id: AccountId) -> Result<(AccountId, Account), Failure> {
+    let log = store::look(common).await?;
+    let mut all = match &id {
+        AccountId::Run(run) | AccountId::Step(run, _) => {
+            let family = Family::read(&*log, *run).await?;
+            let run = family.top().run();
+            run.map(|run| family.accounts(run)).unwrap_or_default()
+        }
+        AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => {
+            shared_accounts(&*log).await?
+        }
+    };
+    let account = all.remove(&id).unwrap_or_default();
+    Ok((id, account))
 }
 
 /// Every account that belongs to no run.

@@ -19,6 +19,7 @@ use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::store::{self, Opened};
+use crate::text::quoted;
 
 const WORKFLOW: &str = include_str!("../../../examples/bundled/workflow.yaml");
 const AGENTS: &str = include_str!("../../../examples/bundled/agents.yaml");
@@ -56,6 +57,7 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
     ))?;
     let db = common.db.display();
     console.line(format_args!("the log is {db}; look at it with:"))?;
+    let db = quoted(&db.to_string());
     for command in ["show", "replay"] {
         console.line(format_args!("  mission-control {command} {id} --db {db}"))?;
     }

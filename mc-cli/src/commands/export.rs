@@ -9,7 +9,7 @@ use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::event::Record;
 use mc_core::id::{Digest, RunId};
 use mc_core::ports::{EventLog, WorkspaceRow};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Done;
 use super::csv_rows::{Csv, safe};
@@ -42,6 +42,10 @@ const COLUMNS: [&str; 16] = [
 ];
 
 pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Console<'_>) -> Done {
+    if common.json && args.out.is_none() && args.format == Format::Csv {
+        let rule = "rows for a spreadsheet are no JSON: leave out `--format csv` or `--json`";
+        return Err(Failure::usage(Error::invalid("--json", rule)));
+    }
     let log = store::look(common).await?;
     let run = match &args.run {
         Some(text) => {
@@ -59,6 +63,9 @@ pub(super) async fn execute(common: &Common, args: &ExportArgs, console: &mut Co
             draft
                 .finish()
                 .map_err(|error| Failure::output(&error, path))?;
+            if common.json {
+                console.json(&json!({ "out": path, "format": args.format.name() }))?;
+            }
         }
     }
     Ok(Exit::Done)

@@ -7,6 +7,8 @@ mod costs;
 mod csv_rows;
 mod demo;
 mod export;
+mod graph;
+mod interrupted;
 mod news;
 mod plan;
 mod policy;

@@ -3,22 +3,21 @@
 //! First the command line, then every file that is named, then what is in the files, and last
 //! whether it all fits together. Nothing here writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mc_agents::file::{self, AgentKind, AgentSpec, Place, ReadyAgent};
-use mc_core::budget::Limit;
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
-use mc_core::event::run::RunBudget;
-use mc_core::id::{AgentName, Digest, Opaque, RunId};
+use mc_core::event::run::{RunBudget, RunPolicy};
+use mc_core::id::{AgentName, Digest, Opaque, RunId, TagName};
 use mc_core::json;
-use mc_core::money::NanoUsd;
+use mc_core::money::{MoneyFault, NanoUsd};
 use mc_core::run::Run;
 use mc_core::workflow::{Labels, Workflow};
-use mission_control::StartOptions;
+use mission_control::{Settings, StartOptions};
 use serde_json::Value;
 
 use super::{operator, pair};
@@ -39,10 +38,12 @@ pub(super) struct Plan {
 /// Reads and checks everything that the command line names.
 pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     let speed = Speed::read(&args.speed).map_err(Failure::usage)?;
-    let options = options(common, args)?;
+    let money = money(args)?;
+    let mut options = options(common, args)?;
     let files = Files::read(args)?;
     let workflow =
         Workflow::from_yaml(&files.workflow).map_err(|e| Failure::content(e, &args.workflow))?;
+    options.budget = money.map(|usd| budget(&workflow, usd));
     let specs = specs(args, &files.agents).map_err(|e| Failure::content(e, &args.agents))?;
     let input = files.input?;
     covers(&workflow, &specs, &args.agents)?;
@@ -134,7 +135,7 @@ fn unreadable(specs: &[AgentSpec]) -> Vec<(PathBuf, io::Error)> {
         AgentKind::Recorded(file) => Some(file),
         AgentKind::Command(_) | AgentKind::Chat(_) | AgentKind::Http(_) => None,
     });
-    let files: std::collections::BTreeSet<&PathBuf> = recorded.collect();
+    let files: BTreeSet<&PathBuf> = recorded.collect();
     let opened = files.into_iter().map(|file| (file, File::open(file)));
     opened
         .filter_map(|(file, opened)| Some((file.clone(), opened.err()?)))
@@ -161,17 +162,28 @@ fn covers(workflow: &Workflow, specs: &[AgentSpec], file: &Path) -> Result<(), F
     Err(Failure::from(error).with_next(next))
 }
 
+/// The run's limit in money, where one is given.
+fn money(args: &RunArgs) -> Result<Option<NanoUsd>, Failure> {
+    let money = args.budget.as_deref().map(str::parse).transpose();
+    money.map_err(|fault: MoneyFault| Failure::usage(Error::invalid("--budget", fault)))
+}
+
+/// The workflow's own budget with another limit in money: its other limits stay, and what becomes of
+/// a run that they refuse.
+fn budget(workflow: &Workflow, usd: NanoUsd) -> RunBudget {
+    let defined = workflow.definition().budget();
+    let mut budget = defined.map_or_else(RunBudget::default, |defined| RunBudget {
+        limit: defined.limit,
+        on_exceed: defined.on_exceed,
+    });
+    budget.limit.money = Some(usd);
+    budget
+}
+
 fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     let wrong = |option: &'static str, fault: &dyn std::fmt::Display| {
         Failure::usage(Error::invalid(option, fault))
     };
-    let budget = args.budget.as_deref().map(|text| {
-        let usd: NanoUsd = text.parse().map_err(|fault| wrong("--budget", &fault))?;
-        Ok::<_, Failure>(RunBudget {
-            limit: Limit::usd(usd),
-            ..RunBudget::default()
-        })
-    });
     let labels = args.labels.iter().map(|text| pair(text, "--label"));
     let labels = labels.collect::<Result<Vec<_>, _>>()?;
     let labels = Labels::new(labels)
@@ -179,11 +191,18 @@ fn options(common: &Common, args: &RunArgs) -> Result<StartOptions, Failure> {
     if let Some(key) = &args.key {
         Opaque::new(key).map_err(|fault| wrong("--key", &fault))?;
     }
+    for tag in &args.tags {
+        TagName::new(tag).map_err(|fault| wrong("--tag", &fault))?;
+    }
     let operator = operator(common)?;
     let labels = labels.pairs().iter();
     Ok(StartOptions {
-        budget: budget.transpose()?,
         idempotency_key: args.key.clone(),
+        tags: args.tags.clone(),
+        policy: args.plan_check.map(|check| RunPolicy {
+            plan_check: check.into(),
+            ..Settings::default().run_policy
+        }),
         labels: labels
             .map(|(key, value)| (key.to_string(), value.clone()))
             .collect::<BTreeMap<_, _>>(),
@@ -228,6 +247,16 @@ fn difference(plan: &Plan, run: &Run) -> Option<&'static str> {
         Some("budget")
     } else if !labels.eq(wanted.map(|(key, value)| (key.as_str(), value.as_str()))) {
         Some("label")
+    } else if !plan
+        .options
+        .tags
+        .iter()
+        .map(String::as_str)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .eq(created.tags.iter().map(TagName::as_str))
+    {
+        Some("tag")
     } else {
         None
     }

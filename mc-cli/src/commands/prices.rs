@@ -3,6 +3,7 @@
 //! What is *not* here: importing and overriding (`price_changes`).
 
 use std::path::Path;
+use std::str::Utf8Error;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime};
@@ -59,8 +60,9 @@ async fn named(common: &Common, text: &str) -> Result<PriceTable, Failure> {
     }
     if Path::new(text).extension().is_some() {
         let path = Path::new(text);
-        let bytes = std::fs::read_to_string(path).map_err(|error| Failure::file(&error, path))?;
-        return PriceTable::parse(&bytes).map_err(|error| Failure::content(error, path));
+        let bytes = std::fs::read(path).map_err(|error| Failure::file(&error, path))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| no_table(error, path))?;
+        return PriceTable::parse(text).map_err(|error| Failure::content(error, path));
     }
     let all = stored(common).await?;
     let of_text = |one: &&StoredPrices| one.facts.price_version.to_string().starts_with(text);
@@ -69,6 +71,13 @@ async fn named(common: &Common, text: &str) -> Result<PriceTable, Failure> {
             .with_next("see all: `mission-control prices versions`")
     })?;
     Ok(stored_table(&*store::look(common).await?, found).await?)
+}
+
+/// A file that is no text can be no table: something else was named.
+fn no_table(error: Utf8Error, path: &Path) -> Failure {
+    let rule = format!("not UTF-8 from byte {}", error.valid_up_to());
+    let error = Error::invalid("", rule).with_context("file", path.display());
+    Failure::usage(error).with_next("name a table in TOML, `embedded`, or a version of the store")
 }
 
 /// The table to list without a name: the one in force in the store, where its rows are there.

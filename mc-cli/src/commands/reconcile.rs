@@ -27,10 +27,13 @@ pub(super) async fn execute(
     let account = args.account.as_deref().map(str::parse::<AccountId>);
     let account = account.transpose();
     let account = account.map_err(|fault| Failure::usage(Error::invalid("--account", fault)))?;
+    // A store that is not there is not made.
+    let log = store::look(common).await?;
     let run = match &args.run {
-        Some(run) => Some(store::find_run(&*store::look(common).await?, run).await?),
+        Some(run) => Some(store::find_run(&*log, run).await?),
         None => None,
     };
+    drop(log);
     let opened = Opened::open(common, Settings::default()).await?;
     let control = &opened.control;
     let settled = match (run, &account) {

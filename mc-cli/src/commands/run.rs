@@ -3,6 +3,7 @@
 //! What can be refused is refused in `plan`, before the store is opened; a key that was used before
 //! finds its run without publishing anything.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -10,17 +11,18 @@ use mc_core::error::Error;
 use mc_core::pricing::ModelPrice;
 use mc_core::time::parse_duration;
 use mission_control::{
-    Activation, MissionControl, PriceAge, RunHandle, Settings, StartOptions, Workflow,
+    Activation, MissionControl, PriceAge, RunHandle, RunId, Settings, StartOptions, Workflow,
 };
 use serde_json::Value;
 
-use super::Done;
 use super::plan::{self, Plan};
 use super::prices::{older_than, stale};
 use super::watch::watch;
+use super::{Done, interrupted};
 use crate::args::{Common, RunArgs};
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::interrupt::Interrupts;
 use crate::store::Opened;
 
 /// How long attempts that are out may take to end once the run has.
@@ -34,11 +36,21 @@ pub(super) async fn execute(common: &Common, args: &RunArgs, console: &mut Conso
         price_age: age.map(PriceAge::warn),
         ..Settings::default()
     };
+    let interrupts = Interrupts::listen(console.signals);
     let opened = Opened::open(common, settings).await?;
     if let Some(age) = age {
         warn(&opened.control, age, console)?;
     }
-    let done = go(&opened.control, plan, found, (console, common)).await;
+    let run = Cell::new(found);
+    let done = tokio::select! {
+        biased;
+        done = go(&opened.control, plan, &run, (console, common)) => Some(done),
+        () = interrupts.heard(1) => None,
+    };
+    let Some(done) = done else {
+        let run = (run.get(), &interrupts);
+        return interrupted::stop((opened, GRACE), run, (common, args), console).await;
+    };
     let stopped = opened.close(GRACE).await;
     let exit = done?;
     stopped?;
@@ -62,37 +74,44 @@ fn warn(control: &MissionControl, age: Duration, console: &mut Console<'_>) -> i
 async fn go(
     control: &MissionControl,
     plan: Plan,
-    found: Option<mission_control::RunId>,
+    run: &Cell<Option<RunId>>,
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
     for (name, agent) in plan.agents {
         control.register_agent(name.as_str(), agent).await?;
     }
-    match found {
-        None => {
-            let start = (plan.workflow, plan.input, plan.options);
-            start_and_watch(control, start, (console, common)).await
-        }
+    let handle = match run.get() {
+        None => start(control, (plan.workflow, plan.input, plan.options)).await?,
         Some(run_id) => {
             control.start_dispatch().await?;
-            tell_and_watch(control, &control.run(run_id), (console, common)).await
+            control.run(run_id)
         }
-    }
+    };
+    run.set(Some(handle.id()));
+    tell_and_watch(control, &handle, (console, common)).await
 }
 
 /// Publishes, starts and watches; agents are registered already.
 pub(super) async fn start_and_watch(
     control: &MissionControl,
-    (workflow, input, options): (Workflow, Value, StartOptions),
+    what: (Workflow, Value, StartOptions),
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
+    let run = start(control, what).await?;
+    tell_and_watch(control, &run, (console, common)).await
+}
+
+async fn start(
+    control: &MissionControl,
+    (workflow, input, options): (Workflow, Value, StartOptions),
+) -> Result<RunHandle, Failure> {
     let by = options.operator.clone();
     let published = control.publish_by(&by, workflow, Activation::Now).await?;
     control.start_dispatch().await?;
     let run = control
         .start(published.workflow.as_str(), input, options)
         .await?;
-    tell_and_watch(control, &run, (console, common)).await
+    Ok(run)
 }
 
 async fn tell_and_watch(

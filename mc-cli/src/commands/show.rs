@@ -11,14 +11,16 @@ use crate::family::Family;
 use crate::steps::View;
 use crate::store;
 
-/// What is said of an open run in a store that another process has.
-fn driven(owner: u32) -> String {
-    format!("\nprocess {owner} has the store open and drives the run")
+/// How an open run goes on that waits for nobody: by the process that has the store, if one has.
+pub(super) fn goes_on(owner: Option<u32>) -> String {
+    match owner {
+        Some(owner) => format!("process {owner} has the store open and drives the run"),
+        // This command could open the store: no process drives its runs.
+        None => "no process drives the run now: it goes on with the next `mission-control run` \
+                 on this store whose agents file has its agents"
+            .to_owned(),
+    }
 }
-
-/// What is said of an open run that waits for nobody.
-const IDLE: &str = "\nno process drives the run now: it goes on with the next `mission-control run` \
-                    on this store whose agents file has its agents";
 
 pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Console<'_>) -> Done {
     let log = store::look(common).await?;
@@ -42,11 +44,7 @@ pub(super) async fn execute(common: &Common, args: &RunArg, console: &mut Consol
     } else {
         console.line(view.text())?;
         if !run.status.is_terminal() && view.waits().is_empty() {
-            match log.owner() {
-                Some(owner) => console.line(driven(owner))?,
-                // This command could open the store: no process drives its runs.
-                None => console.line(IDLE)?,
-            }
+            console.line(format_args!("\n{}", goes_on(log.owner())))?;
         }
     }
     Ok(Exit::Done)

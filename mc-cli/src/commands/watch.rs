@@ -53,7 +53,6 @@ async fn look(
     for line in family.catch_up(log).await? {
         live.show(console, &line)?;
     }
-    live.finish();
     Ok(position)
 }
 

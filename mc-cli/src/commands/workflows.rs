@@ -11,7 +11,7 @@ use mc_core::workflow::{Definition, StepChange, Workflow, diff, drawing};
 use mission_control::{Activation, Settings};
 use serde_json::{Value, json};
 
-use super::{Done, operator};
+use super::{Done, graph, operator};
 use crate::args::{Common, WorkflowsCommand};
 use crate::console::Console;
 use crate::draft::Draft;
@@ -217,6 +217,12 @@ async fn draw(
 ) -> Done {
     let found = find(common, text).await?;
     let Some(path) = svg else {
+        if common.json {
+            let (nodes, edges) = graph::of(&found.definition);
+            let answer = json!({ "workflow": found.name(), "nodes": nodes, "edges": edges });
+            console.json(&answer)?;
+            return Ok(Exit::Done);
+        }
         console.line(drawing::text(&found.definition).trim_end())?;
         return Ok(Exit::Done);
     };

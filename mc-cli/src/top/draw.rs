@@ -16,18 +16,22 @@ use super::view::{Page, Pane, Said, View};
 /// The most lines that accounts and requests take each, with their heads.
 const MOST_ACCOUNTS: u16 = 7;
 const MOST_REQUESTS: u16 = 7;
+/// The most lines that halts take.
+const MOST_HALTED: usize = 6;
 
 const KEYS: &str = "a approve  r reject  enter whole  tab next list  ? help  q quit";
 
 /// Draws a view.
 pub(super) fn draw(view: &View, frame: &mut Frame<'_>) {
-    let [head, body, foot] = Layout::vertical([
+    let [head, halts, body, foot] = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(banner(view, frame.area().height)),
         Constraint::Fill(1),
         Constraint::Length(1),
     ])
     .areas(frame.area());
     frame.render_widget(Paragraph::new(heading(view)), head);
+    halted(view, frame, halts);
     match &view.page {
         Page::Lists => lists(view, frame, body),
         Page::Help => page::help(frame, body),
@@ -36,6 +40,32 @@ pub(super) fn draw(view: &View, frame: &mut Frame<'_>) {
         }
     }
     frame.render_widget(Paragraph::new(footing(view)), foot);
+}
+
+/// Lines that are taken by what is halted, on a screen of so many.
+pub(super) fn banner(view: &View, height: u16) -> u16 {
+    let lines = view.halts().len().saturating_mul(2).min(MOST_HALTED);
+    let lines = u16::try_from(lines).unwrap_or(u16::MAX);
+    lines.min(height / 3)
+}
+
+/// What is halted, two lines each; of what has no room it is said how much there is.
+fn halted(view: &View, frame: &mut Frame<'_>, area: Rect) {
+    let halts = view.halts();
+    let style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+    let lines = halts.iter().flat_map(|halt| {
+        let told = Line::styled(halt.told(), style);
+        [told, Line::from(halt.resumed_by(&view.store))]
+    });
+    let room = usize::from(area.height);
+    let mut lines: Vec<Line<'_>> = lines.take(room).collect();
+    let hidden = halts.len() - room.div_ceil(2).min(halts.len());
+    if hidden > 0
+        && let Some(last) = lines.last_mut()
+    {
+        *last = Line::styled(format!("and {hidden} more are halted; {last}"), style);
+    }
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn heading(view: &View) -> Line<'static> {

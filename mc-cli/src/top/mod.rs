@@ -6,6 +6,7 @@
 //! (`mc_link::Following`). Read `view` first.
 
 mod draw;
+mod halts;
 mod keys;
 mod page;
 mod reading;

@@ -8,6 +8,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Paragraph, Wrap};
 
+use super::draw::banner;
 use super::keys::Asking;
 use super::view::{Page, View};
 use crate::text::clean;
@@ -82,7 +83,8 @@ pub(super) fn clamp(view: &mut View, size: Size) {
     let Page::Request { id, scroll, asking } = &view.page else {
         return;
     };
-    let room = size.height.saturating_sub(AROUND + answer(asking.as_ref()));
+    let around = AROUND + answer(asking.as_ref()) + banner(view, size.height);
+    let room = size.height.saturating_sub(around);
     let lines = lines(view, *id, size.width).len();
     let most = lines.saturating_sub(usize::from(room.max(1)));
     let scroll = (*scroll).min(u16::try_from(most).unwrap_or(u16::MAX));

@@ -6,10 +6,12 @@ use mc_core::budget::{Account, AccountId};
 use mc_core::engine::{ApprovalFilter, approvals, approvals_of, shared_accounts};
 use mc_core::error::Result;
 use mc_core::event::RunStatus;
+use mc_core::event::run::PauseReason;
 use mc_core::id::RunId;
 use mc_core::ports::{EventLog, RunQuery};
 use mc_link::Moved;
 
+use super::halts::{self, HaltLine};
 use super::rows::{AccountLine, AskedLine, RunLine, state};
 use super::view::{Extent, Reading, View};
 
@@ -22,12 +24,12 @@ type Accounts = BTreeMap<AccountId, Account>;
 pub(super) async fn after(log: &dyn EventLog, moved: &Moved, view: &View) -> Result<Reading> {
     match moved {
         Moved::Runs(runs) if runs.len() <= MOST => part(log, runs, view).await,
-        Moved::Runs(_) | Moved::Anything => whole(log).await,
+        Moved::Runs(_) | Moved::Anything => whole(log, view).await,
     }
 }
 
 /// Reads everything: open runs, the newest others, accounts, and what is asked.
-pub(super) async fn whole(log: &dyn EventLog) -> Result<Reading> {
+async fn whole(log: &dyn EventLog, view: &View) -> Result<Reading> {
     let accounts = shared_accounts(log).await?;
     let mut runs = BTreeMap::new();
     for status in [Some(RunStatus::Running), Some(RunStatus::Pending), None] {
@@ -41,7 +43,7 @@ pub(super) async fn whole(log: &dyn EventLog) -> Result<Reading> {
         }
     }
     let ids = runs.into_keys().collect();
-    let mut reading = read(log, &ids, &accounts).await?;
+    let mut reading = read(log, (&ids, &accounts), view).await?;
     // Runs that ask may be older than those that are listed.
     for request in approvals(log, ApprovalFilter::Pending).await? {
         let run = request.id.run_id;
@@ -58,14 +60,20 @@ async fn part(log: &dyn EventLog, runs: &BTreeSet<RunId>, view: &View) -> Result
     let mut ids = runs.clone();
     // What it does to each budget changes without it.
     ids.extend(view.chosen_request().map(|id| id.run_id));
-    let mut reading = read(log, &ids, &accounts).await?;
+    let mut reading = read(log, (&ids, &accounts), view).await?;
     reading.extent = Extent::Part;
     Ok(reading)
 }
 
-async fn read(log: &dyn EventLog, ids: &BTreeSet<RunId>, accounts: &Accounts) -> Result<Reading> {
+async fn read(
+    log: &dyn EventLog,
+    (ids, accounts): (&BTreeSet<RunId>, &Accounts),
+    view: &View,
+) -> Result<Reading> {
+    let known: Vec<HaltLine> = view.halts().into_iter().cloned().collect();
     let mut reading = Reading {
         accounts: lines(accounts),
+        halts: halts::shared(log, &known).await?,
         ..Reading::default()
     };
     for id in ids.iter().filter(|id| **id != RunId::ZERO) {
@@ -77,7 +85,12 @@ async fn read(log: &dyn EventLog, ids: &BTreeSet<RunId>, accounts: &Accounts) ->
         let asked = approvals_of(log, &run, filter).await?;
         let asked = asked.iter().map(AskedLine::of).collect();
         reading.asked.insert(*id, asked);
-        reading.runs.push(RunLine::of(&row, &run));
+        let mut line = RunLine::of(&row, &run);
+        if let Some(PauseReason::Halt { until }) = run.paused {
+            let known = (known.as_slice(), row.next_run_seq);
+            line.halt = Some(halts::of_run(log, (*id, until), known).await?);
+        }
+        reading.runs.push(line);
     }
     Ok(reading)
 }

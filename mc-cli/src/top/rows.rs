@@ -13,9 +13,11 @@ use mc_core::ports::RunRow;
 use mc_core::run::{Run, Step};
 use mc_core::time::Timestamp;
 
+use super::halts::HaltLine;
 use crate::asked;
+use crate::refusals::refused;
 use crate::spend;
-use crate::text::clean;
+use crate::text::{clean, exposed};
 
 /// Characters of a run's id that are shown: its time to the millisecond, which other commands take.
 const SHOWN_OF_ID: usize = 13;
@@ -38,6 +40,8 @@ pub(crate) struct RunLine {
     pub(crate) tokens: (u64, u64),
     pub(crate) spent: NanoUsd,
     pub(crate) limit: Option<NanoUsd>,
+    /// The halt that holds it, if it is halted itself.
+    pub(crate) halt: Option<HaltLine>,
 }
 
 impl RunLine {
@@ -59,6 +63,7 @@ impl RunLine {
             tokens: (spent.input_tokens, spent.output_tokens),
             spent: spent.money,
             limit: summary.limit.money,
+            halt: None,
         }
     }
 
@@ -73,7 +78,9 @@ impl RunLine {
     }
 
     pub(crate) fn status_text(&self) -> String {
-        if self.paused {
+        if self.halt.is_some() {
+            "halted".to_owned()
+        } else if self.paused {
             "paused".to_owned()
         } else {
             self.status.to_string()
@@ -123,7 +130,13 @@ fn at((key, step): (&StepKey, &Step)) -> Option<(u8, String)> {
             Some((0, format!("{key}: {}", reason.unwrap_or_default())))
         }
         StepStatus::Running if step.expansion.is_some() => None,
-        StepStatus::Running => Some((1, format!("{key} #{attempt}"))),
+        StepStatus::Running => Some(match refused(step) {
+            Some(call) => {
+                let at = clock(call.retry_at);
+                (1, format!("{key} #{attempt} refused, again at {at}"))
+            }
+            None => (1, format!("{key} #{attempt}")),
+        }),
         StepStatus::Waiting => Some(match step.wake_at {
             Some(at) => (2, format!("{key} #{attempt} again at {}", clock(at))),
             None => (3, format!("{key} waits")),
@@ -269,7 +282,7 @@ impl AskedLine {
     pub(crate) fn of(request: &ApprovalRequest) -> Self {
         let asked = &request.asked;
         let what = match &asked.tool {
-            Some(tool) => format!("{} of {}", clean(tool.as_str()), asked.step),
+            Some(tool) => format!("{} of {}", exposed(tool.as_str().as_bytes()), asked.step),
             None => asked.step.to_string(),
         };
         Self {

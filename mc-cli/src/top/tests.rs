@@ -5,10 +5,12 @@ mod folding;
 mod looping;
 
 use mc_core::event::RunStatus;
-use mc_core::id::{ApprovalId, RunId};
+use mc_core::id::{AgentName, ApprovalId, RunId};
 use mc_core::money::NanoUsd;
+use mc_core::sequencer::HaltScope;
 use mc_core::time::Timestamp;
 
+use super::halts::HaltLine;
 use super::rows::{AccountLine, AskedLine, RunLine};
 use super::view::{Extent, Reading, View};
 
@@ -38,6 +40,7 @@ fn run(n: u8, status: RunStatus, steps: &str) -> RunLine {
         tokens: (1_100, 70),
         spent: usd(6),
         limit: Some(usd(1_000)),
+        halt: None,
     }
 }
 
@@ -86,6 +89,7 @@ fn reading() -> Reading {
             account("agent:writer", Some(41)),
             account("workspace", None),
         ],
+        halts: Vec::new(),
         owner: Some(4_711),
     }
 }
@@ -93,5 +97,28 @@ fn reading() -> Reading {
 fn view() -> View {
     let mut view = View::new("a.redb", "ann");
     view.take(reading());
+    view
+}
+
+/// The same, with everything halted, one run, and agents up to so many halts but the run's.
+fn halted_view(most: u8) -> View {
+    let halt = |scope: HaltScope, second, reason: &str| HaltLine {
+        scope,
+        until: at(second),
+        by: "bob".to_owned(),
+        since: Some(at(second)),
+        reason: reason.to_owned(),
+    };
+    let mut reading = reading();
+    reading.runs[1].halt = Some(halt(HaltScope::Run(run_id(2)), 6, "wait"));
+    let everything = halt(HaltScope::Workspace, 5, "it spends too much");
+    reading.halts = vec![everything];
+    for n in 1..most {
+        let agent = AgentName::new(&format!("a{n}")).unwrap();
+        let one = halt(HaltScope::Agent(agent), 7, "");
+        reading.halts.push(one);
+    }
+    let mut view = View::new("a.redb", "ann");
+    view.take(reading);
     view
 }

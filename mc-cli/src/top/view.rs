@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use mc_core::id::{ApprovalId, RunId};
 
+use super::halts::HaltLine;
 use super::keys::Asking;
 use super::rows::{AccountLine, AskedLine, RunLine};
 
@@ -23,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) asked: BTreeMap<RunId, Vec<AskedLine>>,
     /// Every shared account.
     pub(crate) accounts: Vec<AccountLine>,
+    /// What is halted, but for runs.
+    pub(crate) halts: Vec<HaltLine>,
     /// The process that has the store.
     pub(crate) owner: Option<u32>,
 }
@@ -91,6 +94,7 @@ pub(crate) struct View {
     runs: BTreeMap<RunId, RunLine>,
     asked: BTreeMap<RunId, Vec<AskedLine>>,
     accounts: Vec<AccountLine>,
+    halts: Vec<HaltLine>,
     /// The list that the keys move in.
     pub(crate) pane: Pane,
     places: BTreeMap<Pane, usize>,
@@ -119,6 +123,7 @@ impl View {
             .filter(|said| !matches!(said, Said::Away(_)));
         self.owner = reading.owner;
         self.accounts = reading.accounts;
+        self.halts = reading.halts;
         if reading.extent == Extent::Whole {
             self.runs.clear();
             self.asked.clear();
@@ -172,6 +177,13 @@ impl View {
     /// The shared accounts.
     pub(crate) fn accounts(&self) -> &[AccountLine] {
         &self.accounts
+    }
+
+    /// What is halted: everything, agents, and runs that have not ended.
+    pub(crate) fn halts(&self) -> Vec<&HaltLine> {
+        let runs = self.runs().into_iter().filter(|line| line.is_open());
+        let runs = runs.filter_map(|line| line.halt.as_ref());
+        self.halts.iter().chain(runs).collect()
     }
 
     /// A request, while it is asked.

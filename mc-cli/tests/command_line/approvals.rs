@@ -1,7 +1,7 @@
 //! What is asked of people, from the command line and at the terminal of `run`.
 
 use crate::support::Desk;
-use mc_cli::{Console, Exit, Screen};
+use mc_cli::{Console, Exit, Screen, Signals};
 
 /// A desk whose run waits for an approval of its first step.
 fn asking() -> (Desk, serde_json::Value) {
@@ -90,6 +90,7 @@ fn a_run_at_a_terminal_asks_whoever_sits_there() {
         out: &mut out,
         err: &mut err,
         screen: Screen::Plain,
+        signals: Signals::Left,
         input: Some(&mut said),
     };
     let exit = mc_cli::run_on(args.iter().chain(&["--operator", "ann"]), &mut console);
@@ -118,4 +119,19 @@ fn a_doubt_is_resolved_only_where_there_is_one_and_in_one_way() {
         "none",
     ];
     assert!(desk.ask(&bulk).out.starts_with("0 holds"));
+}
+
+#[test]
+fn letters_without_ink_are_shown_to_whoever_decides() {
+    let desk = Desk::new();
+    desk.edit("workflow.yaml", "risk: read", "risk: irreversible");
+    let blank = "{\"to\":\"ann\u{3164}\u{2800}\u{1d159}\u{ffa0}\u{fe0f}\u{e0041}\"}";
+    let asked = desk.run(&["--input", blank]);
+    assert_eq!(asked.exit, Exit::Negative, "{asked:?}");
+    let shown = desk.ask(&["approvals"]).out;
+    let whole = "ann\\u{3164}\\u{2800}\\u{1d159}\\u{ffa0}\\u{fe0f}\\u{e0041}";
+    assert!(shown.contains(whole), "{shown}");
+    let listed = desk.ask(&["approvals", "--json"]).json();
+    let params = listed["approvals"][0]["params"].as_str().unwrap();
+    assert!(params.contains(whole), "{params}");
 }

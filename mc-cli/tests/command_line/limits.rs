@@ -54,3 +54,24 @@ fn a_pause_by_budget_says_what_an_operator_can_do() {
     assert!(shown.out.contains(&abort), "{}", shown.out);
     assert!(shown.out.contains("requested"), "{}", shown.out);
 }
+
+#[test]
+fn a_budget_on_the_command_line_replaces_the_money_alone() {
+    let desk = desk("{ usd: \"5.00\", calls: 1, output_tokens: 4000, on_exceed: pause }");
+    let ran = desk.run(&["--budget", "0.50", "--key", "k"]);
+    let run = &desk.ask(&["show", &desk.newest(), "--json"]).json();
+    let limit = &run["accounts"]["run"]["limit"];
+    assert_eq!(limit["nano_usd"], 500_000_000, "{run}");
+    assert_eq!(
+        (&limit["calls"], &limit["output_tokens"]),
+        (&1.into(), &4000.into())
+    );
+    // One call is used; the second waits for more, as the workflow says.
+    assert_eq!(run["status"], "running", "{ran:?}");
+    assert!(ran.out.contains("top-up"), "{}", ran.out);
+    // The same words find the same run.
+    let again = desk.run(&["--budget", "0.50", "--key", "k"]);
+    assert!(again.err.is_empty(), "{}", again.err);
+    let other = desk.run(&["--budget", "0.60", "--key", "k"]);
+    assert!(other.err.contains("another budget"), "{}", other.err);
+}

@@ -5,10 +5,13 @@
 )]
 
 mod advice;
+
+mod answers;
 mod approvals;
 mod budgets;
 mod evidence;
 mod forms;
+mod interrupts;
 mod joining;
 mod limits;
 mod looking;

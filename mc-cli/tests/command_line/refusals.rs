@@ -48,6 +48,22 @@ fn a_store_that_is_not_there_is_not_made() {
         assert_eq!(answer.exit, Exit::CannotOpen, "{args:?}: {answer:?}");
         assert!(answer.err.contains("--db FILE"), "{}", answer.err);
     }
+    let money = ["--billed", "nothing", "--evidence", "asked"];
+    let account = ["reconcile", "--account", "agent:writer"];
+    for args in [
+        [&account[..], &money[..]].concat(),
+        [&["reconcile", "--run", "0"][..], &money[..]].concat(),
+        vec!["resolve", "0", "write", "--did-not-happen"],
+        vec!["redrive", "0"],
+        vec!["approve", "0/1", "--reason", "seen"],
+        vec!["workflows", "activate", "brief@1"],
+        vec!["budgets", "freeze", "workspace"],
+        vec!["halt"],
+        vec!["resume"],
+        vec!["pause", "0"],
+    ] {
+        assert_eq!(desk.ask(&args).exit, Exit::CannotOpen, "{args:?}");
+    }
     assert!(!desk.path("a.redb").exists());
 }
 

@@ -129,3 +129,46 @@ fn what_is_watched_has_to_be_there() {
     let unknown = desk.ask(&["watch", "--run", "ffffffff"]);
     assert_eq!(unknown.exit, Exit::Negative, "{unknown:?}");
 }
+
+#[test]
+fn why_somebody_halted_or_paused_is_told() {
+    let desk = Desk::with_paused_run();
+    let run = format!("run:{}", desk.newest());
+    for args in [
+        &["halt", "--reason", "it posts nonsense"][..],
+        &["resume", "--reason", "it was a joke"],
+        &["halt", &run, "--reason", "not this one"],
+    ] {
+        assert_eq!(desk.ask(args).exit, Exit::Done, "{args:?}");
+    }
+    let mut watcher = Watcher::of(&desk, &["watch", "--since", "1h"]);
+    for (kind, said) in [
+        ("halt.placed", "said=\"it posts nonsense\""),
+        ("halt.lifted", "said=\"it was a joke\""),
+        ("reason.halt", "said=\"not this one\""),
+    ] {
+        let line = watcher.until(kind).pop().unwrap();
+        assert!(line.contains(said), "{line}");
+    }
+}
+
+#[test]
+fn a_call_that_a_provider_refused_is_said_to_wait() {
+    let desk = Desk::new();
+    let waits = "initial_interval: 5m, maximum_interval: 5m";
+    let before = "initial_interval: 1ms, maximum_interval: 1ms";
+    desk.edit("workflow.yaml", before, waits);
+    let (workflow, agents) = (desk.text("workflow.yaml"), desk.text("agents.yaml"));
+    let mut run = Watcher::of(&desk, &["run", &workflow, "--agents", &agents]);
+    run.until("provider refused");
+    let shown = desk.ask(&["show", &desk.newest()]).out;
+    let line = shown.lines().find(|line| line.starts_with("write "));
+    let told = "recorded/GPT_3_5_TURBO was refused by its provider, again at 20";
+    assert!(line.unwrap().contains(told), "{shown}");
+    let json = desk.ask(&["show", &desk.newest(), "--json"]).json();
+    assert_eq!(json["steps"][1]["refused"]["times"], 1, "{json}");
+    assert!(
+        json["steps"][1]["refused"]["retry_at"].is_string(),
+        "{json}"
+    );
+}

@@ -1,4 +1,5 @@
-//! The names of accounts: `workspace`, `workflow:NAME`, `agent:NAME`, `run:UUID`, `step:UUID/KEY`.
+//! The names of accounts: `workspace`, `workflow:NAME`, `agent:NAME`, `tag:NAME`, `run:UUID`,
+//! `step:UUID/KEY`.
 //!
 //! What is *not* here: what an account counts (`account`). Read `path` next.
 
@@ -6,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::wire::as_text;
-use crate::id::{AgentName, NameFault, RunId, StepKey, WorkflowName};
+use crate::id::{AgentName, NameFault, RunId, StepKey, TagName, WorkflowName};
 
 /// What an account counts for.
 ///
@@ -19,6 +20,8 @@ pub enum AccountId {
     Workflow(WorkflowName),
     /// All work of an agent, in any workflow.
     Agent(AgentName),
+    /// All runs and sessions that carry a tag.
+    Tag(TagName),
     /// One run.
     Run(RunId),
     /// One step of a run, over all of its attempts.
@@ -29,7 +32,9 @@ pub enum AccountId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountIdFault {
     /// The part before the colon is not a scope.
-    #[error("an account is workspace, workflow:NAME, agent:NAME, run:UUID or step:UUID/KEY")]
+    #[error(
+        "an account is workspace, workflow:NAME, agent:NAME, tag:NAME, run:UUID or step:UUID/KEY"
+    )]
     NotAScope,
     /// The text means an account but is not its one spelling.
     #[error("an id is written in lower case, as 8-4-4-4-12 digits")]
@@ -43,7 +48,7 @@ impl AccountId {
     /// The run that this account lives and dies with, if it is not shared.
     pub const fn run(&self) -> Option<RunId> {
         match self {
-            Self::Workspace | Self::Workflow(_) | Self::Agent(_) => None,
+            Self::Workspace | Self::Workflow(_) | Self::Agent(_) | Self::Tag(_) => None,
             Self::Run(run) | Self::Step(run, _) => Some(*run),
         }
     }
@@ -55,6 +60,7 @@ impl fmt::Display for AccountId {
             Self::Workspace => f.write_str("workspace"),
             Self::Workflow(name) => write!(f, "workflow:{name}"),
             Self::Agent(name) => write!(f, "agent:{name}"),
+            Self::Tag(name) => write!(f, "tag:{name}"),
             Self::Run(run) => write!(f, "run:{run}"),
             Self::Step(run, step) => write!(f, "step:{run}/{step}"),
         }
@@ -81,6 +87,7 @@ impl FromStr for AccountId {
         match text.split_once(':') {
             Some(("workflow", name)) => Ok(Self::Workflow(name.parse()?)),
             Some(("agent", name)) => Ok(Self::Agent(name.parse()?)),
+            Some(("tag", name)) => Ok(Self::Tag(name.parse()?)),
             Some(("run", id)) => run_id(id).map(Self::Run),
             Some(("step", place)) => {
                 let (run, step) = place.split_once('/').ok_or(AccountIdFault::NotAScope)?;
@@ -108,6 +115,7 @@ mod tests {
                 "workflow:qa-1",
             ),
             (AccountId::Agent("writer".parse().unwrap()), "agent:writer"),
+            (AccountId::Tag("acme".parse().unwrap()), "tag:acme"),
             (
                 AccountId::Run(run),
                 "run:07070707-0707-0707-0707-070707070707",
@@ -133,7 +141,7 @@ mod tests {
             "",
             "Workspace",
             "workspace:",
-            "tag:x",
+            "tag:X",
             "agent:",
             "agent:A",
             "workflow:a b",

@@ -349,7 +349,7 @@ impl Hold {
 
     /// A call ends and was billed; post [`Settlement::movement`].
     ///
-    /// `held = min(actual, draw + free)`: what the call left stays in the hold, free; an overrun
+    /// `held = min(actual, draw + free)`: what the call left stays in the hold, free (see [`Self::shrink`]); an overrun
     /// first takes from the free part, and only the rest raises the accounts' exposure.
     ///
     /// # Errors
@@ -397,6 +397,17 @@ impl Hold {
         self.amount = self.amount.saturating_sub(&amount);
         drop(self.shares.take(&amount));
         Ok(())
+    }
+
+    /// A call has ended for which the hold had grown: what it left of that leaves the hold too, so that
+    /// others can have it. Post `Movement::Release` of the result.
+    ///
+    /// # Errors
+    /// `NotInThisState` or `Negative`.
+    pub fn shrink(&mut self, grown: &Amount) -> Result<Amount, LedgerFault> {
+        let left = grown.min(&self.free());
+        self.give_back(left)?;
+        Ok(left)
     }
 
     /// The hold ends with no call open; post `Movement::Release` of the result.

@@ -123,6 +123,7 @@ impl Inner {
             turned: Notify::new(),
             agents: Registry::default(),
             attempts: Mutex::new(BTreeMap::new()),
+            acting: Mutex::default(),
             watchers: Mutex::new(BTreeMap::new()),
             news: broadcast::channel(NOTICES).0,
             untold: Mutex::new(Vec::new()),
@@ -279,6 +280,7 @@ impl MissionControl {
                 .policy
                 .unwrap_or_else(|| self.inner.settings.run_policy.clone()),
             labels: checked.labels,
+            tags: checked.tags,
             correlation_id: checked.correlation_id,
             key: None,
         };

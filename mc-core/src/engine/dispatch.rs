@@ -40,8 +40,10 @@ impl Inner {
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         let inner = Arc::clone(self);
         let handling = self.handling.subscribe();
+        lock(&self.acting).insert(cell.key());
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = inner.execute(agent, Arc::clone(&cell), order).await;
+            lock(&inner.acting).remove(&cell.key());
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
             if let Some(owner) = inner.joined() {

@@ -151,7 +151,7 @@ impl Driver {
                     self.inner.tell(Actor::System, ended);
                 }
                 Effect::Cancel(token) => self.inner.cancel_attempt(&token),
-                Effect::Probe(order) => self.inner.ask_probe(*order),
+                Effect::Probe(order) => self.inner.ask_probe(&order),
                 Effect::Recall(session) => self.inner.recall(session),
                 Effect::Offer(agents) => self.offers.add(agents),
             }

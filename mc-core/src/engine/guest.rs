@@ -24,7 +24,7 @@ use super::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, RunId};
 use crate::run::read_event;
-use crate::sequencer::{AttemptOrder, Command, Reply, Request, Token};
+use crate::sequencer::{AttemptOrder, Command, ProbeOrder, Reply, Request, Token};
 use crate::time::{Timestamp, as_ms};
 
 /// Events that are read at a time in search of a command.
@@ -75,6 +75,11 @@ impl Guest {
             block.shut();
         }
         self.inner.cancel_attempt(token);
+    }
+
+    /// Asks an agent of this process what became of a step in doubt, and tells the owner what it knows.
+    pub fn probe(&self, order: &ProbeOrder) {
+        self.inner.ask_probe(order);
     }
 
     /// A session has to ask for every call, until the owner says what may be drawn again.

@@ -14,9 +14,22 @@ use super::port::{Peek, Peeked};
 use super::run_handle::RunHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, OperatorName, RunId};
-use crate::ports::Pulled;
-use crate::sequencer::{Halt, HaltScope, Lift, Request, Steer};
+use crate::ports::{EventLog, Pulled};
+use crate::sequencer::{Halt, HaltScope, Lift, Request, Shared, Steer};
 use crate::time::{Timestamp, as_ms};
+
+/// As [`MissionControl::halts`], of a log that nobody has to own.
+///
+/// # Errors
+/// `Unavailable`, `Corrupt`.
+pub async fn halts(log: &dyn EventLog) -> Result<Vec<(HaltScope, Timestamp)>> {
+    let Some(row) = log.workspace_row().await? else {
+        return Ok(Vec::new());
+    };
+    let shared: Shared = serde_json::from_slice(&row.state)
+        .map_err(|e| Error::corrupt("workspace_state", None).with_source(e))?;
+    Ok(shared.halts.all().collect())
+}
 
 /// Who gives an order, and why: `"ann"`, or `("ann", "it spends too much")`.
 #[derive(Clone, Copy, Debug)]

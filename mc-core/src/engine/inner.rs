@@ -76,6 +76,8 @@ pub(super) struct Inner {
     pub(super) turned: Notify,
     pub(super) agents: Registry,
     pub(super) attempts: Mutex<BTreeMap<AttemptKey, Arc<AttemptCell>>>,
+    /// Handlers in this process that have not ended, also where their owner is gone.
+    pub(super) acting: Mutex<BTreeSet<AttemptKey>>,
     /// Who waits for a run to move.
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
     /// Rung for subscribers of events, with the runs that moved.

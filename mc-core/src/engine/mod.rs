@@ -64,7 +64,7 @@ pub use doubts::{Billed, InDoubt, Settled};
 pub use events::{RunEvents, RunNews};
 pub use family_events::FamilyEvents;
 pub use guest::Guest;
-pub use halt::{By, SwitchHand};
+pub use halt::{By, SwitchHand, halts};
 pub use options::StartOptions;
 pub use outcome::Outcome;
 pub use outgoing::Outgoing;

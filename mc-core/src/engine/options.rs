@@ -1,12 +1,12 @@
 //! How a run is started: plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::run::{RunBudget, RunPolicy};
-use crate::id::{AgentVersion, LabelKey, Opaque, OperatorName};
-use crate::workflow::limits::{MAX_LABEL_VALUE_BYTES, MAX_LABELS};
+use crate::id::{AgentVersion, LabelKey, Opaque, OperatorName, TagName};
+use crate::workflow::limits::{MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_TAGS};
 
 /// How a run is started.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,9 @@ pub struct StartOptions {
     pub correlation_id: Option<String>,
     /// Searchable labels: at most 32, each value at most 256 bytes.
     pub labels: BTreeMap<String, String>,
+    /// Tags, at most 8: the run's money counts in the account `tag:NAME` of each, whether that has a
+    /// limit or not.
+    pub tags: Vec<String>,
     /// How it is to be treated; none for the engine's setting.
     pub policy: Option<RunPolicy>,
 }
@@ -34,6 +37,7 @@ pub(super) struct CheckedOptions {
     pub(super) idempotency_key: Option<Opaque>,
     pub(super) correlation_id: Option<Opaque>,
     pub(super) labels: BTreeMap<LabelKey, Arc<str>>,
+    pub(super) tags: BTreeSet<TagName>,
 }
 
 impl StartOptions {
@@ -57,6 +61,7 @@ impl StartOptions {
             idempotency_key: opaque("idempotency_key", &self.idempotency_key)?,
             correlation_id: opaque("correlation_id", &self.correlation_id)?,
             labels: labels(&self.labels)?,
+            tags: tags(&self.tags)?,
         })
     }
 }
@@ -85,6 +90,16 @@ pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<Label
         checked.insert(name, Arc::from(value.as_str()));
     }
     Ok(checked)
+}
+
+pub(super) fn tags(tags: &[String]) -> Result<BTreeSet<TagName>> {
+    if tags.len() > MAX_TAGS {
+        return Err(limit("tags", MAX_TAGS));
+    }
+    let tag = |(at, text): (usize, &String)| {
+        TagName::new(text).map_err(|fault| Error::invalid(format!("tags[{at}]"), fault))
+    };
+    tags.iter().enumerate().map(tag).collect()
 }
 
 fn limit(name: &'static str, max: usize) -> Error {

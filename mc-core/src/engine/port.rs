@@ -18,7 +18,7 @@ use crate::id::{Digest, RunId, StepKey};
 use crate::policy::PriceAge;
 use crate::pricing::{ModelPrice, UnknownModels};
 use crate::run::HoldKey;
-use crate::sequencer::{AttemptOrder, Command, HaltScope, Reply, Token};
+use crate::sequencer::{AttemptOrder, Command, HaltScope, ProbeOrder, Reply, Token};
 use crate::time::Timestamp;
 
 /// What finds an attempt.
@@ -175,6 +175,9 @@ pub trait AgentHost: Send + Sync + fmt::Debug + 'static {
 
     /// Tells it that an attempt is to stop.
     fn cancel(&self, token: &Token);
+
+    /// Lets it ask its agent what became of a step in doubt. What the agent knows comes as a command.
+    fn probe(&self, order: ProbeOrder);
 
     /// Tells it that a session of its has to ask for every call.
     fn recall(&self, session: RunId);

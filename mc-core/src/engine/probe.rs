@@ -6,8 +6,9 @@ use std::sync::{Arc, Weak};
 use futures::FutureExt;
 use serde_json::Value;
 
+use super::agent::AgentExecutor;
 use super::content;
-use super::inner::Inner;
+use super::inner::{Inner, lock};
 use super::registry::Provider;
 use crate::id::{Actor, Digest, RunId, StepKey};
 use crate::sequencer::{Informant, ProbeOrder, Request, Resolution, Resolve};
@@ -37,16 +38,23 @@ pub enum ProbeAnswer {
 }
 
 impl Inner {
-    /// Asks an agent, as a task of its own: it may hang or panic, and holds no engine meanwhile.
-    pub(super) fn ask_probe(self: &Arc<Self>, order: ProbeOrder) {
-        let version = self.agents.all().remove(&order.agent).flatten();
-        // An agent of a process that has joined is not asked: a person is.
-        let found = self.agents.find(&order.agent, version.as_ref());
-        let Some(Provider::Here(agent)) = found else {
-            return;
-        };
+    /// Asks an agent, in every process that has it: the first word counts. One that hangs, that does
+    /// not know, or whose process dies meanwhile is in nobody's way.
+    pub(super) fn ask_probe(self: &Arc<Self>, order: &ProbeOrder) {
+        for provider in self.agents.everybody(&order.agent) {
+            match provider {
+                Provider::Here(agent) => self.ask_here(agent, order.clone()),
+                Provider::There(host) => host.probe(order.clone()),
+            }
+        }
+    }
+
+    /// Asks an agent of this process, as a task of its own: it may hang or panic, and holds no engine
+    /// meanwhile.
+    fn ask_here(self: &Arc<Self>, agent: Arc<dyn AgentExecutor>, order: ProbeOrder) {
         let engine = Arc::downgrade(self);
         self.spawner.spawn_handler(Box::pin(async move {
+            until_it_ended(&engine, &order).await;
             let Some(input) = input(&engine, &order).await else {
                 return;
             };
@@ -85,6 +93,19 @@ impl Inner {
         if let Err(error) = self.submit(Actor::Agent(order.agent), request).await {
             tracing::debug!(%error, "what a probe said was not taken");
         }
+    }
+}
+
+/// Waits for a handler in this process that an earlier owner of the log had dispatched: nobody else
+/// knows that it may still act.
+async fn until_it_ended(engine: &Weak<Inner>, order: &ProbeOrder) {
+    let key = (order.run_id, order.step.clone(), order.attempt);
+    while let Some(inner) = engine.upgrade() {
+        let turned = inner.turned.notified();
+        if !lock(&inner.acting).contains(&key) {
+            return;
+        }
+        turned.await;
     }
 }
 

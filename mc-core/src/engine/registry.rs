@@ -106,6 +106,19 @@ impl Registry {
         Some(chosen.provider.clone())
     }
 
+    /// Everybody who has the agent and is there, each by its newest version.
+    pub(super) fn everybody(&self, name: &AgentName) -> Vec<Provider> {
+        let agents = lock(&self.agents);
+        let mut everybody: Vec<Provider> = Vec::new();
+        for one in agents.get(name).into_iter().flatten().rev() {
+            let host = one.provider.host();
+            if one.provider.is_here() && everybody.iter().all(|other| other.host() != host) {
+                everybody.push(one.provider.clone());
+            }
+        }
+        everybody
+    }
+
     /// One change of what is here at a time.
     pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await

@@ -8,7 +8,7 @@ use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, refused};
 use super::inner::{Inner, Phase, lock};
-use super::options::{agent_version, labels};
+use super::options::{agent_version, labels, tags};
 use super::outgoing::Outgoing;
 use crate::error::{Error, Result};
 use crate::event::run::RunBudget;
@@ -26,6 +26,8 @@ pub struct SessionOptions {
     pub budget: Option<RunBudget>,
     /// Searchable labels.
     pub labels: BTreeMap<String, String>,
+    /// Tags, at most 8: its money counts in the account `tag:NAME` of each.
+    pub tags: Vec<String>,
 }
 
 /// A session: calls of one agent under its budgets, for as long as this handle lives.
@@ -55,6 +57,7 @@ impl Inner {
             budget: options.budget,
             policy: self.settings.run_policy.clone(),
             labels: labels(&options.labels)?,
+            tags: tags(&options.tags)?,
         });
         let actor = Actor::Agent(agent);
         refused(self.submit(actor.clone(), request).await?)?;

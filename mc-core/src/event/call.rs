@@ -89,7 +89,7 @@ pub struct ModelCallSettled {
     /// What is spent: all of it, even beyond what was held.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub actual: Amount,
-    /// What a hold of its own gives back.
+    /// What a hold of its own gives back, or what is left of what the escrow grew by for it.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
     /// The price table's version; the row is that of the time at which the call was reserved.

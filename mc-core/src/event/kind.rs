@@ -24,6 +24,9 @@ macro_rules! step_in {
     ($facts:ident, Note) => {
         None
     };
+    ($facts:ident, Plan) => {
+        None
+    };
     ($facts:ident, Account) => {
         None
     };
@@ -152,7 +155,9 @@ kinds! {
     /// A failed run goes on from a step, by an operator's word; `failed -> running`.
     RunRedriven(run::RunRedriven) = "run.redriven" of Run,
     /// What the run can cost at most was worked out before any of it went out.
-    RunPlanned(run::RunPlanned) = "run.planned" of Note,
+    RunPlanned(run::RunPlanned) = "run.planned" of Plan,
+    /// Of what was held for a step before it went out, something is held for it no more.
+    PlanReleased(run::PlanReleased) = "plan.released" of Plan,
     /// A run was not started: its worst case could never fit.
     RunRefused(run::RunRefused) = "run.refused" of Workspace,
     /// A signal arrived for the run.
@@ -268,6 +273,8 @@ pub enum Topic {
     Workspace,
     /// A run's own state.
     Run,
+    /// What a run can cost at most, and what is held for that.
+    Plan,
     /// Something to know of a run or an account; it changes nothing.
     Note,
     /// The rules of an account, of a run or shared.

@@ -1,6 +1,6 @@
 //! Facts of events that begin, steer and end a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::error::FailingAccount;
 use crate::event::nested::NestedIn;
-use crate::id::{AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, WorkflowName};
+use crate::id::{
+    AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, TagName, WorkflowName,
+};
 use crate::policy::Mode;
 use crate::time::Timestamp;
 
@@ -72,6 +74,8 @@ pub enum PlanCheck {
     /// The run is refused before any agent is asked.
     #[default]
     Strict,
+    /// As strict; and what it can cost is held for it from the start, so that no other run takes it.
+    Reserving,
 }
 
 impl PlanCheck {
@@ -92,9 +96,52 @@ pub struct RunPlanned {
     /// Steps of which nothing bounds what they cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unbounded: Vec<StepName>,
-    /// The accounts in which it could never fit.
+    /// The accounts in which it could never fit; where all of it was to be held, those without room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub over: Vec<FailingAccount>,
+    /// What is held for its steps from now on, until they go out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<PlannedHold>,
+}
+
+/// What is held for a step before any of it goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedHold {
+    /// The step of this run.
+    pub step: StepName,
+    /// The workflow whose account it counts in: that of a nested run, for a composed step.
+    pub workflow: WorkflowName,
+    /// The agent whose account it counts in.
+    pub agent: AgentName,
+    /// All that it can cost.
+    pub amount: Amount,
+}
+
+/// Why a part of what was held for a step is held for it no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanEnd {
+    /// An attempt goes out in the same commit, and it is its hold from now on.
+    Drawn,
+    /// The step or the run has ended.
+    Ended,
+    /// Something of the run waits for room: it no longer has any more than others.
+    LetGo,
+}
+
+/// Facts of `plan.released`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanReleased {
+    /// The step.
+    pub step: StepName,
+    /// Which of the holds in `run.planned`, from 0.
+    pub hold: u32,
+    /// How much of it.
+    pub amount: Amount,
+    /// Why.
+    pub reason: PlanEnd,
 }
 
 /// Facts of `run.refused`, an event of the workspace: there is no such run.
@@ -142,6 +189,9 @@ pub struct RunCreated {
     /// Searchable labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<LabelKey, Arc<str>>,
+    /// Its tags: its money counts in the account of each.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<TagName>,
     /// The caller's own reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Opaque>,

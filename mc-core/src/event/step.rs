@@ -75,6 +75,10 @@ pub struct AttemptFailed {
     /// Nobody began it, because whoever has the agent was gone: it does not count against the retries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_begun: bool,
+    /// Its last call failed at a model whose breaker is not closed: the provider is down, and it does not
+    /// count against the retries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outage: bool,
     /// When the next attempt starts; none if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,

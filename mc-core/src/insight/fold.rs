@@ -93,9 +93,11 @@ impl RunFold {
 fn agent_of(account: &AccountId) -> Option<AgentName> {
     match account {
         AccountId::Agent(agent) => Some(agent.clone()),
-        AccountId::Workspace | AccountId::Workflow(_) | AccountId::Run(_) | AccountId::Step(..) => {
-            None
-        }
+        AccountId::Workspace
+        | AccountId::Workflow(_)
+        | AccountId::Tag(_)
+        | AccountId::Run(_)
+        | AccountId::Step(..) => None,
     }
 }
 

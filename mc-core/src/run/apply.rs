@@ -3,6 +3,7 @@
 //! An event that does not fit the state is `Corrupt`: the log and the code disagree. Money moves in
 //! the run's own accounts here; `postings` tells the same movements for the shared ones.
 
+use super::planned;
 use super::postings::{self, Posting};
 use super::state::{End, Run, Step};
 use super::transitions::{RunTrigger, StepTrigger, run_after, step_after};
@@ -150,6 +151,7 @@ impl Run {
     fn apply_kind(&mut self, event: &RunEvent<'_>) -> Result<()> {
         match event.kind.topic() {
             Topic::Run => self.apply_own(event),
+            Topic::Plan => planned::apply(self, event),
             Topic::Attempt | Topic::Step => apply_step::apply(self, event),
             Topic::Billing | Topic::Journal => apply_call::apply(self, event),
             Topic::Approval => apply_approval::apply(self, event),
@@ -246,6 +248,14 @@ impl Run {
             .fold(Amount::ZERO, |sum, (_, hold)| {
                 sum.saturating_add(hold.amount())
             })
+    }
+
+    /// What a step's hold grew by for an open call, which is not kept beyond it. A session keeps its block
+    /// for the calls to come.
+    pub fn grown_for(&self, key: &StepKey, ordinal: u32) -> Amount {
+        let call = self.step(key).and_then(|step| step.calls.get(&ordinal));
+        let call = call.filter(|_| self.workflow().is_some());
+        call.map_or(Amount::ZERO, |call| call.extended)
     }
 
     /// Whether a step may have happened and nobody knows.

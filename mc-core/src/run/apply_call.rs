@@ -143,6 +143,7 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
     let escrow = HoldKey::escrow(facts.step.clone(), facts.attempt);
     let mut held = Amount::ZERO;
     let mut released = Amount::ZERO;
+    let grown = run.grown_for(&facts.step, facts.ordinal);
     if let Some(mut hold) = run.holds.remove(&key) {
         held = hold
             .settle(facts.ordinal, facts.actual)
@@ -156,6 +157,7 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
             .settle(facts.ordinal, facts.actual)
             .map_err(&fault)?
             .held;
+        released = hold.shrink(&grown).map_err(&fault)?;
     }
     if held != facts.held || released != facts.released {
         return Err(event.refuse("held"));

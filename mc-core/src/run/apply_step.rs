@@ -123,7 +123,7 @@ fn failed_attempt(run: &mut Run, facts: &AttemptFailed, event: &RunEvent<'_>) ->
     step.live = None;
     step.code.clone_from(&facts.code);
     step.wake_at = facts.retry_at;
-    if facts.code == HALTED || facts.not_begun {
+    if facts.code == HALTED || facts.not_begun || facts.outage {
         step.forgiven += 1;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::wire::as_text;
-use crate::id::{NameFault, StepKey};
+use crate::id::{NameFault, StepKey, StepName};
 
 /// Names a hold: a step's attempt, or one model call of it that has a hold of its own.
 ///
@@ -13,9 +13,9 @@ use crate::id::{NameFault, StepKey};
 pub struct HoldKey {
     /// The step.
     pub step: StepKey,
-    /// The attempt, from 1.
+    /// The attempt, from 1; 0 where none has gone out.
     pub attempt: u32,
-    /// The call, if the hold is its own.
+    /// The call, if the hold is its own; the number of the planned hold.
     pub ordinal: Option<u32>,
 }
 
@@ -27,6 +27,16 @@ impl HoldKey {
             attempt,
             ordinal: None,
         }
+    }
+
+    /// What is held for a step before any attempt of it goes out.
+    pub fn planned(step: &StepName, ordinal: u32) -> Self {
+        Self::call(StepKey::of(step), 0, ordinal)
+    }
+
+    /// Whether it is held for what has not gone out.
+    pub const fn is_planned(&self) -> bool {
+        self.attempt == 0
     }
 
     /// The hold of one call.

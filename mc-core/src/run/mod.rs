@@ -10,6 +10,7 @@ mod apply_step;
 pub mod approval;
 mod ids;
 mod nested;
+mod planned;
 pub mod postings;
 mod redriven;
 mod replay;

@@ -97,6 +97,7 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
 pub fn of(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
     match kind.topic() {
         Topic::Attempt => of_attempt(run, kind, at),
+        Topic::Plan => of_plan(run, kind, at),
         Topic::Billing => of_call(run, kind, at),
         Topic::Account | Topic::SharedAccount => of_account(kind),
         Topic::Workspace
@@ -128,6 +129,26 @@ fn of_attempt(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
             Movement::Doubt(f.doubted),
             at,
         ),
+        _ => Vec::new(),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`of` sends only these kinds here"
+)]
+fn of_plan(run: &Run, kind: &EventKind, at: Timestamp) -> Vec<Posting> {
+    match kind {
+        EventKind::RunPlanned(f) => {
+            let holds = f.reserved.iter();
+            holds
+                .flat_map(|one| reserve(Some(run.planned_path(one)), one.amount, at))
+                .collect()
+        }
+        EventKind::PlanReleased(f) => {
+            let mut from = hold_of(run, &HoldKey::planned(&f.step, f.hold), None);
+            leave(&mut from, Movement::Release(f.amount), at)
+        }
         _ => Vec::new(),
     }
 }

@@ -435,6 +435,7 @@ impl Run {
         .into_iter()
         .chain(workflow)
         .chain(step)
+        .chain(self.created.tags.iter().cloned().map(AccountId::Tag))
         .chain(self.outer_accounts())
         .collect()
     }

@@ -3,7 +3,7 @@
 //! A command is data and can be decided again: after a failed commit those that did not reach the
 //! log are. Who asks, and under which id, stands beside what is asked. Read `decision` next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
 use crate::id::{
     Actor, AgentName, AgentVersion, ApprovalId, AuthMethod, CommandId, Digest, LabelKey, ModelId,
-    Opaque, OperatorName, RunId, StepKey, WorkflowName,
+    Opaque, OperatorName, RunId, StepKey, TagName, WorkflowName,
 };
 use crate::policy::{Policy, RiskTier};
 use crate::ports::KeyRow;
@@ -193,6 +193,8 @@ pub struct Start {
     pub policy: RunPolicy,
     /// Searchable labels.
     pub labels: BTreeMap<LabelKey, Arc<str>>,
+    /// Its tags.
+    pub tags: BTreeSet<TagName>,
     /// The caller's own reference.
     pub correlation_id: Option<Opaque>,
     /// The caller's key against double starts, and what the store knew of it.
@@ -225,6 +227,8 @@ pub struct OpenSession {
     pub policy: RunPolicy,
     /// Searchable labels.
     pub labels: BTreeMap<LabelKey, Arc<str>>,
+    /// Its tags.
+    pub tags: BTreeSet<TagName>,
 }
 
 /// Changes an account's limit.

@@ -131,7 +131,7 @@ pub struct AttemptOrder {
 }
 
 /// A step in doubt about which its agent is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProbeOrder {
     /// The run.
     pub run_id: RunId,

@@ -313,8 +313,9 @@ impl Sequencer {
                     owner: None,
                 };
                 self.put_waiting(ticket, Waiting::Step(run, key.clone()));
+                let wanted = waiter.path.clone();
                 self.push(waiter);
-                Ok(())
+                self.let_go(run, &wanted)
             }
             Dispatched::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 Err(Error::internal("a step waits for no breaker"))

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::batch::Placed;
 use super::circuits::Try;
 use super::core::Sequencer;
+use super::decide::reserving;
 use super::decision::{Effect, NewEvent};
 use super::halt::{HaltScope, run_halt};
 use super::redaction::redact;
@@ -69,10 +70,19 @@ impl Sequencer {
         for next in self.nested_follow(self.batch.placed.last()) {
             self.place(next)?;
         }
+        if let Some(next) = self.plan_follows() {
+            self.place(next)?;
+        }
         match self.follows() {
             Some(next) => self.place(next),
             None => Ok(()),
         }
+    }
+
+    /// What is held for steps that the event ended; the next of them follows the first.
+    fn plan_follows(&self) -> Option<NewEvent> {
+        let run = self.batch.placed.last()?.run_id;
+        reserving::ended(&self.workspace.runs.get(&run)?.run)
     }
 
     /// What rules and rates count follows the event.

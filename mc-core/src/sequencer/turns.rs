@@ -51,17 +51,31 @@ impl Sequencer {
             return Ok(touched);
         }
         let tickets: Vec<Ticket> = self.workspace.turns.keys().copied().collect();
+        // The rates in which somebody before the next one still waits: whoever these hold back too stays
+        // where it is, and need not be judged.
+        let mut taken = BTreeSet::new();
         for ticket in tickets {
-            if let Some(run) = self.turn(ticket)? {
-                touched.insert(run);
+            let stays = self.workspace.turns.get(&ticket);
+            let stays = stays.is_some_and(|turn| !turn.of.is_disjoint(&taken));
+            if !(stays && self.is_awaited(ticket)) {
+                touched.extend(self.turn(ticket)?);
+            }
+            if let Some(turn) = self.workspace.turns.get(&ticket) {
+                taken.extend(turn.of.iter().cloned());
             }
         }
         Ok(touched)
     }
 
+    /// Whether anybody still waits for the turn.
+    fn is_awaited(&self, ticket: Ticket) -> bool {
+        let waits = self.turn_slots.get(&ticket);
+        waits.is_some_and(|(_, slot)| !slot.is_closed())
+    }
+
     fn turn(&mut self, ticket: Ticket) -> Result<Option<RunId>> {
         let waits = self.turn_slots.get(&ticket);
-        let Some((command, _)) = waits.filter(|(_, slot)| !slot.is_closed()) else {
+        let Some((command, _)) = waits.filter(|_| self.is_awaited(ticket)) else {
             self.leave_turn(ticket);
             return Ok(None);
         };

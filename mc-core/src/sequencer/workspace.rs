@@ -313,9 +313,10 @@ impl Books for ResidentBooks<'_> {
                 let family = self.0.family.account(id);
                 family.or_else(|| self.0.runs.get(run)?.run.accounts.get(id))
             }
-            AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => {
-                self.0.accounts.get(id)
-            }
+            AccountId::Workspace
+            | AccountId::Workflow(_)
+            | AccountId::Agent(_)
+            | AccountId::Tag(_) => self.0.accounts.get(id),
         }
     }
 }

@@ -21,6 +21,8 @@ pub const DEFAULT_MAX_PARALLEL: u32 = 256;
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1_024 * 1_024;
 /// The most tools that a step names.
 pub const MAX_TOOLS: usize = 256;
+/// The most tags of a run: each is one more account that its money counts in.
+pub const MAX_TAGS: usize = 8;
 /// The most labels of a run.
 pub const MAX_LABELS: usize = 32;
 /// The longest value of a label, in bytes.

@@ -23,7 +23,7 @@ a line of the golden file `mc-core/tests/golden/v1/events.jsonl`, which later ve
 const SCALARS: &[(&str, &str)] = &[
     (
         "AccountId",
-        "text: `workspace`, `workflow:NAME`, `agent:NAME`, `run:UUID`, `step:UUID/KEY`",
+        "text: `workspace`, `workflow:NAME`, `agent:NAME`, `tag:NAME`, `run:UUID`, `step:UUID/KEY`",
     ),
     (
         "AgentName",
@@ -75,6 +75,7 @@ const SCALARS: &[(&str, &str)] = &[
     ("u32", "integer, not negative"),
     ("u64", "integer, not negative"),
     ("StepName", "text: a step's name"),
+    ("TagName", "text: a name, as of an agent"),
     ("RunPlanned", "object: the fields of `run.planned`"),
     (
         "Lapsing",
@@ -98,6 +99,9 @@ fn shown(kind: &str) -> String {
     }
     if let Some(one) = inner("Vec<") {
         return format!("list of {}", shown(one));
+    }
+    if let Some(one) = inner("BTreeSet<") {
+        return format!("list of {}, each once and in order", shown(one));
     }
     if let Some((key, value)) = inner("BTreeMap<").and_then(|map| map.split_once(", ")) {
         return format!("object, {} to {}", shown(key), shown(value));

@@ -72,6 +72,7 @@ impl ModelServer {
             script: Mutex::new(script),
             received: Mutex::default(),
             counts: watch::channel(Counts::default()).0,
+            held: watch::channel(false).0,
         });
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_io().enable_time().build()?;
@@ -100,6 +101,21 @@ impl ModelServer {
     /// Puts an answer at the end of the queue.
     pub fn push(&self, answer: impl Into<Answer>) {
         lock(&self.shared.script).answers.push_back(answer.into());
+    }
+
+    /// From now on each answer is this one, whatever was still in the queue.
+    pub fn answer_always(&self, answer: impl Into<Answer>) {
+        *lock(&self.shared.script) = Script::always(answer);
+    }
+
+    /// From now on requests are taken in, and answered only once it is told to [`go_on`](Self::go_on).
+    pub fn hold(&self) {
+        self.shared.held.send_replace(true);
+    }
+
+    /// Answers what waits, and what comes.
+    pub fn go_on(&self) {
+        self.shared.held.send_replace(false);
     }
 
     /// The requests that reached it, in order.

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) script: Mutex<Script>,
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) counts: watch::Sender<Counts>,
+    /// Whether answers are held back.
+    pub(super) held: watch::Sender<bool>,
 }
 
 /// The connection is to break.
@@ -66,6 +68,11 @@ pub(super) async fn answer(
     });
     let next = lock(&shared.script).next();
     shared.counts.send_modify(|counts| counts.received += 1);
+    // The sender lives as long as what it is shared with.
+    let _ = { shared.held.subscribe() }
+        .wait_for(|held| !held)
+        .await
+        .map(drop);
     match (next, api) {
         (Answer::Completion(answer), Some(api)) => Ok(complete(shared, api, *answer, &asked).await),
         (Answer::Completion(_), None) => {

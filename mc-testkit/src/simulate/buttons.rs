@@ -11,10 +11,11 @@ use mc_core::engine::{
     StartOptions,
 };
 use mc_core::event::RunStatus;
-use mc_core::event::run::RunBudget;
+use mc_core::event::run::{PlanCheck, RunBudget, RunPolicy};
 use mc_core::id::{RunId, StepKey, StepName};
 use mc_core::money::NanoUsd;
 use mc_core::ports::Clock as _;
+use mc_core::sequencer::Settings;
 use mc_core::usage::Usage;
 use mc_core::workflow::Workflow;
 use serde_json::json;
@@ -26,7 +27,7 @@ use super::habits::Habits;
 use super::handlers::Working;
 use super::nesting::Shelf;
 use super::redrives;
-use super::script::{AGENTS, Scripted, request, workflow};
+use super::script::{AGENTS, Scripted, TAG, request, tag_account, workflow};
 
 /// Windows that end while a world lasts, and one that does not.
 const WINDOWS: [&str; 5] = [
@@ -164,6 +165,7 @@ impl Desk<'_> {
     async fn limit(&mut self) {
         let account = match self.draw.pick(&AGENTS).and_then(|name| name.parse().ok()) {
             Some(agent) if self.draw.one_in(2) => AccountId::Agent(agent),
+            _ if self.draw.one_in(4) => tag_account(),
             _ => AccountId::Workspace,
         };
         let nano = i64::try_from(self.draw.below(60)).unwrap_or(0) * 1_000_000;
@@ -198,7 +200,17 @@ impl Desk<'_> {
         self.shelf.put(version, runs);
         self.acknowledged("a definition", |log| log.workflows().contains_key(&hash));
         let input = json!({"list": [1, 2, 3]});
-        let started = self.control.start(&name, input, StartOptions::by("ann"));
+        let mut options = StartOptions::by("ann");
+        if self.draw.one_in(3) {
+            options.policy = Some(RunPolicy {
+                plan_check: PlanCheck::Reserving,
+                ..Settings::default().run_policy
+            });
+        }
+        if self.draw.one_in(2) {
+            options.tags = vec![TAG.to_owned()];
+        }
+        let started = self.control.start(&name, input, options);
         if let Ok(run) = started.await {
             self.acknowledged("a start", |log| log.runs().contains_key(&run.id()));
             self.runs.push(run.id());

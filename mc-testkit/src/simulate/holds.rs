@@ -91,7 +91,7 @@ impl Begun {
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     workflows: BTreeMap<RunId, WorkflowName>,
-    /// The accounts of the runs around a run.
+    /// The accounts of the runs around a run, and those of its tags.
     around: BTreeMap<RunId, BTreeSet<AccountId>>,
     /// The agent and the attempt of each step.
     steps: BTreeMap<(RunId, StepKey), (AgentName, u32)>,
@@ -120,7 +120,8 @@ impl Holds {
                 let step = name.map(|name| AccountId::Step(place.run, StepKey::of(&name)));
                 std::iter::once(AccountId::Run(place.run)).chain(step)
             });
-            self.around.insert(run, around.collect());
+            let tags = facts.tags.iter().cloned().map(AccountId::Tag);
+            self.around.insert(run, around.chain(tags).collect());
         }
         self.begins(run, kind)?;
         self.call_ends(run, kind)?;
@@ -154,6 +155,16 @@ impl Holds {
                 self.steps.insert(step, (f.agent.clone(), f.attempt));
                 let path = self.path(run, &f.step, &f.agent);
                 self.add((run, f.step.clone(), f.attempt, None), path, f.hold)
+            }
+            EventKind::RunPlanned(f) => {
+                for (number, one) in (0..).zip(&f.reserved) {
+                    let step = StepKey::of(&one.step);
+                    let mut path = self.path(run, &step, &one.agent);
+                    path.retain(|id| !matches!(id, AccountId::Workflow(_)));
+                    path.insert(AccountId::Workflow(one.workflow.clone()));
+                    self.add((run, step, 0, Some(number)), path, one.amount)?;
+                }
+                Ok(())
             }
             EventKind::ModelCallReserved(f) => {
                 let own = f.agent.as_ref();
@@ -211,6 +222,18 @@ impl Holds {
     fn attempt_ends(&mut self, run: RunId, kind: &EventKind) -> Told {
         let name = |step: &StepKey, attempt| (run, step.clone(), attempt, None);
         match kind {
+            EventKind::PlanReleased(f) => {
+                let name = (run, StepKey::of(&f.step), 0, Some(f.hold));
+                self.take(&name, f.amount)?;
+                if self
+                    .open
+                    .get(&name)
+                    .is_some_and(|held| held.amount().is_zero())
+                {
+                    self.open.remove(&name);
+                }
+                Ok(())
+            }
             EventKind::StepCompleted(f) => self.end(&name(&f.step, f.attempt), f.released),
             EventKind::AttemptFailed(f) => self.end(&name(&f.step, f.attempt), f.released),
             EventKind::AttemptAbandoned(f) => self.end(&name(&f.step, f.attempt), f.released),

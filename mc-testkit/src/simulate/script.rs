@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mc_core::budget::AccountId;
 use mc_core::engine::{
     Admission, AgentError, AgentExecutor, EffectProbe, ModelAnswer, ModelRequest, ProbeAnswer,
     ProviderError, Spawner, StepContext, StepOutcome,
 };
 use mc_core::event::step::WaitingFor;
-use mc_core::id::{ModelId, Opaque};
+use mc_core::id::{ModelId, Opaque, TagName};
 use mc_core::policy::RiskTier;
 use mc_core::ports::{Clock as _, EventLog};
 use mc_core::resilience::{CallFailure, OutputBegun};
@@ -25,6 +26,14 @@ use super::ghost;
 use super::habits::Habits;
 use super::handlers::Handlers;
 use super::nesting::Shelf;
+
+/// The tag that every other run carries.
+pub(super) const TAG: &str = "acme";
+
+/// The account of [`TAG`].
+pub(super) fn tag_account() -> AccountId {
+    TagName::new(TAG).map_or(AccountId::Workspace, AccountId::Tag)
+}
 
 /// The agents of every world.
 pub(super) const AGENTS: [&str; 3] = ["ann", "bob", "cyd"];

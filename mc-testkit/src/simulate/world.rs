@@ -24,7 +24,7 @@ use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
 use super::nesting::Shelf;
-use super::script::{AGENTS, Hangs, Scripted};
+use super::script::{AGENTS, Hangs, Scripted, tag_account};
 
 /// What a seed came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,6 +254,9 @@ async fn raise_limits(control: &MissionControl) -> Result<()> {
     let rich = Limit::usd(NanoUsd::from_nano(1_000_000_000_000));
     control
         .set_limit("ann", AccountId::Workspace, rich, OnExceed::Abort)
+        .await?;
+    control
+        .set_limit("ann", tag_account(), rich, OnExceed::Abort)
         .await?;
     for agent in AGENTS.iter().filter_map(|name| name.parse().ok()) {
         control

@@ -12,7 +12,7 @@ use mission_control::core::engine::{
     Peeked, Room, Spawner, Told, Unreached,
 };
 use mission_control::core::id::{AuthMethod, RunId};
-use mission_control::core::sequencer::{AttemptOrder, Command, Token};
+use mission_control::core::sequencer::{AttemptOrder, Command, ProbeOrder, Token};
 
 static HOSTS: AtomicU64 = AtomicU64::new(1);
 
@@ -64,6 +64,12 @@ impl AgentHost for Wire {
     fn cancel(&self, token: &Token) {
         if self.is_here() {
             self.guest.get().unwrap().cancel(token);
+        }
+    }
+
+    fn probe(&self, order: ProbeOrder) {
+        if self.is_here() {
+            self.guest.get().unwrap().probe(&order);
         }
     }
 

@@ -123,3 +123,34 @@ fn no_size_is_too_small() {
         }
     }
 }
+
+const HALTED: &str = "\
+a.redb  2 open, 1 asked  process 4711 has it open
+HALTED workspace by bob since 2026-01-01 00:00:05Z: it spends too much
+  mission-control resume workspace --db a.redb
+HALTED run:02020202-0202-0202-0202-020202020202 by bob since 2026-01-01 00:00:06
+  mission-control resume run:02020202-0202-0202-0202-020202020202 --db a.redb
+RUN           WORKFLOW     STATUS    STEP              TOKENS     USD
+03030303-0303 brief@1      running   plan #1           1100/70    0.006 of 1.00
+02020202-0202 brief@1      halted    pay: approval     1100/70    0.006 of 1.00";
+
+#[test]
+fn what_is_halted_stands_above_all_with_the_command_that_lets_it_go_on() {
+    let mut view = halted_view(1);
+    assert_eq!(drawn(&view, (80, 24))[..8].join("\n"), HALTED);
+    view.key(Key::Enter);
+    view.key(Key::Char('?'));
+    let lines = drawn(&view, (80, 24));
+    assert!(lines[1].starts_with("HALTED workspace"), "{lines:?}");
+}
+
+#[test]
+fn of_many_halts_it_is_said_how_many_there_are() {
+    let lines = drawn(&halted_view(5), (80, 24));
+    assert!(lines[6].contains("and 3 more are halted"), "{lines:?}");
+    assert!(lines[7].starts_with("RUN"), "{lines:?}");
+    for height in 0..9 {
+        let lines = drawn(&halted_view(5), (20, height));
+        assert_eq!(lines.len(), usize::from(height));
+    }
+}

@@ -5,11 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use mc_core::engine::{Notice, OwnerNews};
 use mc_core::error::Result;
 use mc_core::event::approval::ApprovalVerdict;
 use mc_core::ports::EventLog;
+use mc_core::sequencer::HaltScope;
 use mc_link::Moved;
 use mission_control::testing::Scenario;
 use mission_control::{
@@ -229,6 +231,43 @@ fn a_run_that_starts_meanwhile_comes_in_by_its_events() {
         assert_eq!((view.open_runs(), view.requests().len()), (2, 2));
         assert!(view.runs().iter().any(|line| line.run_id == first.id()));
         assert_eq!(view.runs()[0].steps, "pay: approval");
+    });
+    done.unwrap();
+}
+
+/// What the banner says after somebody has done something meanwhile.
+async fn banner(control: &MissionControl, done: impl Future<Output = Result<()>>) -> Vec<String> {
+    let script = vec![
+        Do::Until(Box::pin(async { done.await.unwrap() })),
+        Do::Look(50),
+    ];
+    let view = looked(control, "bob", script).await;
+    let halts = view.halts();
+    halts.iter().map(|halt| halt.told()).collect()
+}
+
+#[test]
+fn a_halt_comes_and_goes_by_its_events() {
+    let world = Scenario::seeded(5);
+    let done = world.run(async {
+        let (control, run) = asking(&world, "irreversible").await;
+        let (all, agent) = (
+            HaltScope::Workspace,
+            HaltScope::Agent("it".parse().unwrap()),
+        );
+        let by = ("cas", "it spends\u{1b} too much");
+        let halted = control.halt(by, all.clone(), Duration::from_secs(5));
+        let told = banner(&control, halted).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("HALTED workspace by cas since "));
+        assert!(told[0].ends_with(": it spends\\u{1b} too much"), "{told:?}");
+        let told = banner(&control, control.halt("dan", agent, Duration::ZERO)).await;
+        assert!(told[1].starts_with("HALTED agent:it by dan"), "{told:?}");
+        let told = banner(&control, run.halt("dan", Duration::ZERO)).await;
+        let id = run.id();
+        assert!(told[2].starts_with(&format!("HALTED run:{id} by dan")));
+        let told = banner(&control, control.resume("cas", all)).await;
+        assert_eq!(told.len(), 2, "{told:?}");
     });
     done.unwrap();
 }

@@ -245,14 +245,15 @@ fn uplift(taking: &mut Taking<'_>, row: Row<'_>) -> BTreeMap<String, Ratio> {
 
 fn units(taking: &mut Taking<'_>, row: Row<'_>) -> BTreeMap<Unit, PicoUsd> {
     let mut units = BTreeMap::new();
-    if let Some(value) = row.map.get("input_cost_per_request")
+    let given = |key: &str| row.map.get(key).filter(|value| !value.is_null());
+    if let Some(value) = given("input_cost_per_request")
         && let Some(price) = taking.price(row, "input_cost_per_request", (value, 0))
     {
         units.insert(Unit::Request, price);
     }
     let key = "search_context_cost_per_query";
-    if let Some(Value::Object(sizes)) = row.map.get(key) {
-        let prices = sizes.values();
+    if let Some(Value::Object(sizes)) = given(key) {
+        let prices = sizes.values().filter(|value| !value.is_null());
         let prices: BTreeSet<PicoUsd> = prices
             .filter_map(|value| taking.price(row, key, (value, 0)))
             .collect();
@@ -261,6 +262,9 @@ fn units(taking: &mut Taking<'_>, row: Row<'_>) -> BTreeMap<Unit, PicoUsd> {
             taking.report.lossy(row.name, key, what);
         }
         units.extend(prices.last().map(|price| (Unit::WebSearch, *price)));
+    } else if given(key).is_some() {
+        // A price in another form than that of a search.
+        taking.report.unused(row.name, key);
     }
     units
 }

@@ -126,6 +126,24 @@ fn keys_that_are_not_used_are_counted_with_examples() {
 }
 
 #[test]
+fn a_price_in_a_form_that_is_not_read_is_reported_as_a_key_that_was_not_used() {
+    let read = litellm(&format!(
+        r#""m":{{{CHAT},"input_cost_per_token":1e-06,"output_cost_per_token":1e-06,
+        "input_cost_per_request":null,"search_context_cost_per_query":0.01}},
+        "n":{{{CHAT},"input_cost_per_token":1e-06,"output_cost_per_token":1e-06,
+        "search_context_cost_per_query":{{"small":0.01,"large":null}}}}"#
+    ));
+    let unused = &read.report.unused;
+    let all: Vec<&String> = unused.keys().collect();
+    assert_eq!(all, ["search_context_cost_per_query"]);
+    let search = &unused["search_context_cost_per_query"];
+    assert_eq!(
+        (search.is_price, &*search.examples),
+        (true, &["m".to_owned()][..])
+    );
+}
+
+#[test]
 fn rows_without_a_price_of_their_own_are_left_and_named() {
     let read = litellm(&format!(
         r#""sample_spec":{{{CHAT}}},

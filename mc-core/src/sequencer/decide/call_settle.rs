@@ -196,6 +196,8 @@ pub struct Holding {
     /// What the call was reserved with.
     pub drawn: Amount,
     pub(super) hold: Option<Hold>,
+    /// What the step's hold grew by for it.
+    grown: Amount,
     own: Own,
 }
 
@@ -213,6 +215,7 @@ impl Holding {
             return Self {
                 drawn: *hold.amount(),
                 hold: Some(hold.clone()),
+                grown: Amount::ZERO,
                 own: Own::Yes,
             };
         }
@@ -224,11 +227,13 @@ impl Holding {
         Self {
             drawn: drawn.unwrap_or_default(),
             hold,
+            grown: run.grown_for(&token.step, ordinal),
             own: Own::No,
         }
     }
 
-    /// What leaves the hold for a cost, and what a hold of its own then gives back.
+    /// What leaves the hold for a cost, and what is then given back: the rest of a hold of its own, or of
+    /// what the step's hold grew by for it.
     pub fn settle(&self, ordinal: u32, actual: Amount) -> (Amount, Amount) {
         let Some(mut hold) = self.hold.clone() else {
             return (Amount::ZERO, Amount::ZERO);
@@ -239,7 +244,7 @@ impl Holding {
             .unwrap_or_default();
         let released = match self.own {
             Own::Yes => hold.close().unwrap_or_default(),
-            Own::No => Amount::ZERO,
+            Own::No => hold.shrink(&self.grown).unwrap_or_default(),
         };
         (taken, released)
     }
@@ -474,7 +479,8 @@ pub(super) fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, 
         && let Some(hold) = after.holds.get_mut(&key(None))
     {
         // A call that drew nothing leaves the hold as it is.
-        let _ = hold.settle(ordinal, actual);
+        let settled = hold.settle(ordinal, actual);
+        let _ = settled.and_then(|_| hold.shrink(&run.grown_for(&token.step, ordinal)));
     }
     if let Some(step) = after.steps.get_mut(&token.step) {
         step.calls.remove(&ordinal);

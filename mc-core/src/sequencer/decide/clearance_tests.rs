@@ -79,6 +79,7 @@ fn a_run() -> Run {
             plan_check: crate::event::run::PlanCheck::Strict,
         },
         labels: BTreeMap::new(),
+        tags: std::collections::BTreeSet::new(),
         correlation_id: None,
         idempotency_key: None,
         nested_in: Vec::new(),

@@ -113,6 +113,7 @@ fn begin(
         }),
         policy: run.created.policy.clone(),
         labels: run.created.labels.clone(),
+        tags: run.created.tags.clone(),
         correlation_id: run.created.correlation_id.clone(),
         idempotency_key: None,
         nested_in: std::iter::once(place).chain(around).collect(),
@@ -288,6 +289,7 @@ fn failed(
         attempt,
         code: code.to_owned(),
         not_begun: false,
+        outage: false,
         retry_at: None,
         released: Amount::ZERO,
     };

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
+use super::reserving::{self, Cover};
 use super::{View, advance, approve, compose, is_waiting};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
@@ -164,6 +165,8 @@ struct Going {
     input: Value,
     part: NewPart,
     hold: Amount,
+    /// What was held for it so far.
+    cover: Option<Cover>,
     risk: RiskTier,
     /// The approval that covers it, and whether it is used up by this.
     grant: Option<(u32, bool)>,
@@ -185,7 +188,8 @@ fn admit(
         Ok(hold) => hold,
         Err(code) => return blocked(candidate, BlockReason::Guardrail, code),
     };
-    let verdict = judge(view, candidate, agent, hold);
+    let cover = reserving::cover(view, candidate.run(), candidate.key, (agent, hold));
+    let verdict = judge(view, candidate, (agent, hold), cover.as_ref());
     // What can never fit is asked of nobody.
     if let Verdict::Exceeded { failing, on_exceed } = verdict {
         let mut events = started(candidate.run());
@@ -198,6 +202,7 @@ fn admit(
         part: NewPart::json(&input),
         input,
         hold,
+        cover,
         risk: candidate.step.tier(&view.workspace.policy),
         grant: None,
         ended: Vec::new(),
@@ -213,17 +218,26 @@ fn admit(
 }
 
 /// Whether the hold fits; one of nothing always does.
-fn judge(view: &View<'_>, candidate: &Candidate<'_>, agent: &AgentName, hold: Amount) -> Verdict {
+fn judge(
+    view: &View<'_>,
+    candidate: &Candidate<'_>,
+    (agent, hold): (&AgentName, Amount),
+    cover: Option<&Cover>,
+) -> Verdict {
     if hold.is_zero() && !may_be_frozen(view, candidate.run()) {
         return Verdict::Fits;
     }
     let path = candidate.run().path(candidate.key, agent);
-    view.judge(&Waiter {
+    let waiter = Waiter {
         ticket: view.ticket(),
         path,
         amount: hold,
         owner: None,
-    })
+    };
+    match cover {
+        Some(cover) => cover.judge(view, &waiter),
+        None => view.judge(&waiter),
+    }
 }
 
 /// A step that may go, as far as its money lets it: until then its approval is not used up.
@@ -370,6 +384,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
     };
     let mut events = started(run);
     events.extend(going.ended);
+    events.extend(going.cover.map(Cover::drawn));
     let fresh = going.grant.filter(|(_, fresh)| *fresh);
     let used = |(number, _)| clearance::consumed(run, number, attempt, effect_key);
     events.extend(fresh.and_then(used));

@@ -6,7 +6,9 @@ use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
 use crate::id::StepKey;
-use crate::run::{Run, Step};
+use crate::policy::RiskTier;
+use crate::resilience::{Breaker, RetryPolicy};
+use crate::run::{CallState, Run, Step};
 use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
@@ -39,16 +41,20 @@ pub fn fail(
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let denied = &*failure.code == POLICY_DENIED;
     let acting = step.has_lasting_call_out();
-    let retry_at = if denied || acting {
-        None
+    let (retry_at, outage) = if denied || acting {
+        (None, false)
+    } else if let Some(retry_at) = after_outage(view, resident, &token.step, step, failure) {
+        (Some(retry_at), true)
     } else {
-        next_attempt(view, resident, &token.step, step, failure)
+        let retry_at = next_attempt(view, resident, &token.step, step, failure);
+        (retry_at, false)
     };
     let facts = AttemptFailed {
         step: token.step.clone(),
         attempt: token.attempt,
         code: failure.code.to_string(),
         not_begun: false,
+        outage,
         retry_at,
         released,
     };
@@ -82,6 +88,7 @@ pub fn stopped(
         attempt: token.attempt,
         code: HALTED.to_owned(),
         not_begun: false,
+        outage: false,
         retry_at: (!acted).then_some(view.now),
         released,
     };
@@ -109,6 +116,7 @@ pub fn not_begun(view: &View<'_>, token: &Token) -> Result<Decision> {
         attempt: token.attempt,
         code: reason.as_str().to_owned(),
         not_begun: true,
+        outage: false,
         retry_at: None,
         released,
     };
@@ -132,12 +140,59 @@ pub fn next_attempt(
     step: &Step,
     failure: &AttemptFailure,
 ) -> Option<Timestamp> {
+    let counted = step.attempt.saturating_sub(step.forgiven);
+    let (_, policy) = policy(resident, key, step)?;
+    retry_at(view, &policy, (step, counted), failure)
+}
+
+/// When the next attempt starts that is made because the provider is down; none where it is not, or
+/// where the step is to be tried once. What may have acted is never repeated for it.
+///
+/// The next attempt waits at the breaker: it is not the step that is at fault, so none is used up.
+fn after_outage(
+    view: &View<'_>,
+    resident: &Resident,
+    key: &StepKey,
+    step: &Step,
+    failure: &AttemptFailure,
+) -> Option<Timestamp> {
+    let (tier, policy) = policy(resident, key, step)?;
+    let repeats = policy.maximum_attempts() > 1 && tier.is_repeatable();
+    if !repeats || !is_provider_down(view, step) {
+        return None;
+    }
+    let before = step.attempt.saturating_sub(step.forgiven).saturating_sub(1);
+    retry_at(view, &policy, (step, before.max(1)), failure)
+}
+
+/// Whether the last call of a step failed at a model whose breaker is not closed.
+fn is_provider_down(view: &View<'_>, step: &Step) -> bool {
+    let last = step.calls.values().next_back();
+    let failed = last.filter(|call| call.state == CallState::Failed);
+    let model = failed.and_then(|call| call.model.as_ref());
+    model.is_some_and(
+        |model| match view.workspace.shared.circuits.breaker(model) {
+            Breaker::Closed { .. } => false,
+            Breaker::Open { .. } | Breaker::HalfOpen { .. } => true,
+        },
+    )
+}
+
+fn policy(resident: &Resident, key: &StepKey, step: &Step) -> Option<(RiskTier, RetryPolicy)> {
     let definition = resident.workflow.as_ref()?.definition().step(key.name())?;
-    let policy = definition.retry_policy(step.risk.unwrap_or(definition.risk));
+    let tier = step.risk.unwrap_or(definition.risk);
+    Some((tier, definition.retry_policy(tier)))
+}
+
+fn retry_at(
+    view: &View<'_>,
+    policy: &RetryPolicy,
+    (step, counted): (&Step, u32),
+    failure: &AttemptFailure,
+) -> Option<Timestamp> {
     if failure.retry == Retry::Never || !policy.is_retryable(&failure.code) {
         return None;
     }
-    let counted = step.attempt.saturating_sub(step.forgiven);
     let elapsed = view.now.since(step.first_at.unwrap_or(view.now));
     let delay = policy.next_delay(counted, elapsed, view.random)?;
     let asked = match failure.retry {

@@ -39,6 +39,7 @@ pub mod recover;
 pub mod record;
 pub mod redrive;
 pub mod refusal;
+pub mod reserving;
 pub mod resolve;
 pub mod session;
 pub mod signal;

@@ -6,15 +6,16 @@
 //! of that workflow's steps can. It refuses only what could never fit, not even
 //! with every hold and doubt let go; everything else waits its turn when its time comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
 use super::dispatch::{times, worst_case};
 use crate::budget::{Account, AccountId, Amount, OnExceed, Staying, Verdict, check};
 use crate::error::FailingAccount;
-use crate::event::run::{PlanCheck, RunBudget, RunPlanned};
-use crate::id::{AgentName, RunId, StepKey, StepName, WorkflowName};
+use crate::event::run::{PlanCheck, PlannedHold, RunBudget, RunPlanned};
+use crate::id::{AgentName, RunId, StepKey, StepName, TagName, WorkflowName};
 use crate::sequencer::command::Start;
+use crate::sequencer::workspace::ResidentBooks;
 use crate::workflow::limits::MAX_ITEMS;
 use crate::workflow::{Definition, Step, Work};
 
@@ -24,6 +25,9 @@ pub(super) struct Plan {
     /// By account; those of steps too.
     worst: BTreeMap<AccountId, Amount>,
     unbounded: Vec<StepName>,
+    /// The same, by what can be held for it.
+    holds: BTreeMap<(StepName, WorkflowName, AgentName), Amount>,
+    tags: BTreeSet<TagName>,
 }
 
 /// Where a step stands, from the run that is to start.
@@ -43,6 +47,8 @@ impl Plan {
             run_id: request.run_id,
             worst: BTreeMap::new(),
             unbounded: Vec::new(),
+            holds: BTreeMap::new(),
+            tags: request.tags.clone(),
         };
         for name in definition.steps().keys() {
             let place = Place {
@@ -104,7 +110,11 @@ impl Plan {
             AccountId::Run(self.run_id),
             AccountId::Step(self.run_id, StepKey::of(place.top)),
         ];
-        for account in accounts {
+        let held = (place.top.clone(), place.workflow.clone(), agent.clone());
+        let held = self.holds.entry(held).or_default();
+        *held = held.saturating_add(amount);
+        let tags = self.tags.iter().cloned().map(AccountId::Tag);
+        for account in accounts.into_iter().chain(tags) {
             let sum = self.worst.entry(account).or_default();
             *sum = sum.saturating_add(amount);
         }
@@ -129,7 +139,10 @@ impl Plan {
                         on_exceed: budget.on_exceed,
                     })
                 }
-                AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => None,
+                AccountId::Workspace
+                | AccountId::Workflow(_)
+                | AccountId::Agent(_)
+                | AccountId::Tag(_) => None,
             };
             let account = match own {
                 Some(budget) => Account::new(budget.limit, budget.on_exceed),
@@ -149,6 +162,41 @@ impl Plan {
         (failing, strictest)
     }
 
+    /// The shared accounts that have no room for all of it now.
+    pub(super) fn without_room(&self, view: &View<'_>) -> Vec<FailingAccount> {
+        let books = ResidentBooks(view.workspace);
+        let shared = self.worst.iter().filter(|(id, _)| id.run().is_none());
+        let failing = shared.flat_map(|(id, amount)| {
+            let path = [id.clone()].into_iter().collect();
+            match check(&books, &path, amount, &Staying::none()) {
+                Verdict::Fits => Vec::new(),
+                Verdict::Contended { failing, .. }
+                | Verdict::Frozen { failing, .. }
+                | Verdict::Exceeded { failing, .. } => failing,
+            }
+        });
+        failing.collect()
+    }
+
+    /// Whether an account of it is frozen.
+    pub(super) fn is_frozen(&self, view: &View<'_>) -> bool {
+        let accounts = &view.workspace.accounts;
+        let frozen = |id: &AccountId| accounts.get(id).is_some_and(Account::is_frozen);
+        self.worst.keys().any(frozen)
+    }
+
+    /// What is to be held for each step.
+    pub(super) fn holds(&self) -> Vec<PlannedHold> {
+        let all = self.holds.iter().filter(|(_, amount)| !amount.is_zero());
+        all.map(|((step, workflow, agent), amount)| PlannedHold {
+            step: step.clone(),
+            workflow: workflow.clone(),
+            agent: agent.clone(),
+            amount: *amount,
+        })
+        .collect()
+    }
+
     /// What was found, for the log; none where nothing is known of what it can cost.
     pub(super) fn facts(self, check: PlanCheck, over: Vec<FailingAccount>) -> Option<RunPlanned> {
         let worst_case = self.worst.get(&AccountId::Workspace).copied()?;
@@ -157,6 +205,7 @@ impl Plan {
             worst_case,
             unbounded: self.unbounded,
             over,
+            reserved: Vec::new(),
         })
     }
 }

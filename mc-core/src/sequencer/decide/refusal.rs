@@ -86,6 +86,19 @@ pub fn exceeded(
     events
 }
 
+/// The error that names every account that has no room for all of a run now; none for a frozen one.
+pub fn no_room_error(failing: &[FailingAccount]) -> Error {
+    let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
+    let where_ = match all.as_slice() {
+        [] => "an account of it is frozen".to_owned(),
+        all => all.join("; "),
+    };
+    let message = format!(
+        "what it can cost cannot be held for it now: {where_}; start it again once others have ended"
+    );
+    Error::new(ErrorKind::Unavailable, message).with_detail(Detail::Accounts(failing.to_vec()))
+}
+
 /// The error that names every account that refuses.
 pub fn exceeded_error(failing: &[FailingAccount]) -> Error {
     let all: Vec<String> = failing.iter().map(ToString::to_string).collect();

@@ -73,6 +73,7 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         budget: request.budget,
         policy: request.policy.clone(),
         labels: request.labels.clone(),
+        tags: request.tags.clone(),
         correlation_id: None,
         idempotency_key: None,
         nested_in: Vec::new(),

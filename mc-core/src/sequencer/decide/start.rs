@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::compose::step_budgets;
 use super::plan::Plan;
-use super::refusal::exceeded_error;
+use super::refusal::{exceeded_error, no_room_error};
 use super::{View, guard};
 use crate::budget::OnExceed;
-use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
-use crate::event::run::{PlanCheck, RunBudget, RunCreated, RunPlanned, RunRefused, Subject};
+use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result, WorkflowProblem};
+use crate::event::run::{
+    PlanCheck, PlannedHold, RunBudget, RunCreated, RunPlanned, RunRefused, Subject,
+};
 use crate::id::{Digest, RunId};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
@@ -24,7 +26,7 @@ pub fn request_digest(request: &Start) -> Digest {
     // How often a model is asked again, and who answers, is the host's affair and may change.
     let rest = serde_json::json!({
         "version": request.version, "budget": request.budget, "labels": request.labels,
-        "correlation_id": request.correlation_id,
+        "tags": request.tags, "correlation_id": request.correlation_id,
     });
     Digest::of(&[&json::canonical(&rest), &json::canonical(&request.input)])
 }
@@ -59,10 +61,10 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
         let refused = Reply::Refused(denial.error.into());
         return Ok(Decision::durable(judged.events, refused));
     }
-    let (planned, refuses) = planned(view, request, definition);
-    if let (Some(plan), true) = (&planned, refuses) {
-        return Ok(refused(request, row, plan.clone()));
-    }
+    let planned = match planned(view, request, definition) {
+        Planned::Goes(plan) => plan,
+        Planned::Refused(plan, error) => return Ok(refused(request, row, plan, error)),
+    };
     let mut events = judged.events;
     events.push(created(request, row, definition));
     events.extend(step_budgets(request.run_id, definition));
@@ -70,26 +72,69 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
 }
 
-/// What the run can cost at most, where somebody asks and something is known of it; and whether it is
-/// refused for that.
-fn planned(
-    view: &View<'_>,
-    request: &Start,
-    definition: &Definition,
-) -> (Option<RunPlanned>, bool) {
+/// What comes of the plan check.
+enum Planned {
+    /// The run starts; with what it can cost at most, where somebody asks and something is known of it.
+    Goes(Option<RunPlanned>),
+    /// It is refused for that.
+    Refused(RunPlanned, Error),
+}
+
+fn planned(view: &View<'_>, request: &Start, definition: &Definition) -> Planned {
     let check = request.policy.plan_check;
     if check == PlanCheck::Off {
-        return (None, false);
+        return Planned::Goes(None);
     }
     let plan = Plan::of(view, request, definition);
     let (over, on_exceed) = plan.over(view, budget(request, definition), definition);
     let ends = !over.is_empty() && on_exceed == OnExceed::Abort;
-    (plan.facts(check, over), check == PlanCheck::Strict && ends)
+    let whole = (check == PlanCheck::Reserving).then(|| Whole {
+        short: plan.without_room(view),
+        frozen: plan.is_frozen(view),
+        holds: plan.holds(),
+    });
+    let Some(facts) = plan.facts(check, over) else {
+        return Planned::Goes(None);
+    };
+    // What could never fit cannot be held, whatever else its account does.
+    let refuses = match check {
+        PlanCheck::Off | PlanCheck::Advisory => false,
+        PlanCheck::Strict => ends,
+        PlanCheck::Reserving => !facts.over.is_empty(),
+    };
+    if refuses {
+        let error = exceeded_error(&facts.over);
+        return Planned::Refused(facts, error);
+    }
+    match whole {
+        None => Planned::Goes(Some(facts)),
+        Some(whole) => whole.held(facts),
+    }
+}
+
+/// All that a run can cost, to be held for it.
+struct Whole {
+    /// The accounts that have no room for it now.
+    short: Vec<FailingAccount>,
+    /// Whether one of them is frozen.
+    frozen: bool,
+    holds: Vec<PlannedHold>,
+}
+
+impl Whole {
+    fn held(self, facts: RunPlanned) -> Planned {
+        if self.frozen || !self.short.is_empty() {
+            let (error, over) = (no_room_error(&self.short), self.short);
+            return Planned::Refused(RunPlanned { over, ..facts }, error);
+        }
+        let reserved = self.holds;
+        Planned::Goes(Some(RunPlanned { reserved, ..facts }))
+    }
 }
 
 /// No run begins; that it was asked for, and why it does not, is kept.
-fn refused(request: &Start, row: &WorkflowRow, plan: RunPlanned) -> Decision {
-    let error = exceeded_error(&plan.over)
+fn refused(request: &Start, row: &WorkflowRow, plan: RunPlanned, error: Error) -> Decision {
+    let error = error
         .with_context("workflow", &request.workflow)
         .with_context("worst_case_usd", plan.worst_case.money)
         .with_context(
@@ -230,6 +275,7 @@ fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEv
         budget: budget(request, definition),
         policy: request.policy.clone(),
         labels: request.labels.clone(),
+        tags: request.tags.clone(),
         correlation_id: request.correlation_id.clone(),
         idempotency_key: request.key.as_ref().map(|key| key.key.clone()),
         nested_in: Vec::new(),
