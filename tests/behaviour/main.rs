@@ -72,3 +72,4 @@ mod turns;
 mod unattended;
 mod versions;
 mod windows;
+mod zones;

@@ -93,6 +93,8 @@ pub struct AttemptFailed {
 pub enum AbandonReason {
     /// It took longer than its step allows.
     Timeout,
+    /// Its time was up while it waited for a provider that is down: it does not count.
+    Outage,
     /// It repeated itself without progress.
     NoProgress,
     /// A budget refused it for good.

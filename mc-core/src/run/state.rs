@@ -234,6 +234,9 @@ pub struct Step {
     /// that it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt_end: Option<DoubtEnd>,
+    /// The model whose provider failed the last call of its attempt, and not for the request's sake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<ModelId>,
     /// It was taken back to be done again, and has not gone out since: its needs are judged anew, and an
     /// item's turn comes as if it had never been.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -313,9 +313,8 @@ impl Sequencer {
                     owner: None,
                 };
                 self.put_waiting(ticket, Waiting::Step(run, key.clone()));
-                let wanted = waiter.path.clone();
                 self.push(waiter);
-                self.let_go(run, &wanted)
+                self.let_go(run)
             }
             Dispatched::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 Err(Error::internal("a step waits for no breaker"))

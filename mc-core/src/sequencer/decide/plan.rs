@@ -178,6 +178,15 @@ impl Plan {
         failing.collect()
     }
 
+    /// The shared accounts in which others wait for room: who comes later stands behind them.
+    pub(super) fn with_others_waiting(&self, view: &View<'_>) -> Vec<AccountId> {
+        let (queue, books) = (&view.workspace.queue, ResidentBooks(view.workspace));
+        let shared = self.worst.keys().filter(|id| id.run().is_none());
+        let barred =
+            |id: &&AccountId| queue.must_wait(&books, &std::iter::once((*id).clone()).collect());
+        shared.filter(barred).cloned().collect()
+    }
+
     /// Whether an account of it is frozen.
     pub(super) fn is_frozen(&self, view: &View<'_>) -> bool {
         let accounts = &view.workspace.accounts;
