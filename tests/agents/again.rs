@@ -69,6 +69,30 @@ async fn what_cannot_be_undone_and_was_out_when_its_process_died_is_not_done_twi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_knows_a_call_again_that_was_out_when_its_process_died() {
+    // The first time it says its key and hangs; the second time it says it and is done.
+    let script = "n=$(cat done 2>/dev/null | wc -l); echo $MISSION_CONTROL_EFFECT_KEY >> done; [ $n = 1 ] && sleep 60; echo $n";
+    let note = tool("note", script, ", grace: 10ms");
+    let tools = format!("tools: {{ {note} }}");
+    let server = model([
+        wants("note", &json!({})),
+        wants("note", &json!({})),
+        wants("note", &json!({})),
+    ]);
+    let before = world(&server, "openai_chat", &tools).await;
+    let run = before.start(ONCE, json!("hi")).await;
+    until(|| done(&before).len() == 2).await;
+    let after = taken_over(&before, &server, &tools).await;
+    let run = after.control.run(run.id());
+    output(&run.outcome().await.unwrap());
+    let keys = done(&before);
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert!(keys.iter().all(|key| key.len() == 64), "{keys:?}");
+    assert_eq!(keys[1], keys[2]);
+    assert!(keys[0] != keys[1] && keys[1] != keys[3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_before_its_process_died_is_in_the_journal_of_the_next() {
     let stalls = Completion {
         fault: Fault::StallAfter(1),

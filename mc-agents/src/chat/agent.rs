@@ -217,7 +217,7 @@ impl AgentExecutor for ChatAgent {
                 let message = format!("after {most} turns (max_turns) the model still wants tools");
                 return Err(AgentError::with_code("max_turns", message).fatal());
             }
-            match self.tools.fulfil(&ctx, &said.wishes).await? {
+            match self.tools.fulfil((&ctx, turn), &said.wishes).await? {
                 Fulfilled::Told(told) => talk.extend(messages(self.spec.api, &said, &told)),
                 Fulfilled::Waits(id) => return Ok(suspended(id, &answers)),
             }

@@ -9,7 +9,7 @@ use mc_core::engine::{AgentError, StepContext, StepOutcome};
 use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::event::step::WaitingFor;
 use mc_core::form::Schema;
-use mc_core::id::ApprovalId;
+use mc_core::id::{ApprovalId, Digest};
 use mc_core::json;
 use mc_core::policy::RiskTier;
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ use super::talk::{Fared, Told, Wish};
 use crate::command::CommandSpec;
 use crate::command::process::{Ended, Why};
 use crate::hiding::{Secrets, Whole, end};
+
+/// The variable by which a program knows a call again that was out when its process died.
+pub(super) const EFFECT_KEY: &str = "MISSION_CONTROL_EFFECT_KEY";
 
 /// The most of what a program said that an error repeats, in bytes.
 const MAX_EVIDENCE_BYTES: usize = 2 * 1024;
@@ -89,7 +92,7 @@ impl Tools {
     /// What ends the attempt. What a policy or a person denies does not: the model is told.
     pub(super) async fn fulfil(
         &self,
-        ctx: &StepContext,
+        (ctx, turn): (&StepContext, usize),
         wishes: &[Wish],
     ) -> std::result::Result<Fulfilled, AgentError> {
         let mut told = Vec::with_capacity(wishes.len());
@@ -99,7 +102,7 @@ impl Tools {
                 told.push(Told::error(rule));
                 continue;
             }
-            match self.call(ctx, wish).await {
+            match self.call(ctx, wish, effect_key(ctx, turn, at)).await {
                 Ok(one) => told.push(one),
                 Err(error) => match asked_of(&error) {
                     Some(id) => return Ok(Fulfilled::Waits(id)),
@@ -110,7 +113,7 @@ impl Tools {
         Ok(Fulfilled::Told(told))
     }
 
-    async fn call(&self, ctx: &StepContext, wish: &Wish) -> Result<Told> {
+    async fn call(&self, ctx: &StepContext, wish: &Wish, key: Digest) -> Result<Told> {
         let Some(tool) = self.0.iter().find(|tool| tool.spec.name == wish.name) else {
             let names: Vec<&str> = self.0.iter().map(|tool| tool.spec.name.as_str()).collect();
             let (name, names) = (&wish.name, names.join(", "));
@@ -124,7 +127,9 @@ impl Tools {
         };
         let name = &tool.spec.name;
         // Of its tier the policy knows more than its agent.
-        let called = ctx.try_tool_call(name, RiskTier::Read, &params, || tool.run(ctx, &params));
+        let called = ctx.try_tool_call(name, RiskTier::Read, &params, || {
+            tool.run(ctx, &params, key)
+        });
         match called.await {
             Ok(result) => Ok(told(&result)),
             Err(error) if is_denial(&error) && !ctx.is_cancelled() => {
@@ -133,6 +138,12 @@ impl Tools {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The same for every attempt at one call of a conversation, and of no other.
+fn effect_key(ctx: &StepContext, turn: usize, at: usize) -> Digest {
+    let place = format!("tool {turn} {at}");
+    Digest::of(&[ctx.effect_key().as_bytes(), place.as_bytes()])
 }
 
 /// The request that a call waits for.
@@ -193,10 +204,18 @@ impl Tool {
     }
 
     /// Runs the program; an error here is one that nobody is told any more.
-    async fn run(&self, ctx: &StepContext, params: &Value) -> std::result::Result<Value, String> {
+    async fn run(
+        &self,
+        ctx: &StepContext,
+        params: &Value,
+        key: Digest,
+    ) -> std::result::Result<Value, String> {
         let command = &self.spec.command;
         let stop = command.stop(ctx);
-        let ended = match command.program().run(json::canonical(params), stop).await {
+        let mut program = command.program();
+        let variable = (EFFECT_KEY.to_owned(), key.to_string().into());
+        program.environment.push(variable);
+        let ended = match program.run(json::canonical(params), stop).await {
             Ok(ended) => ended,
             Err(error) => {
                 let program = command.program.display();
