@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::acting::Acting;
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
@@ -231,6 +232,8 @@ pub struct Workspace {
     pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
     /// Sessions of which a joined process has the block in hand.
     pub lent: BTreeSet<RunId>,
+    /// Handlers of earlier owners' attempts that may still act.
+    pub acting: Acting,
     /// Idempotency keys used lately.
     pub keys: RecentKeys,
     /// Whether attempts go out.
