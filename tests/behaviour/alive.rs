@@ -2,7 +2,8 @@
 
 use crate::asking::*;
 use crate::common::*;
-use mission_control::{EffectProbe, ProbeAnswer};
+use crate::restart::{Next, faulty_world};
+use mission_control::{EffectProbe, ProbeAnswer, Resolution, StepKey};
 use std::sync::Mutex;
 use tokio::sync::Notify;
 
@@ -60,7 +61,7 @@ struct Left {
 impl Left {
     async fn behind(world: &World) -> Self {
         let owner = world.open().await;
-        let (far, heir) = (join(world, &owner), join(world, &owner));
+        let (far, heir) = (join(world, &owner), join_with(world, &owner, few()));
         let (act, answer) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let acts = Acts(Arc::clone(&act));
         far.control.register_agent("it", acts).await.unwrap();
@@ -169,5 +170,67 @@ fn the_end_of_the_process_is_the_end_of_its_handlers() {
         left.far.kill().await;
         world.pass(secs(1)).await;
         assert_eq!(left.asked(), [130]);
+    });
+}
+
+#[test]
+fn what_a_person_says_did_not_happen_waits_for_a_handler_that_acts_as_for_one_of_its_own() {
+    let world = World::seeded(5);
+    world.run(async {
+        let mut left = Left::behind(&world).await;
+        left.far.rejoin(&left.heir).await;
+        left.far.leave().await;
+        world.pass(secs(10)).await;
+        let (step, word) = ("a".parse::<StepKey>().unwrap(), Resolution::DidNotHappen);
+        let resolve = left.run.resolve("bob", (&step, 1), word, "I looked");
+        resolve.await.unwrap();
+        let again = pending(&left.heir.control, &left.run).await;
+        let approve = left.heir.control.approve(again, "bob", "yes");
+        approve.await.unwrap();
+        let outcome = left.run.outcome().await.unwrap();
+        assert_eq!(outcome.output(), Some(&json!("done anew")));
+        assert_eq!(world.elapsed(), secs(140));
+    });
+}
+
+#[test]
+fn what_is_known_of_handlers_outlives_a_failed_commit() {
+    let (world, disk) = faulty_world();
+    world.run(async {
+        let mut left = Left::behind(&world).await;
+        left.far.rejoin(&left.heir).await;
+        world.pass(secs(2)).await;
+        disk.set(Next::Fails);
+        let more = Workflow::from_yaml(ONE_MORE).unwrap();
+        left.heir.control.publish(more).await.unwrap();
+        assert_eq!(left.heir.control.metrics().soft_restarts, 1);
+        world.pass(secs(60)).await;
+        assert_eq!(left.asked(), [0; 0]);
+        left.act.notify_one();
+        world.pass(secs(1)).await;
+        assert_eq!(left.asked().len(), 1);
+    });
+}
+
+const ONE_MORE: &str = "{ workflow: more, steps: { a: { agent: it, risk: financial } } }";
+
+#[test]
+fn a_run_that_has_left_memory_is_asked_about_once_its_handler_has_ended() {
+    let world = World::seeded(6);
+    world.run(async {
+        let mut left = Left::behind(&world).await;
+        left.far.rejoin(&left.heir).await;
+        let more = Workflow::from_yaml(ONE_MORE).unwrap();
+        left.heir.control.publish(more).await.unwrap();
+        for _ in 0..20 {
+            let by = StartOptions::by("ann");
+            let more = left.heir.control.start("more", json!({}), by).await;
+            more.unwrap().settled_or_blocked().await.unwrap();
+        }
+        world.pass(secs(30)).await;
+        assert!(left.heir.control.metrics().resident_runs < 10);
+        left.act.notify_one();
+        world.pass(secs(1)).await;
+        assert_eq!(left.asked().len(), 1);
     });
 }

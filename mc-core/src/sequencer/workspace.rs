@@ -67,7 +67,8 @@ pub struct Settings {
     /// The most attempts of recovered runs that go out before one of them has ended; those of
     /// other runs do not count.
     pub recovery_wave: usize,
-    /// How long an attempt of a recovered run may be out before another goes out in its stead.
+    /// How long an attempt of a recovered run may be out before another goes out in its stead; and how
+    /// long those that had joined an earlier owner have to come back before probes are asked.
     pub recovery_patience: Duration,
     /// What is taken out of content before it is logged; none for nothing.
     pub redaction: Option<Redaction>,

@@ -180,6 +180,11 @@ impl OwnerPort for Wire {
 
 /// Joins a handle of a world.
 pub fn join(world: &World, owner: &MissionControl) -> Joined {
+    join_with(world, owner, settings())
+}
+
+/// As `join`, with settings.
+pub fn join_with(world: &World, owner: &MissionControl, settings: Settings) -> Joined {
     let simulation = world.0.simulation();
     let spawner: Arc<dyn Spawner> = simulation.spawner();
     let parts = Parts {
@@ -187,7 +192,7 @@ pub fn join(world: &World, owner: &MissionControl) -> Joined {
         clock: Arc::clone(simulation.clock()) as _,
         entropy: Arc::clone(simulation.entropy()) as _,
         spawner: Arc::clone(&spawner),
-        settings: settings(),
+        settings,
         auth_method: AuthMethod::Library,
         switch: None,
     };
