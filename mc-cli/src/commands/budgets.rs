@@ -148,7 +148,7 @@ async fn one(common: &Common, id: AccountId) -> Result<(AccountId, Account), Fai
             let run = family.top().run();
             run.map(|run| family.accounts(run)).unwrap_or_default()
         }
-        AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) => {
+        AccountId::Workspace | AccountId::Workflow(_) | AccountId::Agent(_) | AccountId::Tag(_) => {
             shared_accounts(&*log).await?
         }
     };

@@ -123,6 +123,7 @@ impl Inner {
             agent: order.agent,
             effect_key: order.effect_key,
             risk: order.risk,
+            tools: order.tools,
             deadline,
             resumed,
         };
