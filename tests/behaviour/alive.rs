@@ -77,7 +77,7 @@ impl Left {
         };
         heir.control.register_agent("it", looks).await.unwrap();
         heir.control.start_dispatch().await.unwrap();
-        let until = secs(100) - world.elapsed();
+        let until = secs(100).saturating_sub(world.elapsed());
         world.pass(until).await;
         far.lose_owner();
         heir.lose_owner();
