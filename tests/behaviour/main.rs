@@ -12,6 +12,7 @@ mod common;
 
 mod aborts;
 mod adjustments;
+mod alive;
 mod approvals;
 mod asked_again;
 mod asking;

@@ -40,16 +40,17 @@ impl Inner {
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         let inner = Arc::clone(self);
         let handling = self.handling.subscribe();
-        lock(&self.acting).insert(cell.key());
+        self.begins(&cell.key());
         self.spawner.spawn_handler(Box::pin(async move {
             let outcome = inner.execute(agent, Arc::clone(&cell), order).await;
-            lock(&inner.acting).remove(&cell.key());
+            inner.ends(&cell.key());
             inner.report(&cell, outcome).await;
             lock(&inner.attempts).remove(&cell.key());
             if let Some(owner) = inner.joined() {
                 owner.port.finished(&cell.key());
             }
             inner.turned.notify_waiters();
+            inner.has_ended(&cell.key()).await;
             // A shutdown waits for the last one, so that the store is free behind it.
             drop(inner);
             drop(handling);

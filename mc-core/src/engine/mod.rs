@@ -4,6 +4,7 @@
 //! `control` what a host gets; `port`, `guest` and `owner` join one
 //! process to another. All waiting is in here; no decision is.
 
+mod acting;
 mod agent;
 mod approvals;
 mod attempt;

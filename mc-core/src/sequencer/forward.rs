@@ -142,6 +142,7 @@ impl Sequencer {
             self.commit(decision.events)?;
             touched.insert(token.run_id);
         }
+        self.ask_those_held(monotonic);
         touched.extend(self.drained(now)?);
         let wakes = self.workspace.wakes.iter();
         let due = wakes.filter(|(_, at)| **at <= now);
