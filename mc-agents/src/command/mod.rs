@@ -61,6 +61,12 @@ impl fmt::Debug for CommandSpec {
     }
 }
 
+/// Kills every program that command agents of this process run, with its children: for a process that
+/// has to end at once.
+pub fn kill_programs() {
+    process::kill_all();
+}
+
 /// An agent that runs a program for each attempt.
 #[derive(Clone, Debug)]
 pub struct CommandAgent {
