@@ -106,6 +106,8 @@ fn signals() -> std::io::Result<tokio::signal::windows::CtrlC> {
     reason = "whoever asks for it twice wants nothing more done"
 )]
 fn end() -> ! {
+    // They are in groups of their own: what ends this process does not reach them.
+    mc_agents::command::kill_programs();
     process::exit(i32::from(Exit::Interrupted.code()))
 }
 

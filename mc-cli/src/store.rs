@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// How long the engine's threads may take to let go of the log, in milliseconds.
-const MAX_CLOSE_MS: u32 = 5_000;
+/// How long the engine's threads may take to let go of the log.
+const MAX_CLOSE: Duration = Duration::from_secs(5);
 
 /// Events that are read at a time.
 pub(crate) const PAGE: usize = 1_000;
@@ -113,12 +113,12 @@ impl Opened {
         drop(self.control);
         // The engine's threads let go of the log on their own; whoever is last frees the file, and
         // that has to be here, so that the next command can open it.
-        for _ in 0..MAX_CLOSE_MS {
-            if Arc::strong_count(&log) == 1 {
-                break;
+        let freed = async {
+            while Arc::strong_count(&log) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        };
+        let _ = tokio::time::timeout(MAX_CLOSE, freed).await;
     }
 }
 

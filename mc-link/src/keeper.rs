@@ -68,7 +68,7 @@ impl Keeper {
                     if tokio::time::timeout(FAREWELL, &mut serving).await.is_err() {
                         serving.abort();
                     }
-                    return;
+                    return self.left();
                 }
                 _ = &mut serving => {}
             }
@@ -76,7 +76,7 @@ impl Keeper {
             self.guest.lost();
             let found = tokio::select! {
                 biased;
-                () = guest.stopped() => return,
+                () = guest.stopped() => return self.left(),
                 found = self.look_for_owner(&mut epoch) => found,
             };
             match found {
@@ -84,6 +84,13 @@ impl Keeper {
                 None => return,
             }
         }
+    }
+
+    /// Nobody is asked any more through a handle that was shut down.
+    fn left(&self) {
+        let message = "the engine was shut down; open the store again";
+        let error = Error::new(ErrorKind::Unavailable, message);
+        self.log.turn_to(Source::Refused(Arc::new(error)));
     }
 
     fn serve(

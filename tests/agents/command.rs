@@ -189,6 +189,19 @@ async fn an_abort_ends_the_program_with_its_children_even_if_they_ignore_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_ends_the_program_with_its_children_even_if_they_ignore_it() {
+    let body = "trap '' TERM; sleep 1000 & echo $! > child; echo $$ > self; wait; wait; sleep 1000";
+    let world = World::with(&script(body, ", grace: 1h")).await;
+    world.start(ONCE, json!({})).await;
+    let own = written(&world.dir.path().join("self")).await;
+    let child = written(&world.dir.path().join("child")).await;
+    let stopped = world.control.shutdown(std::time::Duration::ZERO).await;
+    stopped.unwrap();
+    gone(&own).await;
+    gone(&child).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_takes_too_long_is_ended_and_may_still_report() {
     let reply =
         r#"{"error":{"code":"stopped"},"usage":[{"model":"test/m","usage":{"input_uncached":7}}]}"#;

@@ -84,6 +84,86 @@ fn whoever_waits_is_told_that_the_engine_was_shut_down() {
     });
 }
 
+/// Shuts a world down whose one attempt is out, with five seconds of grace: what the run's events are
+/// at the next opening, and when it was shut down.
+fn outlasted(seed: u64, agent: Agent) -> (Vec<String>, Duration) {
+    let world = World::seeded(seed);
+    let id = world.run(async {
+        let control = open_for(&world, "it", agent).await;
+        let yaml = "{ workflow: w, steps: { a: { agent: it, retry: { maximum_attempts: 1 } } } }";
+        let run = begin(&control, yaml, json!({})).await;
+        world.pass(secs(1)).await;
+        control.shutdown(secs(5)).await.unwrap();
+        run.id()
+    });
+    let ended = world.elapsed();
+    world.run(async {
+        let control = world.open().await;
+        (kinds(&control, &control.run(id)).await, ended)
+    })
+}
+
+fn count(kinds: &[String], kind: &str) -> usize {
+    kinds.iter().filter(|one| *one == kind).count()
+}
+
+#[test]
+fn what_outlasts_the_grace_is_told_to_stop_and_has_not_failed() {
+    for code in ["cancelled", "gave_up"] {
+        let (kinds, ended) = outlasted(
+            21,
+            agent(move |ctx, _| async move {
+                ctx.cancelled().await;
+                Err(AgentError::with_code(code, "told to stop"))
+            }),
+        );
+        assert_eq!(ended, secs(6), "it ends as soon as it is told");
+        assert_eq!(count(&kinds, "attempt.failed"), 0, "{kinds:?}");
+        assert_eq!(count(&kinds, "attempt.interrupted"), 1, "{kinds:?}");
+    }
+}
+
+#[test]
+fn what_an_attempt_answers_when_it_is_told_to_stop_counts() {
+    let (kinds, ended) = outlasted(
+        22,
+        agent(|ctx, _| async move {
+            ctx.cancelled().await;
+            Ok(json!(1).into())
+        }),
+    );
+    assert_eq!(ended, secs(6));
+    assert_eq!(count(&kinds, "step.completed"), 1, "{kinds:?}");
+    assert_eq!(count(&kinds, "attempt.interrupted"), 0, "{kinds:?}");
+}
+
+/// Says that it was dropped.
+struct Dropped(Notes);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
+#[test]
+fn an_attempt_that_does_not_stop_is_dropped_where_it_stands() {
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let deaf = agent(move |_, _| {
+        let dropped = Dropped(noted.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(dropped);
+            Ok(json!(1).into())
+        }
+    });
+    let (kinds, ended) = outlasted(23, deaf);
+    assert_eq!(ended, secs(6) + Duration::from_millis(500));
+    assert_eq!(notes.all(), ["dropped"]);
+    assert_eq!(count(&kinds, "attempt.interrupted"), 1, "{kinds:?}");
+}
+
 /// What a run of the crowd does, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -141,7 +221,8 @@ async fn crowd(world: &World, begun: Notes) -> Vec<RunId> {
     }
     world.pass(secs(1)).await;
     control.shutdown(secs(30)).await.unwrap();
-    assert_eq!(world.elapsed(), secs(31), "it keeps to its deadline");
+    let most = secs(31) + Duration::from_millis(500);
+    assert_eq!(world.elapsed(), most, "it keeps to its deadline");
     assert_eq!(control.metrics().durable_seq, control.metrics().events);
     ids
 }

@@ -5,12 +5,12 @@
 //! whatever the program leaves behind in its group is killed when it has ended. What is *not* here:
 //! what the bytes mean (`exchange`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -77,34 +77,62 @@ enum Signal {
     Kill,
 }
 
+/// The groups of this process: it may have to end before their attempts are dropped.
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
 /// The group; whatever still runs in it is killed when this is dropped.
 struct Group(Option<u32>);
 
+/// Kills every group.
+pub(super) fn kill_all() {
+    for id in &*groups() {
+        signal(Some(*id), Signal::Kill);
+    }
+}
+
+fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(unix)]
+fn signal(group: Option<u32>, signal: Signal) {
+    use rustix::process::{Pid, Signal as Posix, kill_process_group};
+    let signal = match signal {
+        Signal::Term => Posix::TERM,
+        Signal::Kill => Posix::KILL,
+    };
+    let id = group.and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = id.and_then(Pid::from_raw) {
+        // A group in which nobody is left has got what it was sent.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// There are no groups here, and no agents file is read that asks for one.
+#[cfg(not(unix))]
+fn signal(group: Option<u32>, signal: Signal) {
+    let _ = (group, signal);
+}
+
 impl Group {
-    #[cfg(unix)]
-    fn signal(&self, signal: Signal) {
-        use rustix::process::{Pid, Signal as Posix, kill_process_group};
-        let signal = match signal {
-            Signal::Term => Posix::TERM,
-            Signal::Kill => Posix::KILL,
-        };
-        let id = self.0.and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            // A group in which nobody is left has got what it was sent.
-            let _ = kill_process_group(group, signal);
-        }
+    fn of(child: &Child) -> Self {
+        let id = child.id();
+        groups().extend(id);
+        Self(id)
     }
 
-    /// There are no groups here, and no agents file is read that asks for one.
-    #[cfg(not(unix))]
-    fn signal(&self, signal: Signal) {
-        let _ = (self.0, signal);
+    fn signal(&self, what: Signal) {
+        signal(self.0, what);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
+        let mut groups = groups();
         self.signal(Signal::Kill);
+        if let Some(id) = self.0 {
+            groups.remove(&id);
+        }
     }
 }
 
@@ -119,7 +147,7 @@ impl Program {
         stop: impl Future<Output = Why> + Send,
     ) -> io::Result<Ended> {
         let mut child = self.command().spawn()?;
-        let group = Group(child.id());
+        let group = Group::of(&child);
         let (stdout, stderr) = (Shared::default(), Shared::default());
         let mut pipes = JoinSet::new();
         if let Some(mut pipe) = child.stdin.take() {
@@ -231,7 +259,7 @@ async fn read_tail(mut pipe: impl AsyncRead + Unpin, into: Shared) {
     }
 }
 
-fn lock(captured: &Shared) -> std::sync::MutexGuard<'_, Captured> {
+fn lock(captured: &Shared) -> MutexGuard<'_, Captured> {
     captured.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -28,13 +28,14 @@ pub(super) async fn stop(
     (common, args): (&Common, &RunArgs),
     console: &mut Console<'_>,
 ) -> Done {
-    let stopped = end((&opened, grace), interrupts, console).await?;
+    // A handle that was shut down has joined nobody.
     let own = !opened.control.is_joined();
+    let stopped = end((&opened, grace), interrupts, console).await?;
     let Some(run) = run else {
         return none(common, console);
     };
     if stopped == Stopped::AtOnce && own {
-        // The file is not free before what is out has ended, and nobody waits for that.
+        // The file is not free before the last handler has ended, and nobody waits for that.
         return tell(
             (run, &**opened.control.log(), None),
             (common, args),

@@ -4,13 +4,15 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use crate::joining::Host;
 use crate::support::Desk;
 
 /// The planner is out until something comes through its gate.
 const AGENTS: &str = "
 agents:
-  planner: { kind: command, program: [sh, -c, \"read said < gate; echo '{\\\"output\\\":1}'\"] }
+  planner: { kind: command, program: [sh, -c, \"echo $$ > out; read said < gate; echo '{\\\"output\\\":1}'\"] }
   writer:  { kind: command, program: [sh, -c, \"echo '{\\\"output\\\":2}'\"] }
 ";
 
@@ -60,6 +62,16 @@ impl Watched {
         assert!(said.starts_with("interrupted: nothing more"), "{said}");
     }
 
+    /// The process of the program that is out.
+    fn program(desk: &Desk) -> String {
+        loop {
+            match std::fs::read_to_string(desk.path("out")) {
+                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                Ok(_) | Err(_) => std::thread::yield_now(),
+            }
+        }
+    }
+
     /// What it has said beyond that, once it has ended.
     fn end(&mut self) -> (Option<i32>, String) {
         let rest: Vec<String> = self.out.by_ref().map(Result::unwrap).collect();
@@ -100,15 +112,66 @@ fn an_interrupt_lets_what_is_out_end_and_says_how_the_run_goes_on() {
     assert_eq!(desk.newest(), run);
 }
 
+/// Whether a process is there; one that nobody has waited for yet is not.
+fn runs(process: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// How long it took until it ended.
+fn ends_within(watched: &mut Watched, most: Duration) -> String {
+    let begun = Instant::now();
+    let (exit, said) = watched.end();
+    assert_eq!(exit, Some(130), "{said}");
+    assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
+    said
+}
+
+#[test]
+fn what_never_ends_is_ended_when_the_grace_is_over() {
+    let desk = Desk::new();
+    let mut watched = Watched::of(&desk, &[]);
+    let program = Watched::program(&desk);
+    watched.interrupt();
+    watched.stops();
+    let said = ends_within(&mut watched, Duration::from_secs(9));
+    assert!(said.contains("was interrupted: running"), "{said}");
+    assert!(!runs(&program));
+    let shown = desk.ask(&["show", &desk.newest(), "--json"]).json();
+    assert_eq!(shown["steps"][0]["attempt"], 1, "{shown}");
+}
+
+#[test]
+fn a_run_that_another_process_has_is_left_to_it_and_its_program_is_ended() {
+    for times in [1, 2] {
+        let desk = Desk::new();
+        let host = Host::of(&desk);
+        let mut watched = Watched::of(&desk, &[]);
+        let program = Watched::program(&desk);
+        watched.interrupt();
+        watched.stops();
+        if times == 2 {
+            watched.interrupt();
+        }
+        let said = ends_within(&mut watched, Duration::from_secs(9));
+        let me = format!("process {} has the store open", std::process::id());
+        assert!(said.contains(&me), "{said}");
+        assert!(!runs(&program), "{times}");
+        host.close();
+    }
+}
+
 #[test]
 fn a_second_interrupt_ends_it_with_what_is_out() {
     let desk = Desk::new();
     let mut watched = Watched::of(&desk, &["--json"]);
+    let program = Watched::program(&desk);
     watched.interrupt();
     watched.stops();
     watched.interrupt();
     let (exit, said) = watched.end();
     assert_eq!(exit, Some(130), "{said}");
+    assert!(!runs(&program));
     let last: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         (&last["interrupted"], &last["status"]),

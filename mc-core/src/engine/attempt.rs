@@ -23,6 +23,8 @@ pub(super) struct AttemptCell {
     /// When it times out, in monotonic time.
     deadline: Option<Duration>,
     cancelled: AtomicBool,
+    /// Whether it is to stop for no other reason than that the engine ends.
+    ends: AtomicBool,
     /// Whether a session's handle is gone, and its end not durable yet.
     let_go: AtomicBool,
     stop: Notify,
@@ -57,6 +59,7 @@ impl AttemptCell {
             epoch: AtomicU64::new(token.epoch),
             deadline,
             cancelled: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
             let_go: AtomicBool::new(false),
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
@@ -117,6 +120,18 @@ impl AttemptCell {
         if let Some(host) = &self.host {
             host.cancel(&self.token());
         }
+    }
+
+    /// The engine ends: the handler is asked to stop, and its attempt stays out in the log.
+    pub(super) fn end(&self) {
+        let first = !self.is_cancelled();
+        self.ends.store(first, Ordering::Release);
+        self.cancel();
+    }
+
+    /// Whether the attempt has to stop because the engine ends, and nobody had revoked its token.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ends.load(Ordering::Acquire)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{Notify, broadcast, watch};
@@ -55,9 +54,6 @@ pub struct Parts {
     /// What halts everything from beside the store; none where nothing does.
     pub switch: Option<Arc<dyn HaltSwitch>>,
 }
-
-/// How long an owner may take at least to hear that a process leaves.
-const LEAVING: Duration = Duration::from_secs(1);
 
 /// Opens engines.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +145,7 @@ impl Inner {
             dispatches: AtomicBool::new(false),
             driving: until_gone,
             handling: watch::channel(()).0,
+            letting_go: watch::channel(false).0,
         });
         (inner, driving)
     }
@@ -411,64 +408,6 @@ impl MissionControl {
     /// Counts and sizes.
     pub fn metrics(&self) -> Metrics {
         self.inner.metrics()
-    }
-
-    /// Ends the engine: dispatches nothing more, waits for attempts that are out until `grace` has
-    /// passed, commits, and stops. What is still out then is in doubt at the next open.
-    ///
-    /// # Errors
-    /// `Unavailable` while the store refuses.
-    pub async fn shutdown(&self, grace: Duration) -> Result<()> {
-        let deadline = self.inner.clock.monotonic().saturating_add(grace);
-        if !self.inner.drives.load(Ordering::Acquire) && self.leave(deadline).await {
-            return Ok(());
-        }
-        // A store that takes no writes can still be left.
-        let drained = self.inner.submit(Actor::System, Request::Drain).await;
-        if drained.is_ok() {
-            self.inner.wait_for_attempts(grace).await;
-        }
-        // Whatever was decided is committed before the end.
-        let flushed = self.inner.submit(Actor::System, Request::Drain).await;
-        lock(&self.inner.live).phase = Phase::Stopped;
-        self.inner.bell.notify_one();
-        self.inner.turned.notify_waiters();
-        // When this returns, only handles keep the store open: dropping them frees it.
-        let mut driving = self.inner.driving.clone();
-        let patience = self.inner.clock.monotonic().saturating_add(grace);
-        self.at_most(patience, driving.changed()).await;
-        self.at_most(deadline, self.inner.handling.closed()).await;
-        flushed.map(drop)
-    }
-
-    /// Ends a handle that has joined. False where it has become the owner meanwhile.
-    async fn leave(&self, deadline: Duration) -> bool {
-        let inner = &self.inner;
-        // The handle stays what it is from now on, unless it is about to become the owner already.
-        lock(&inner.live).leaving = true;
-        let least = inner.clock.monotonic().saturating_add(LEAVING);
-        self.at_most(deadline.max(least), inner.give_up_agents())
-            .await;
-        let left = deadline.saturating_sub(inner.clock.monotonic());
-        inner.wait_for_attempts(left).await;
-        if inner.drives.load(Ordering::Acquire) {
-            return false;
-        }
-        inner.stop();
-        // Whoever looks for the next owner stops looking, and lets go of the file if it was found there.
-        let mut driving = inner.driving.clone();
-        self.at_most(deadline.max(least), driving.changed()).await;
-        self.at_most(deadline, inner.handling.closed()).await;
-        true
-    }
-
-    /// Waits for something until a monotonic time.
-    async fn at_most<T>(&self, deadline: Duration, what: impl Future<Output = T>) {
-        tokio::select! {
-            biased;
-            _ = what => {}
-            () = self.inner.clock.sleep_until(deadline) => {}
-        }
     }
 }
 

@@ -42,11 +42,21 @@ impl Inner {
         let handling = self.handling.subscribe();
         self.begins(&cell.key());
         self.spawner.spawn_handler(Box::pin(async move {
-            let outcome = inner.execute(agent, Arc::clone(&cell), order).await;
+            let ended = tokio::select! {
+                biased;
+                outcome = inner.execute(agent, Arc::clone(&cell), order) => Some(outcome),
+                () = inner.lets_go() => None,
+            };
             inner.ends(&cell.key());
-            inner.report(&cell, outcome).await;
+            // One that is only told to stop because the engine ends has not failed: it stays out, and
+            // the next opening finds it as it finds what a crash left.
+            let ended = ended.filter(|outcome| outcome.is_ok() || !cell.is_ending());
+            let reports = ended.is_some();
+            if let Some(outcome) = ended {
+                inner.report(&cell, outcome).await;
+            }
             lock(&inner.attempts).remove(&cell.key());
-            if let Some(owner) = inner.joined() {
+            if reports && let Some(owner) = inner.joined() {
                 owner.port.finished(&cell.key());
             }
             inner.turned.notify_waiters();

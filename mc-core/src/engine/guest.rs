@@ -233,26 +233,6 @@ impl Inner {
         }
     }
 
-    /// Nothing more is dispatched to a joined handle once this returns.
-    pub(super) async fn give_up_agents(&self) {
-        if let Some(owner) = self.joined() {
-            owner.port.leave().await;
-        }
-    }
-
-    /// Ends a joined handle, and its connection.
-    pub(super) fn stop(&self) {
-        let owner = self.joined();
-        lock(&self.live).phase = Phase::Stopped;
-        if let Some(owner) = owner {
-            owner.port.close();
-        }
-        // It may be about to become the owner: then its driver goes at once.
-        self.bell.notify_one();
-        self.turned.notify_waiters();
-        self.wake_all();
-    }
-
     /// # Errors
     /// `Unavailable` where a joined handle is being shut down.
     fn require_staying(&self) -> Result<()> {
@@ -260,22 +240,6 @@ impl Inner {
             return Err(stopped());
         }
         Ok(())
-    }
-
-    /// Waits until no attempt is out, or until `grace` has passed.
-    pub(super) async fn wait_for_attempts(&self, grace: Duration) {
-        let deadline = self.clock.monotonic().saturating_add(grace);
-        loop {
-            let moved = self.turned.notified();
-            if lock(&self.attempts).is_empty() || self.clock.monotonic() >= deadline {
-                return;
-            }
-            tokio::select! {
-                biased;
-                () = moved => {}
-                () = self.clock.sleep_until(deadline) => return,
-            }
-        }
     }
 
     /// The reply to a command that an earlier owner may have taken: none where it left no trace in

@@ -104,6 +104,8 @@ pub(super) struct Inner {
     pub(super) driving: watch::Receiver<()>,
     /// Has a receiver for every handler that may still hold the engine.
     pub(super) handling: watch::Sender<()>,
+    /// Says that handlers which have not ended are dropped where they stand.
+    pub(super) letting_go: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Inner {

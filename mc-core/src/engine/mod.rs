@@ -19,6 +19,7 @@ mod control;
 mod dispatch;
 mod doubts;
 mod driver;
+mod ending;
 mod events;
 mod family_events;
 mod given_up;
