@@ -58,6 +58,7 @@ mod reserving;
 mod resolves;
 mod restart;
 mod retries;
+mod rules;
 mod sessions;
 mod shutdown;
 mod stale;

@@ -1,6 +1,6 @@
 //! The rules: a closed list, each with the checkpoints at which it can stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use super::pattern::Pattern;
 use super::secrets::SecretKind;
 use crate::expression::Expression;
 use crate::form::Schema;
-use crate::id::{AgentName, ModelId, Opaque, Region, RuleId, WorkflowName};
+use crate::id::{AgentName, LabelKey, ModelId, Opaque, Region, RuleId, WorkflowName};
 use crate::money::NanoUsd;
-use crate::pricing::{Named, TierChoice};
+use crate::pricing::{Named, TierChoice, Unit};
 
 /// Where a rule judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,6 +158,14 @@ pub enum Rule {
     Agents(Names<AgentName>),
     /// These workflows only, or not these.
     Workflows(Names<WorkflowName>),
+    /// A run is nested in so many others at most.
+    MaxDepth(u64),
+    /// A `for_each` has so many items at most.
+    MaxItems(u64),
+    /// Every estimate of a workflow is at a price that was checked within this time.
+    FreshPrices(Duration),
+    /// A run carries all of these labels.
+    Metadata(BTreeSet<LabelKey>),
     /// These models only, or not these; the one that answers counts too.
     Models(Names<ModelPattern>),
     /// These service tiers only, or not these.
@@ -176,6 +184,12 @@ pub enum Rule {
     MaxCostPerRun(NanoUsd),
     /// So many model calls at most in a step.
     MaxCallsPerStep(u64),
+    /// So many model calls at most in a run.
+    MaxCallsPerRun(u64),
+    /// No model call goes out later than this after its run was started.
+    Deadline(Duration),
+    /// Each of the provider's own tools is capped, and at no more than this.
+    MaxUnits(BTreeMap<Unit, u64>),
     /// So much at most within any stretch of this length.
     Velocity {
         /// The most money.
@@ -250,6 +264,10 @@ impl Rule {
             Self::MaxRunsPerMinute(_) => "max_runs_per_minute",
             Self::Agents(_) => "agents",
             Self::Workflows(_) => "workflows",
+            Self::MaxDepth(_) => "max_depth",
+            Self::MaxItems(_) => "max_items",
+            Self::FreshPrices(_) => "fresh_prices",
+            Self::Metadata(_) => "metadata",
             Self::Models(_) => "models",
             Self::ServiceTiers(_) => "service_tiers",
             Self::Regions(_) => "regions",
@@ -259,6 +277,9 @@ impl Rule {
             Self::MaxCostPerStep(_) => "max_cost_per_step",
             Self::MaxCostPerRun(_) => "max_cost_per_run",
             Self::MaxCallsPerStep(_) => "max_calls_per_step",
+            Self::MaxCallsPerRun(_) => "max_calls_per_run",
+            Self::Deadline(_) => "deadline",
+            Self::MaxUnits(_) => "max_units",
             Self::Velocity { .. } => "velocity",
             Self::RepeatedPrompt { .. } => "repeated_prompt",
             Self::MaxBytes(_) => "max_bytes",
@@ -278,7 +299,13 @@ impl Rule {
     pub fn checkpoints(key: &str) -> &'static [Checkpoint] {
         use Checkpoint::{Admission, After, InFlight, ModelCall, ToolCall};
         match key {
-            "max_runs_in_flight" | "max_runs_per_minute" | "workflows" => &[Admission],
+            "max_runs_in_flight"
+            | "max_runs_per_minute"
+            | "workflows"
+            | "max_depth"
+            | "max_items"
+            | "fresh_prices" => &[Admission],
+            "metadata" => &[Admission, ModelCall],
             "agents" => &[Admission, ModelCall, ToolCall],
             "max_output_tokens" | "max_cost_per_call" => &[ModelCall, InFlight],
             "max_bytes" | "secrets" => &[ModelCall, ToolCall, After],

@@ -9,6 +9,10 @@ guardrails:
   - { id: pace, at: admission, max_runs_per_minute: 60 }
   - { id: who, at: admission, agents: { deny: [intern] } }
   - { id: flows, at: admission, workflows: { allow: [w, v] } }
+  - { id: deep, at: admission, max_depth: 2 }
+  - { id: wide, at: admission, max_items: 100 }
+  - { id: fresh, at: admission, fresh_prices: 7d }
+  - { id: labels, at: admission, metadata: [team, ticket] }
   - { id: models, at: model_call, models: { allow: ["openai/*", anthropic/claude-x], deny: [openai/gpt-0] } }
   - { id: tier, at: model_call, service_tiers: { allow: [standard, batch] } }
   - { id: region, at: model_call, regions: { allow: [eu] }, mode: observe }
@@ -18,6 +22,9 @@ guardrails:
   - { id: step, at: model_call, max_cost_per_step: { usd: "1" } }
   - { id: run, at: model_call, max_cost_per_run: { usd: "5" }, verdict: halt }
   - { id: turns, at: model_call, max_calls_per_step: 20 }
+  - { id: all, at: model_call, max_calls_per_run: 100 }
+  - { id: late, at: model_call, deadline: 60d }
+  - { id: searches, at: model_call, max_units: { web_search: 3, request: 1 } }
   - { id: speed, at: model_call, velocity: { usd: "1.00", window: 1m } }
   - { id: again, at: model_call, repeated_prompt: { times: 3, within: 10m } }
   - { id: size, at: model_call, max_bytes: 100000 }
@@ -47,7 +54,7 @@ fn paths(error: &Error) -> Vec<String> {
 #[test]
 fn every_rule_reads_back_from_its_normal_form() {
     let policy = Policy::from_yaml(ALL).unwrap();
-    assert_eq!((policy.guardrails().len(), policy.rates().len()), (26, 3));
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (33, 3));
     let again = Policy::from_canonical(policy.to_canonical()).unwrap();
     assert_eq!(again.guardrails(), policy.guardrails());
     assert_eq!(again.rates(), policy.rates());
@@ -91,6 +98,12 @@ guardrails:
   - { id: r, at: model_call, secrets: any, for: { tools: [pay] } }
   - { id: s, at: tool_call, secrets: any, for: { models: [openai/x] } }
   - { id: t, at: after, secrets: any, for: { models: [openai/x], tools: [pay] } }
+  - { id: u, at: tool_call, max_depth: 1 }
+  - { id: v, at: model_call, metadata: [] }
+  - { id: w, at: model_call, metadata: ["A B"] }
+  - { id: x, at: model_call, deadline: 0s }
+  - { id: y, at: model_call, max_units: {} }
+  - { id: z, at: model_call, max_units: { searches: 1, page: -1 } }
 rates:
   - { for: { provider: a/b }, requests_per_minute: 1 }
   - { for: { provider: a, agent: b }, requests_per_minute: 1 }
@@ -122,6 +135,13 @@ rates:
         "/guardrails/18/for/tools",
         "/guardrails/19/for/models",
         "/guardrails/20/for",
+        "/guardrails/21/at",
+        "/guardrails/22/metadata",
+        "/guardrails/23/metadata/0",
+        "/guardrails/24/deadline",
+        "/guardrails/25/max_units",
+        "/guardrails/26/max_units/searches",
+        "/guardrails/26/max_units/page",
         "/rates/0/for/provider",
         "/rates/1/for",
         "/rates/2",

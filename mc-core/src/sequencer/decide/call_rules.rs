@@ -48,6 +48,8 @@ impl Asking<'_> {
                 max_output,
                 terms: &self.call.terms,
                 messages: &self.call.messages,
+                labels: &self.resident.run.created.labels,
+                age: self.view.now.since(self.resident.run.started_at),
             }),
         };
         let place = guard::Place {
