@@ -12,6 +12,7 @@ mod common;
 
 mod aborts;
 mod adjustments;
+mod anomalies;
 mod approvals;
 mod asked_again;
 mod asking;

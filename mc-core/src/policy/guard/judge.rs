@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::anomaly::{Measured, Moments};
 use super::judge_call::of_call;
 use super::judge_start::{expand, start};
 use super::judge_tool::of_tool;
@@ -133,8 +134,10 @@ pub struct Answer<'a> {
     pub reasoning: Option<&'a Value>,
     /// The model that answered, where it was another.
     pub served: Option<Named<'a>>,
-    /// What it used; none for a tool.
+    /// Whether what it used was held; none for a tool.
     pub fits: Option<Fits>,
+    /// What it cost and took; none for a tool.
+    pub measured: Option<Measured>,
 }
 
 /// What rules have to know of what went before; none where it is not known.
@@ -151,6 +154,8 @@ pub trait Counts {
     fn of_run(&self) -> Option<Amount>;
     /// How often the run has called the tool.
     fn uses(&self) -> Option<u64>;
+    /// What the calls before this one cost or took, as a rule compares them.
+    fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments>;
 }
 
 /// A verdict other than a plain allow.
@@ -198,7 +203,7 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
         Asked::Call(call) => of_call(rail, asking, call, counts),
         Asked::Tool(tool) => of_tool(rail, asking, tool, counts),
         Asked::Progress(progress) => in_flight(rail, progress),
-        Asked::Answer(answer) => after(rail, answer),
+        Asked::Answer(answer) => after(rail, asking, answer, counts),
     };
     let breach = match rail.on_breach {
         OnBreach::Deny => Verdict::Deny,
@@ -341,7 +346,7 @@ fn in_flight(rail: &Guardrail, progress: &Progress<'_>) -> Found {
     clippy::wildcard_enum_match_arm,
     reason = "a rule that cannot stand here errs"
 )]
-fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
+fn after(rail: &Guardrail, asking: &Asking<'_>, answer: &Answer<'_>, counts: &dyn Counts) -> Found {
     match &rail.rule {
         Rule::Models(names) => match answer.served {
             Some(model) => {
@@ -358,6 +363,17 @@ fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
         },
         Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => {
             content(rail, answer.answer.into_iter().chain(answer.reasoning))
+        }
+        Rule::Anomaly { of, sigma, least } => {
+            let Some(value) = answer.measured.and_then(|all| all.of(*of)) else {
+                return Ok(None);
+            };
+            let usual = known(counts.usual(rail, &asking.who))?;
+            let (of, calls) = (of.as_str(), usual.count());
+            let far = calls >= *least && usual.is_exceeded_by(value, *sigma);
+            broken(far, || {
+                format!("{of} {value} is over {sigma} deviations above the mean of {calls} calls")
+            })
         }
         _ => misplaced(rail),
     }

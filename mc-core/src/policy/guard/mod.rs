@@ -4,6 +4,7 @@
 //! `judge` is pure: what a rule has to know beside the request is handed in. What is *not* here:
 //! counting (`sequencer::traffic`), and what a verdict does (`sequencer::decide::guard`).
 
+mod anomaly;
 mod judge;
 mod judge_call;
 mod judge_start;
@@ -19,6 +20,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use anomaly::{Measure, Measured, Moments};
 pub use judge::{
     Answer, Asked, Asking, Call, Counts, Finding, Fits, Priced, Progress, Start, Tool, judge,
 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::anomaly::{MOST_LEAST, MOST_SIGMA, Measure};
 use super::names::Names;
 use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, Scope};
 use super::secrets::SecretKind;
@@ -27,7 +28,7 @@ const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
 /// The fields that state a rule.
-const RULES: [&str; 32] = [
+const RULES: [&str; 33] = [
     "max_runs_in_flight",
     "max_runs_per_minute",
     "agents",
@@ -60,6 +61,7 @@ const RULES: [&str; 32] = [
     "max_price",
     "max_duration",
     "usage",
+    "anomaly",
 ];
 const COMMON: [&str; 5] = ["id", "at", "mode", "for", "verdict"];
 
@@ -174,7 +176,7 @@ fn scope(
     let known: &[&'static str] = match (key, at) {
         (Some("max_runs_in_flight" | "max_runs_per_minute"), _) => &["workflows"],
         (_, Some(Checkpoint::Admission)) => &["agents", "workflows"],
-        (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) => {
+        (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) | (Some("anomaly"), _) => {
             &["agents", "workflows", "models"]
         }
         (_, Some(Checkpoint::ToolCall)) => &["agents", "workflows", "tools"],
@@ -237,6 +239,7 @@ fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Ru
             key,
             &[("within_hold", Rule::within_hold as fn() -> Rule)],
         )?(),
+        "anomaly" => anomaly(reader, fields)?,
         _ => return None,
     })
 }
@@ -321,6 +324,23 @@ fn units(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
         );
     }
     (reader.problems.len() == before).then_some(Rule::MaxUnits(caps))
+}
+
+fn anomaly(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
+    let value = parent.get(reader, "anomaly")?;
+    let at = parent.at("anomaly");
+    let fields = Fields::open(reader, value, &at, &["of", "sigma", "least"])?;
+    for field in ["of", "sigma", "least"] {
+        fields.require(reader, field);
+    }
+    let of = fields.choice(reader, "of", &Measure::NAMES);
+    let sigma = fields.count(reader, "sigma", 1..=MOST_SIGMA);
+    let least = fields.count(reader, "least", 2..=MOST_LEAST);
+    Some(Rule::Anomaly {
+        of: of?,
+        sigma: sigma?,
+        least: least?,
+    })
 }
 
 fn velocity(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {

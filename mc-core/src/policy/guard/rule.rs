@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::anomaly::Measure;
 use super::names::{ModelPattern, Names};
 use super::pattern::Pattern;
 use super::secrets::SecretKind;
@@ -224,6 +225,15 @@ pub enum Rule {
     MaxDuration(Duration),
     /// What was used is no more than was held, and the provider said what it was.
     UsageWithinHold,
+    /// What a call cost or took lies no further above what its agent's calls of its model did before.
+    Anomaly {
+        /// What is compared.
+        of: Measure,
+        /// How many standard deviations above the mean are allowed.
+        sigma: u64,
+        /// How many calls there have to be before it says anything.
+        least: u64,
+    },
 }
 
 /// A service tier or `auto`, ordered by its name.
@@ -292,6 +302,7 @@ impl Rule {
             Self::MaxPrice(_) => "max_price",
             Self::MaxDuration(_) => "max_duration",
             Self::UsageWithinHold => "usage",
+            Self::Anomaly { .. } => "anomaly",
         }
     }
 
@@ -312,7 +323,7 @@ impl Rule {
             "forbidden" => &[ModelCall, ToolCall, InFlight, After],
             "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price" => &[ToolCall],
             "max_duration" => &[InFlight],
-            "usage" => &[After],
+            "usage" | "anomaly" => &[After],
             _ => &[ModelCall],
         }
     }

@@ -38,6 +38,7 @@ guardrails:
   - { id: price, at: tool_call, max_price: { usd: "0.10" } }
   - { id: slow, at: in_flight, max_duration: 5m }
   - { id: honest, at: after, usage: within_hold }
+  - { id: odd, at: after, mode: observe, anomaly: { of: latency, sigma: 3, least: 20 } }
 rates:
   - { for: { provider: openai }, requests_per_minute: 60, tokens_per_minute: 90000, on_throttling: slow_down }
   - { for: { model: openai/gpt-1 }, in_flight: 4 }
@@ -54,7 +55,7 @@ fn paths(error: &Error) -> Vec<String> {
 #[test]
 fn every_rule_reads_back_from_its_normal_form() {
     let policy = Policy::from_yaml(ALL).unwrap();
-    assert_eq!((policy.guardrails().len(), policy.rates().len()), (33, 3));
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (34, 3));
     let again = Policy::from_canonical(policy.to_canonical()).unwrap();
     assert_eq!(again.guardrails(), policy.guardrails());
     assert_eq!(again.rates(), policy.rates());
@@ -104,6 +105,9 @@ guardrails:
   - { id: x, at: model_call, deadline: 0s }
   - { id: y, at: model_call, max_units: {} }
   - { id: z, at: model_call, max_units: { searches: 1, page: -1 } }
+  - { id: aa, at: after, anomaly: { of: money, sigma: 0, least: 1 } }
+  - { id: ab, at: after, anomaly: { of: cost, sigma: 11 } }
+  - { id: ac, at: after, anomaly: { of: cost, sigma: 2, least: 9 }, for: { tools: [pay] } }
 rates:
   - { for: { provider: a/b }, requests_per_minute: 1 }
   - { for: { provider: a, agent: b }, requests_per_minute: 1 }
@@ -142,6 +146,12 @@ rates:
         "/guardrails/25/max_units",
         "/guardrails/26/max_units/searches",
         "/guardrails/26/max_units/page",
+        "/guardrails/27/anomaly/of",
+        "/guardrails/27/anomaly/sigma",
+        "/guardrails/27/anomaly/least",
+        "/guardrails/28/anomaly/sigma",
+        "/guardrails/28/anomaly",
+        "/guardrails/29/for/tools",
         "/rates/0/for/provider",
         "/rates/1/for",
         "/rates/2",

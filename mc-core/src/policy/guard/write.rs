@@ -117,5 +117,8 @@ fn rule(rule: &Rule) -> Value {
             Value::Object(caps.collect())
         }
         Rule::UsageWithinHold => "within_hold".into(),
+        Rule::Anomaly { of, sigma, least } => {
+            json!({ "of": of.as_str(), "sigma": sigma, "least": least })
+        }
     }
 }

@@ -16,7 +16,8 @@ use crate::id::{
 use crate::json;
 use crate::policy::Mode;
 use crate::policy::guard::{
-    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Priced, Rule, Start, Verdict, Who, judge,
+    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Moments, Priced, Rule, Start, Verdict,
+    Who, judge,
 };
 use crate::run::Run;
 use crate::sequencer::decision::{NewEvent, NewPart};
@@ -120,6 +121,11 @@ impl Counts for Known<'_> {
     fn of_run(&self) -> Option<Amount> {
         let run_id = self.place?.token.run_id;
         self.used(&AccountId::Run(run_id), |_| true)
+    }
+
+    fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments> {
+        let traffic = &self.view.workspace.shared.traffic;
+        traffic.usual(&rail.id, who)
     }
 
     fn uses(&self) -> Option<u64> {

@@ -359,6 +359,7 @@ fn answered(
         reasoning: None,
         served: None,
         fits: None,
+        measured: None,
     });
     let asking = asking((resident, step), tool, (Checkpoint::After, asked));
     let place = guard::Place {
