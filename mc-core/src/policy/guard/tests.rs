@@ -34,6 +34,9 @@ guardrails:
   - { id: tools, at: tool_call, tools: { deny: [shell] } }
   - { id: form, at: tool_call, schema: { type: object }, for: { tools: [pay] } }
   - { id: amount, at: tool_call, predicate: "params.amount <= 100" }
+  - { id: once, at: tool_call, once_per_intent: true }
+  - { id: dry, at: tool_call, dry_run: true, for: { tools: [pay] } }
+  - { id: paths, at: tool_call, predicate: "under(params.path, '/srv') && host(params.url) in ['a.b']" }
   - { id: uses, at: tool_call, max_uses_per_run: 2 }
   - { id: price, at: tool_call, max_price: { usd: "0.10" } }
   - { id: slow, at: in_flight, max_duration: 5m }
@@ -55,7 +58,7 @@ fn paths(error: &Error) -> Vec<String> {
 #[test]
 fn every_rule_reads_back_from_its_normal_form() {
     let policy = Policy::from_yaml(ALL).unwrap();
-    assert_eq!((policy.guardrails().len(), policy.rates().len()), (34, 3));
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (37, 3));
     let again = Policy::from_canonical(policy.to_canonical()).unwrap();
     assert_eq!(again.guardrails(), policy.guardrails());
     assert_eq!(again.rates(), policy.rates());
@@ -108,6 +111,9 @@ guardrails:
   - { id: aa, at: after, anomaly: { of: money, sigma: 0, least: 1 } }
   - { id: ab, at: after, anomaly: { of: cost, sigma: 11 } }
   - { id: ac, at: after, anomaly: { of: cost, sigma: 2, least: 9 }, for: { tools: [pay] } }
+  - { id: ad, at: tool_call, once_per_intent: false }
+  - { id: ae, at: tool_call, dry_run: "yes" }
+  - { id: af, at: tool_call, predicate: "below(params.path, '/srv')" }
 rates:
   - { for: { provider: a/b }, requests_per_minute: 1 }
   - { for: { provider: a, agent: b }, requests_per_minute: 1 }
@@ -152,6 +158,9 @@ rates:
         "/guardrails/28/anomaly/sigma",
         "/guardrails/28/anomaly",
         "/guardrails/29/for/tools",
+        "/guardrails/30/once_per_intent",
+        "/guardrails/31/dry_run",
+        "/guardrails/32/predicate",
         "/rates/0/for/provider",
         "/rates/1/for",
         "/rates/2",
