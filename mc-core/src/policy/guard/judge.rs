@@ -19,7 +19,7 @@ use crate::budget::Amount;
 use crate::id::{LabelKey, ModelId, RuleId};
 use crate::json;
 use crate::money::NanoUsd;
-use crate::policy::Mode;
+use crate::policy::{Mode, RiskTier};
 use crate::pricing::{CallTerms, Named};
 
 /// The code of a rule that erred.
@@ -99,6 +99,8 @@ pub struct Tool<'a> {
     pub params: &'a [u8],
     /// What one call costs at most, as the policy says.
     pub price: NanoUsd,
+    /// Its tier.
+    pub risk: RiskTier,
 }
 
 /// How far an answer has come.
@@ -154,6 +156,8 @@ pub trait Counts {
     fn of_run(&self) -> Option<Amount>;
     /// How often the run has called the tool.
     fn uses(&self) -> Option<u64>;
+    /// Whether the run has made the same tool call with the same parameters, or has it out.
+    fn is_repeated(&self) -> Option<bool>;
     /// What the calls before this one cost or took, as a rule compares them.
     fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments>;
 }
@@ -174,6 +178,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it is obeyed and answers in a tool's place.
+    pub const fn is_dry_run(&self) -> bool {
+        matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::DryRun)
+    }
+
     /// Whether it is obeyed and forbids.
     pub const fn forbids(&self) -> bool {
         matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::Deny | Verdict::Halt)
@@ -216,6 +225,11 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
             rail.rule.key(),
             "more output than allowed".to_owned(),
         ),
+        Ok(Some(Broken::Unreal)) => (
+            Verdict::DryRun,
+            rail.rule.key(),
+            "the tool is not called".to_owned(),
+        ),
         Ok(Some(Broken::Why(reason))) => (breach, rail.rule.key(), reason),
         Err(erred) => (breach, RULE_ERROR, erred.0),
     };
@@ -232,6 +246,8 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
 pub(super) enum Broken {
     /// By the output that is asked for.
     Output(u64),
+    /// By a tool that would be called.
+    Unreal,
     /// In words.
     Why(String),
 }

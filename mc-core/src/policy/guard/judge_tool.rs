@@ -40,6 +40,12 @@ pub(super) fn of_tool(
                 format!("called {uses} times in this run; {most} may be")
             })
         }
+        // What can be made good may be done twice.
+        Rule::OncePerIntent if tool.risk.is_repeatable() => Ok(None),
+        Rule::OncePerIntent => broken(known(counts.is_repeated())?, || {
+            "this run has made the same call, or has it out".to_owned()
+        }),
+        Rule::DryRun => Ok(Some(Broken::Unreal)),
         Rule::MaxPrice(most) => {
             let price = tool.price;
             broken(price > *most, || {

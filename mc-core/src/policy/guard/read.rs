@@ -28,7 +28,7 @@ const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
 /// The fields that state a rule.
-const RULES: [&str; 33] = [
+const RULES: [&str; 35] = [
     "max_runs_in_flight",
     "max_runs_per_minute",
     "agents",
@@ -58,6 +58,8 @@ const RULES: [&str; 33] = [
     "schema",
     "predicate",
     "max_uses_per_run",
+    "once_per_intent",
+    "dry_run",
     "max_price",
     "max_duration",
     "usage",
@@ -232,6 +234,8 @@ fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Ru
         "schema" => schema(reader, fields)?,
         "predicate" => predicate(reader, fields)?,
         "max_uses_per_run" => Rule::MaxUsesPerRun(count(reader, 0)?),
+        "once_per_intent" => flag(reader, fields, key, Rule::OncePerIntent)?,
+        "dry_run" => flag(reader, fields, key, Rule::DryRun)?,
         "max_price" => Rule::MaxPrice(money(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
         "usage" => fields.choice(
@@ -324,6 +328,16 @@ fn units(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
         );
     }
     (reader.problems.len() == before).then_some(Rule::MaxUnits(caps))
+}
+
+/// A rule that is there or not: one that is not to hold has a mode for it.
+fn flag(reader: &mut Reader, fields: Fields<'_>, key: &'static str, rule: Rule) -> Option<Rule> {
+    if *fields.get(reader, key)? == Value::Bool(true) {
+        return Some(rule);
+    }
+    let wanted = "`true` is wanted; a rule that is not to hold has `mode: \"off\"`";
+    reader.form(&fields.at(key), wanted);
+    None
 }
 
 fn anomaly(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {

@@ -73,6 +73,8 @@ pub enum Verdict {
     Allow,
     /// It may go out with a smaller output.
     Clamp(u64),
+    /// It does not go out, and who asked gets an answer that says so.
+    DryRun,
     /// It may not go out.
     Deny,
     /// It may not, and the step ends here.
@@ -85,6 +87,7 @@ impl Verdict {
         match self {
             Self::Allow => "allow",
             Self::Clamp(_) => "clamp",
+            Self::DryRun => "dry_run",
             Self::Deny => "deny",
             Self::Halt => "halt",
         }
@@ -219,6 +222,10 @@ pub enum Rule {
     Predicate(Expression),
     /// A tool is called so often at most in a run.
     MaxUsesPerRun(u64),
+    /// A call of tier `irreversible` or `financial` is made once in a run with the same parameters.
+    OncePerIntent,
+    /// The tool is not called: the agent is told so in place of an answer.
+    DryRun,
     /// What the policy says that one call of the tool costs is at most this.
     MaxPrice(NanoUsd),
     /// An answer takes so long at most.
@@ -299,6 +306,8 @@ impl Rule {
             Self::Schema(..) => "schema",
             Self::Predicate(_) => "predicate",
             Self::MaxUsesPerRun(_) => "max_uses_per_run",
+            Self::OncePerIntent => "once_per_intent",
+            Self::DryRun => "dry_run",
             Self::MaxPrice(_) => "max_price",
             Self::MaxDuration(_) => "max_duration",
             Self::UsageWithinHold => "usage",
@@ -321,7 +330,8 @@ impl Rule {
             "max_output_tokens" | "max_cost_per_call" => &[ModelCall, InFlight],
             "max_bytes" | "secrets" => &[ModelCall, ToolCall, After],
             "forbidden" => &[ModelCall, ToolCall, InFlight, After],
-            "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price" => &[ToolCall],
+            "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price"
+            | "once_per_intent" | "dry_run" => &[ToolCall],
             "max_duration" => &[InFlight],
             "usage" | "anomaly" => &[After],
             _ => &[ModelCall],

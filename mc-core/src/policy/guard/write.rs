@@ -99,6 +99,7 @@ fn rule(rule: &Rule) -> Value {
         Rule::RepeatedPrompt { times, within } => {
             json!({ "times": times, "within": as_ms(*within) })
         }
+        Rule::OncePerIntent | Rule::DryRun => true.into(),
         Rule::Forbidden(patterns) => {
             let all = patterns.iter().map(|one| Value::from(one.as_str()));
             all.collect()

@@ -69,7 +69,7 @@ impl Asking<'_> {
                 let run = &self.resident.run;
                 guard::cut(&self.view, self.resident, run, self.token, &denial.rule)
             }
-            Verdict::Allow | Verdict::Clamp(_) | Verdict::Deny => Vec::new(),
+            Verdict::Allow | Verdict::Clamp(_) | Verdict::DryRun | Verdict::Deny => Vec::new(),
         };
         self.events.append(&mut self.judged);
         let mut decision = self.deny(denial.rule.as_ref(), denial.error);

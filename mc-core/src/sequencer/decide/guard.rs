@@ -36,6 +36,8 @@ pub struct Judged {
     pub events: Vec<NewEvent>,
     /// The first rule that forbids.
     pub denial: Option<Denial>,
+    /// Whether a rule answers in the place of a tool.
+    pub unreal: bool,
 }
 
 /// A rule forbids.
@@ -123,6 +125,12 @@ impl Counts for Known<'_> {
         self.used(&AccountId::Run(run_id), |_| true)
     }
 
+    fn is_repeated(&self) -> Option<bool> {
+        let (place, tool) = (self.place?, self.tool?);
+        let own = (&place.token.step, place.ordinal);
+        Some(place.resident.run.has_or_made(tool, place.inputs, own))
+    }
+
     fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments> {
         let traffic = &self.view.workspace.shared.traffic;
         traffic.usual(&rail.id, who)
@@ -171,6 +179,7 @@ pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judge
     };
     Judged {
         events: findings.iter().map(event).collect(),
+        unreal: findings.iter().any(Finding::is_dry_run),
         denial: denial(findings, subject),
     }
 }
@@ -280,6 +289,7 @@ pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
     let subject = flow.map_or_else(|| names.join(", "), ToString::to_string);
     Judged {
         events: findings.iter().map(event).collect(),
+        unreal: false,
         denial: denial(findings, subject),
     }
 }
@@ -329,6 +339,7 @@ pub fn at_expansion(
     };
     Judged {
         events: findings.iter().map(event).collect(),
+        unreal: false,
         denial: denial(findings, key.to_string()),
     }
 }
