@@ -340,7 +340,7 @@ pub struct GuardrailJudged {
     pub policy_version: u32,
     /// Its mode: in `observe` the verdict changes nothing.
     pub mode: Mode,
-    /// `clamp`, `deny` or `halt`.
+    /// `clamp`, `dry_run`, `deny` or `halt`.
     pub verdict: String,
     /// The kind of rule, e.g. `max_cost_per_call`; `rule_error` where it could not be answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -46,6 +46,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
                 seq: event.seq,
                 answer: facts.answer,
             };
+            run.note_act(&facts.step, facts.ordinal);
             answer(run, &facts.step, facts.ordinal, state);
             Ok(())
         }

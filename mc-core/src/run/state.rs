@@ -368,6 +368,9 @@ pub struct Run {
     /// once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_uses: BTreeMap<Opaque, u64>,
+    /// The tool calls that cannot be undone and were answered: tool and parameters, as one hash.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub acts: BTreeSet<Digest>,
 }
 
 impl Run {

@@ -244,6 +244,8 @@ pub enum ToolReply {
     Allowed,
     /// It was answered before: the result stands there.
     Answered(PartRef),
+    /// It is not made, and counts as answered with `{"dry_run":true}`.
+    DryRun,
     /// A person has to approve first: the request.
     NeedsApproval(ApprovalId),
     /// It may not go out.

@@ -28,6 +28,7 @@ mod recovery;
 mod redaction;
 mod resident;
 mod room;
+mod samples;
 mod scribe;
 mod token;
 mod traffic;

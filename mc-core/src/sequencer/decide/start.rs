@@ -56,7 +56,13 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     check_agents(view, workflow.definition())?;
     let definition = workflow.definition();
     let agents = definition.agents();
-    let judged = guard::at_start(view, Some(&request.workflow), &agents);
+    let new = guard::Starting {
+        flow: Some((&request.workflow, definition)),
+        agents: &agents,
+        labels: &request.labels,
+        depth: 0,
+    };
+    let judged = guard::at_start(view, &new);
     if let Some(denial) = judged.denial {
         let refused = Reply::Refused(denial.error.into());
         return Ok(Decision::durable(judged.events, refused));
