@@ -46,14 +46,13 @@ pub(super) async fn read(
     run: Option<RunId>,
     account: Option<&AccountId>,
 ) -> Result<Vec<Doubt>, Failure> {
-    let runs = match run {
-        Some(run) => vec![run],
-        None => {
-            // Every doubt is a time at which its run is due.
-            let ever = Timestamp::from_unix_us(i64::MAX);
-            let due = log.runs_due(ever, MOST_RUNS).await?;
-            due.into_iter().map(|(_, run)| run).collect()
-        }
+    let runs = if let Some(run) = run {
+        vec![run]
+    } else {
+        // Every doubt is a time at which its run is due.
+        let ever = Timestamp::from_unix_us(i64::MAX);
+        let due = log.runs_due(ever, MOST_RUNS).await?;
+        due.into_iter().map(|(_, run)| run).collect()
     };
     let mut found = Vec::new();
     for run in runs {

@@ -98,12 +98,11 @@ async fn settle(
         }
         How::Alike(billed) => billed,
     };
-    let settled = match run {
-        Some(run) => control.run(run).reconcile_all(by, billed, evidence).await?,
-        None => {
-            let how = (billed, evidence);
-            control.reconcile_account(by, &account, how).await?
-        }
+    let settled = if let Some(run) = run {
+        control.run(run).reconcile_all(by, billed, evidence).await?
+    } else {
+        let how = (billed, evidence);
+        control.reconcile_account(by, &account, how).await?
     };
     Ok(Told {
         holds: settled.holds,
@@ -115,14 +114,14 @@ async fn settle(
 /// Settles one hold. Of an amount in money the calls and tokens count as they are held.
 async fn one(
     control: &MissionControl,
-    (run_id, hold): (RunId, HoldKey),
+    (run_id, key): (RunId, HoldKey),
     (billed, by, evidence): (BilledArg, &str, &str),
 ) -> Result<Told, Failure> {
     let run = control.run(run_id);
     let doubts = run.doubts().await?;
-    let held = doubts.into_iter().find(|(key, _)| *key == hold);
-    let Some((_, held)) = held else {
-        let message = format!("hold `{hold}` of run {run_id} is not in doubt");
+    let found = doubts.into_iter().find(|(hold, _)| *hold == key);
+    let Some((_, held)) = found else {
+        let message = format!("hold `{key}` of run {run_id} is not in doubt");
         let next = format!("`mission-control reconcile {run_id} --list` shows what is");
         let error = Error::new(ErrorKind::InvalidTransition, message);
         return Err(Failure::from(error).with_next(next));
@@ -132,11 +131,11 @@ async fn one(
         BilledArg::Nothing => Amount::ZERO,
         BilledArg::Usd(money) => Amount { money, ..held },
     };
-    run.reconcile(by, &hold, actual, evidence).await?;
+    run.reconcile(by, &key, actual, evidence).await?;
     Ok(Told {
         holds: 1,
         held,
-        one: Some((hold, actual)),
+        one: Some((key, actual)),
     })
 }
 
@@ -148,11 +147,11 @@ fn tell(common: &Common, told: &Told, console: &mut Console<'_>) -> Done {
             "{} holds in doubt are settled; they held {held} USD",
             told.holds
         ),
-        Some((hold, actual)) => {
-            facts["hold"] = json!(hold);
+        Some((key, actual)) => {
+            facts["hold"] = json!(key);
             facts["billed_nano_usd"] = json!(actual.money.as_nano());
             let billed = actual.money;
-            format!("{hold} is settled with {billed} USD; it held {held} USD")
+            format!("{key} is settled with {billed} USD; it held {held} USD")
         }
     };
     if common.json {

@@ -30,7 +30,10 @@ fn demo(desk: &Desk, set: &[(&str, &str)], more: &[&str]) -> Answer {
         Some(0) => Exit::Done,
         Some(1) => Exit::Negative,
         Some(64) => Exit::Usage,
-        other => panic!("{other:?}: {output:?}"),
+        other => {
+            assert_eq!(other, Some(3), "{output:?}");
+            Exit::CannotOpen
+        }
     };
     Answer {
         exit,
