@@ -325,7 +325,7 @@ pub struct JournalDiverged {
 pub struct GuardrailJudged {
     /// The step.
     pub step: StepKey,
-    /// The attempt.
+    /// The attempt; 0 for a step that has not gone out.
     pub attempt: u32,
     /// The call that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -247,7 +247,10 @@ pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
         return Judged::default();
     }
     let mut prices = BTreeMap::new();
-    if let Some((_, definition)) = new.flow {
+    let asks = |rail: &Guardrail| matches!(rail.rule, Rule::FreshPrices(_));
+    if let Some((_, definition)) = new.flow
+        && rails.iter().any(asks)
+    {
         estimated(view, definition, &mut prices);
     }
     let asking = Asking {
