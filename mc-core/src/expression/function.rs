@@ -78,21 +78,18 @@ fn host(url: &str) -> Option<String> {
         return None;
     }
     let authority = rest.split(['/', '?', '#']).next()?;
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(inner) => {
-            let (address, port) = inner.split_once(']')?;
-            let hex = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
-            let known = !address.is_empty() && address.chars().all(hex);
-            (known.then(|| format!("[{address}]"))?, port)
-        }
-        None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            let (host, port) = authority.split_at(end);
-            let host = host.strip_suffix('.').unwrap_or(host);
-            let sign = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-            let known = !host.is_empty() && host.chars().all(sign);
-            (known.then(|| host.to_owned())?, port)
-        }
+    let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
+        let (address, port) = inner.split_once(']')?;
+        let hex = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+        let known = !address.is_empty() && address.chars().all(hex);
+        (known.then(|| format!("[{address}]"))?, port)
+    } else {
+        let end = authority.find(':').unwrap_or(authority.len());
+        let (host, port) = authority.split_at(end);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let sign = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let known = !host.is_empty() && host.chars().all(sign);
+        (known.then(|| host.to_owned())?, port)
     };
     let digits = port.is_empty()
         || port

@@ -134,7 +134,9 @@ fn collect(node: &Node, found: &mut Vec<Reference>) {
     match node {
         Node::Literal(_) => {}
         Node::List(items) | Node::Function(_, items) => {
-            items.iter().for_each(|item| collect(item, found))
+            for item in items {
+                collect(item, found);
+            }
         }
         Node::Not(inner) | Node::Size(inner) => collect(inner, found),
         Node::Binary(_, left, right) => {

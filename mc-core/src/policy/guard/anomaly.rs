@@ -125,7 +125,9 @@ mod tests {
 
     fn of(values: &[u64]) -> Moments {
         let mut all = Moments::default();
-        values.iter().for_each(|value| all.add(*value));
+        for value in values {
+            all.add(*value);
+        }
         all
     }
 

@@ -112,7 +112,7 @@ fn of_run(rail: &Guardrail, call: &Call<'_>, counts: &dyn Counts) -> Found {
             };
             Ok(caps.iter().find_map(over).map(Broken::Why))
         }
-        Rule::Metadata(keys) => unlabelled(keys, call.labels),
+        Rule::Metadata(keys) => Ok(unlabelled(keys, call.labels)),
         _ => misplaced(rail),
     }
 }

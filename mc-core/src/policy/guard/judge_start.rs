@@ -45,8 +45,8 @@ pub(super) fn start(
                 format!("nested in {depth} runs; {most} are allowed")
             })
         }
-        Rule::Metadata(keys) => unlabelled(keys, new.labels),
-        Rule::FreshPrices(age) => stale(new.prices, *age),
+        Rule::Metadata(keys) => Ok(unlabelled(keys, new.labels)),
+        Rule::FreshPrices(age) => Ok(stale(new.prices, *age)),
         // Nothing is expanded yet.
         Rule::MaxItems(_) => Ok(None),
         _ => misplaced(rail),
@@ -67,17 +67,17 @@ pub(super) fn expand(rail: &Guardrail, items: u64) -> Found {
 pub(super) fn unlabelled(
     keys: &BTreeSet<LabelKey>,
     labels: &BTreeMap<LabelKey, Arc<str>>,
-) -> Found {
-    let missing = keys.iter().find(|key| !labels.contains_key(*key));
-    Ok(missing.map(|key| Broken::Why(format!("the run has no label `{key}`"))))
+) -> Option<Broken> {
+    let missing = keys.iter().find(|key| !labels.contains_key(*key))?;
+    Some(Broken::Why(format!("the run has no label `{missing}`")))
 }
 
-fn stale(prices: &BTreeMap<ModelId, Priced>, most: Duration) -> Found {
+fn stale(prices: &BTreeMap<ModelId, Priced>, most: Duration) -> Option<Broken> {
     let why = |(model, price): (&ModelId, &Priced)| match price {
         Priced::Stated => None,
         Priced::Checked(age) if *age <= most => None,
         Priced::Checked(_) => Some(format!("the price of `{model}` is older than allowed")),
         Priced::Unknown => Some(format!("model `{model}` has no price")),
     };
-    Ok(prices.iter().find_map(why).map(Broken::Why))
+    prices.iter().find_map(why).map(Broken::Why)
 }

@@ -203,47 +203,75 @@ fn scope(
 }
 
 fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Rule> {
-    let count = |reader: &mut Reader, least: u64| fields.count(reader, key, least..=MAX_COUNT);
+    if let Some(rule) = number_of(key) {
+        return fields.count(reader, key, rule.0..=MAX_COUNT).map(rule.1);
+    }
+    if let Some(rule) = money_of(key) {
+        return money(reader, fields, key).map(rule);
+    }
     Some(match key {
-        "max_runs_in_flight" => Rule::MaxRunsInFlight(count(reader, 0)?),
-        "max_runs_per_minute" => Rule::MaxRunsPerMinute(count(reader, 0)?),
         "agents" => Rule::Agents(names(reader, fields, key)?),
         "workflows" => Rule::Workflows(names(reader, fields, key)?),
-        "max_depth" => Rule::MaxDepth(count(reader, 0)?),
-        "max_items" => Rule::MaxItems(count(reader, 0)?),
         "fresh_prices" => Rule::FreshPrices(long(reader, fields, key)?),
         "metadata" => Rule::Metadata(filled(reader, fields, key)?),
         "models" => Rule::Models(names(reader, fields, key)?),
         "service_tiers" => Rule::ServiceTiers(names(reader, fields, key)?),
         "regions" => Rule::Regions(names(reader, fields, key)?),
-        "max_input_tokens" => Rule::MaxInputTokens(count(reader, 1)?),
-        "max_output_tokens" => Rule::MaxOutputTokens(count(reader, 1)?),
-        "max_cost_per_call" => Rule::MaxCostPerCall(money(reader, fields, key)?),
-        "max_cost_per_step" => Rule::MaxCostPerStep(money(reader, fields, key)?),
-        "max_cost_per_run" => Rule::MaxCostPerRun(money(reader, fields, key)?),
-        "max_calls_per_step" => Rule::MaxCallsPerStep(count(reader, 0)?),
-        "max_calls_per_run" => Rule::MaxCallsPerRun(count(reader, 0)?),
         "deadline" => Rule::Deadline(long(reader, fields, key)?),
-        "max_units" => units(reader, fields)?,
-        "velocity" => velocity(reader, fields)?,
-        "repeated_prompt" => repeated(reader, fields)?,
-        "max_bytes" => Rule::MaxBytes(count(reader, 1)?),
         "forbidden" => Rule::Forbidden(filled(reader, fields, key)?),
-        "secrets" => secrets(reader, fields)?,
         "tools" => Rule::Tools(names(reader, fields, key)?),
-        "schema" => schema(reader, fields)?,
-        "predicate" => predicate(reader, fields)?,
-        "max_uses_per_run" => Rule::MaxUsesPerRun(count(reader, 0)?),
-        "once_per_intent" => flag(reader, fields, key, Rule::OncePerIntent)?,
-        "dry_run" => flag(reader, fields, key, Rule::DryRun)?,
-        "max_price" => Rule::MaxPrice(money(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
-        "usage" => fields.choice(
-            reader,
-            key,
-            &[("within_hold", Rule::within_hold as fn() -> Rule)],
-        )?(),
-        "anomaly" => anomaly(reader, fields)?,
+        _ => return larger(reader, fields, key),
+    })
+}
+
+/// Kinds with a form of their own.
+fn larger(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Rule> {
+    match key {
+        "max_units" => units(reader, fields),
+        "velocity" => velocity(reader, fields),
+        "repeated_prompt" => repeated(reader, fields),
+        "secrets" => secrets(reader, fields),
+        "schema" => schema(reader, fields),
+        "predicate" => predicate(reader, fields),
+        "once_per_intent" => flag(reader, fields, key, Rule::OncePerIntent),
+        "dry_run" => flag(reader, fields, key, Rule::DryRun),
+        "usage" => {
+            let choices = [("within_hold", Rule::within_hold as fn() -> Rule)];
+            fields.choice(reader, key, &choices).map(|rule| rule())
+        }
+        "anomaly" => anomaly(reader, fields),
+        _ => None,
+    }
+}
+
+/// The least number, and the rule that it makes.
+type Number = (u64, fn(u64) -> Rule);
+
+/// Kinds that are a number.
+fn number_of(key: &str) -> Option<Number> {
+    Some(match key {
+        "max_runs_in_flight" => (0, Rule::MaxRunsInFlight),
+        "max_runs_per_minute" => (0, Rule::MaxRunsPerMinute),
+        "max_depth" => (0, Rule::MaxDepth),
+        "max_items" => (0, Rule::MaxItems),
+        "max_input_tokens" => (1, Rule::MaxInputTokens),
+        "max_output_tokens" => (1, Rule::MaxOutputTokens),
+        "max_calls_per_step" => (0, Rule::MaxCallsPerStep),
+        "max_calls_per_run" => (0, Rule::MaxCallsPerRun),
+        "max_bytes" => (1, Rule::MaxBytes),
+        "max_uses_per_run" => (0, Rule::MaxUsesPerRun),
+        _ => return None,
+    })
+}
+
+/// Kinds that are an amount of money.
+fn money_of(key: &str) -> Option<fn(NanoUsd) -> Rule> {
+    Some(match key {
+        "max_cost_per_call" => Rule::MaxCostPerCall,
+        "max_cost_per_step" => Rule::MaxCostPerStep,
+        "max_cost_per_run" => Rule::MaxCostPerRun,
+        "max_price" => Rule::MaxPrice,
         _ => return None,
     })
 }

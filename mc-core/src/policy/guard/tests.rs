@@ -77,9 +77,8 @@ fn a_changed_rule_is_named_by_its_id() {
     );
 }
 
-#[test]
-fn rubbish_is_refused_with_every_place() {
-    let text = r#"
+/// Rules that are none, each for a reason of its own.
+const RUBBISH: &str = r#"
 guardrails:
   - { id: a, at: nowhere, max_bytes: 1 }
   - { id: A B, at: model_call, max_bytes: 0 }
@@ -120,53 +119,58 @@ rates:
   - { for: { agent: b } }
   - { for: { agent: c }, in_flight: 0 }
 "#;
-    let error = Policy::from_yaml(text).unwrap_err();
+
+/// Where the faults of [`RUBBISH`] are.
+const FAULTS: &[&str] = &[
+    "/guardrails/0/at",
+    "/guardrails/1/id",
+    "/guardrails/1/max_bytes",
+    "/guardrails/2",
+    "/guardrails/3",
+    "/guardrails/4/at",
+    "/guardrails/5/predicate",
+    "/guardrails/6/predicate",
+    "/guardrails/7/forbidden/0",
+    "/guardrails/8/forbidden",
+    "/guardrails/9/secrets/0",
+    "/guardrails/10/models",
+    "/guardrails/11/velocity/usd",
+    "/guardrails/11/velocity/window",
+    "/guardrails/12/schema/type",
+    "/guardrails/13/max_byte",
+    "/guardrails/14/verdict",
+    "/guardrails/15/mode",
+    "/guardrails/17/for/agents",
+    "/guardrails/18/for/tools",
+    "/guardrails/19/for/models",
+    "/guardrails/20/for",
+    "/guardrails/21/at",
+    "/guardrails/22/metadata",
+    "/guardrails/23/metadata/0",
+    "/guardrails/24/deadline",
+    "/guardrails/25/max_units",
+    "/guardrails/26/max_units/searches",
+    "/guardrails/26/max_units/page",
+    "/guardrails/27/anomaly/of",
+    "/guardrails/27/anomaly/sigma",
+    "/guardrails/27/anomaly/least",
+    "/guardrails/28/anomaly/sigma",
+    "/guardrails/28/anomaly",
+    "/guardrails/29/for/tools",
+    "/guardrails/30/once_per_intent",
+    "/guardrails/31/dry_run",
+    "/guardrails/32/predicate",
+    "/rates/0/for/provider",
+    "/rates/1/for",
+    "/rates/2",
+    "/rates/3/in_flight",
+];
+
+#[test]
+fn rubbish_is_refused_with_every_place() {
+    let error = Policy::from_yaml(RUBBISH).unwrap_err();
     let found = paths(&error);
-    let expected = [
-        "/guardrails/0/at",
-        "/guardrails/1/id",
-        "/guardrails/1/max_bytes",
-        "/guardrails/2",
-        "/guardrails/3",
-        "/guardrails/4/at",
-        "/guardrails/5/predicate",
-        "/guardrails/6/predicate",
-        "/guardrails/7/forbidden/0",
-        "/guardrails/8/forbidden",
-        "/guardrails/9/secrets/0",
-        "/guardrails/10/models",
-        "/guardrails/11/velocity/usd",
-        "/guardrails/11/velocity/window",
-        "/guardrails/12/schema/type",
-        "/guardrails/13/max_byte",
-        "/guardrails/14/verdict",
-        "/guardrails/15/mode",
-        "/guardrails/17/for/agents",
-        "/guardrails/18/for/tools",
-        "/guardrails/19/for/models",
-        "/guardrails/20/for",
-        "/guardrails/21/at",
-        "/guardrails/22/metadata",
-        "/guardrails/23/metadata/0",
-        "/guardrails/24/deadline",
-        "/guardrails/25/max_units",
-        "/guardrails/26/max_units/searches",
-        "/guardrails/26/max_units/page",
-        "/guardrails/27/anomaly/of",
-        "/guardrails/27/anomaly/sigma",
-        "/guardrails/27/anomaly/least",
-        "/guardrails/28/anomaly/sigma",
-        "/guardrails/28/anomaly",
-        "/guardrails/29/for/tools",
-        "/guardrails/30/once_per_intent",
-        "/guardrails/31/dry_run",
-        "/guardrails/32/predicate",
-        "/rates/0/for/provider",
-        "/rates/1/for",
-        "/rates/2",
-        "/rates/3/in_flight",
-    ];
-    for place in expected {
+    for place in FAULTS {
         assert!(
             found.iter().any(|path| path == place),
             "{place} in {found:?}"
