@@ -170,7 +170,7 @@ fn a_rule_that_denies_goes_before_a_dry_run() {
         assert_eq!(output_of(&run).await["paid"], false);
         assert_eq!(
             facts(&control, &run, "tool_call.denied").await["code"],
-            "no"
+            "never"
         );
     });
 }
