@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mission_control::{Builder, MissionControl, RunQuery, StartOptions, Succession};
+use mission_control::{Builder, Detail, MissionControl, RunQuery, StartOptions, Succession};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -105,7 +105,7 @@ async fn commands_end_while_whoever_owns_the_file_takes_nobody() {
     owner.shutdown(LONG).await.unwrap();
     drop(owner);
     // The file is held by somebody who welcomes everybody, and then refuses.
-    let log = mc_store::RedbOptions::default().open(&path).unwrap();
+    let log = once_free(&path).await;
     let listener = UnixListener::bind(socket(&path)).unwrap();
     welcome["welcome"]["terms"]["epoch"] = json!(1_000);
     std::thread::spawn(move || refuse_all(&listener, &welcome, &error));
@@ -114,6 +114,23 @@ async fn commands_end_while_whoever_owns_the_file_takes_nobody() {
     assert!(told.unwrap_err().message().contains("version 99"));
     let _ = timeout(LONG, joined.runs(RunQuery::default())).await;
     drop(log);
+}
+
+/// The file, once the last task of its owner has let go of it.
+async fn once_free(path: &Path) -> mc_store::RedbLog {
+    let free = async {
+        loop {
+            match mc_store::RedbOptions::default().open(path) {
+                Ok(log) => break log,
+                Err(error) => assert!(
+                    matches!(error.detail(), Some(Detail::AlreadyOpen { .. })),
+                    "{error:?}"
+                ),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, free).await.expect("a free file")
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
