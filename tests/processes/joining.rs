@@ -89,7 +89,7 @@ async fn a_handle_that_was_shut_down_leaves_the_owner_as_it_was() {
     let joined = open(&path).await;
     joined.register_agent("echo", Echo).await.unwrap();
     joined.shutdown(GRACE).await.unwrap();
-    let asked = joined.runs(mission_control::RunQuery::default()).await;
+    let asked = joined.runs(RunQuery::default()).await;
     assert_eq!(asked.unwrap_err().kind(), ErrorKind::Unavailable);
     let error = joined.start_dispatch().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

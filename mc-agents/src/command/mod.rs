@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::runtime;
 use crate::spending::{ModelBound, Opening, Spending};
+pub use process::kill_programs;
 use process::{Ended, Program, Why};
 
 /// The most of standard error that an attempt's message repeats, in bytes.
@@ -59,12 +60,6 @@ impl fmt::Debug for CommandSpec {
             .field("models", &self.models)
             .finish_non_exhaustive()
     }
-}
-
-/// Kills every program that command agents of this process run, with its children: for a process that
-/// has to end at once.
-pub fn kill_programs() {
-    process::kill_all();
 }
 
 /// An agent that runs a program for each attempt.
