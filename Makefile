@@ -26,7 +26,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 run: setup ## show the product at work
-	@echo 'building it: some minutes the first time'
+	@echo "the bundled example, on $${MISSION_CONTROL_DEMO_MODEL:-recorded calls}; building it: some minutes the first time"
 	@cargo build --release --locked --package mc-cli
 	@$(RUN)
 

@@ -47,7 +47,7 @@ pub use mc_core::budget::{Account, AccountId, Amount, Limit, OnExceed, Period, W
 pub use mc_core::engine::{
     Admission, AgentError, AgentExecutor, ApprovalFilter, ApprovalRequest, Billed, BlockedStep,
     Budget, BudgetEffect, By, CallError, EffectProbe, FamilyEvents, Health, InDoubt, Metrics,
-    MissionControl, ModelAnswer, ModelRequest, Outcome, PausedRun, Permit, PolicyRecord,
+    MissionControl, ModelAnswer, ModelRequest, Outcome, Outgoing, PausedRun, Permit, PolicyRecord,
     PolicyVersion, Position, ProbeAnswer, Progress, ProviderError, Published, Receipt, RunEvents,
     RunHandle, RunNews, Session, SessionOptions, Settled, StartOptions, StepContext, StepOutcome,
 };

@@ -1,7 +1,7 @@
 //! An address that is spoken to over HTTP: checked before it is used, with a key that never shows.
 //!
-//! `https` anywhere (rustls with ring, the roots of the operating system), `http` only on this
-//! machine. Redirects are not followed and nothing is sent twice unseen: each request is a call that
+//! `https` anywhere (rustls with ring, the roots of the operating system or those of `ca_file`), `http`
+//! only on this machine. Redirects are not followed and nothing is sent twice unseen: each request is a call that
 //! was paid for.
 
 use std::fmt;
@@ -10,7 +10,9 @@ use std::time::Duration;
 use mc_core::engine::ProviderError;
 use mc_core::resilience::{CallFailure, OutputBegun};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Response, StatusCode, Url};
+
+use crate::hiding::{Secrets, beginning};
 
 /// The most bytes of a body.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -45,8 +47,9 @@ impl Secret {
         Ok(value)
     }
 
-    fn hide(&self, text: &str) -> String {
-        text.replace(&self.0, "***")
+    /// The key as a text that must not show.
+    pub(crate) fn hidden(&self) -> Secrets {
+        Secrets::new([self.0.clone()])
     }
 }
 
@@ -90,8 +93,61 @@ pub(crate) struct Endpoint {
     client: Client,
     url: Url,
     headers: HeaderMap,
-    key: Option<Secret>,
+    secrets: Secrets,
     timeout: Duration,
+}
+
+/// What an address needs besides: the key that must not show, the authority of its certificate where
+/// that is none of the operating system's, and how long an answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reaching<'a> {
+    pub(crate) key: Option<&'a Secret>,
+    pub(crate) authority: Option<&'a Authority>,
+    pub(crate) timeout: Duration,
+}
+
+/// Certificates that are trusted in place of the operating system's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority(Vec<u8>);
+
+impl Authority {
+    /// Certificates as PEM.
+    ///
+    /// # Errors
+    /// Why they are none, in words.
+    pub fn pem(bytes: Vec<u8>) -> Result<Self, String> {
+        let this = Self(bytes);
+        match this.certificates() {
+            Ok(some) if some.is_empty() => Err("it has no certificate as PEM".to_owned()),
+            Ok(_) => Ok(this),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn certificates(&self) -> Result<Vec<Certificate>, String> {
+        Certificate::from_pem_bundle(&self.0).map_err(|error| deepest(&error))
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({} bytes)", self.0.len())
+    }
+}
+
+/// Whether an address can be reached with the certificates that are named for it.
+///
+/// # Errors
+/// What to do, in words: no public authority vouches for this machine, and plain `http` needs none.
+pub(crate) fn certified(url: &Url, authority: Option<&Authority>) -> Result<(), &'static str> {
+    match (url.scheme(), is_here(url), authority) {
+        ("https", true, None) => Err(
+            "https on this machine needs ca_file, the certificate of its authority as PEM; \
+             or use plain http",
+        ),
+        ("http", _, Some(_)) => Err("plain http has no certificate: leave ca_file out"),
+        _ => Ok(()),
+    }
 }
 
 /// What stands before an answer's body.
@@ -115,34 +171,36 @@ impl Endpoint {
     ///
     /// # Errors
     /// Where no client can be made: the system's certificates cannot be read, for example.
-    pub(crate) fn new(
-        url: Url,
-        headers: HeaderMap,
-        key: Option<Secret>,
-        timeout: Duration,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(url: Url, headers: HeaderMap, how: Reaching<'_>) -> Result<Self, String> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // Who comes first wins; another's choice is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        certified(&url, how.authority)?;
         let builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT);
+        // No proxy stands between this machine and itself.
         let builder = if is_here(&url) {
-            // No proxy stands between this machine and itself, and no certificate either.
-            builder.no_proxy().tls_certs_only([])
+            builder.no_proxy()
         } else {
             builder
+        };
+        let builder = match how.authority {
+            Some(authority) => builder.tls_certs_only(authority.certificates()?),
+            // Plain http: the operating system's certificates need not even be read.
+            None if is_here(&url) => builder.tls_certs_only([]),
+            None => builder,
         };
         let client = builder.build().map_err(|error| deepest(&error))?;
         Ok(Self {
             client,
             url,
             headers,
-            key,
-            timeout,
+            secrets: how.key.map(Secret::hidden).unwrap_or_default(),
+            timeout: how.timeout,
         })
     }
 
@@ -164,10 +222,9 @@ impl Endpoint {
             code: head.status.as_u16(),
             output_begun: OutputBegun::No,
         };
-        let said = body
-            .get(..MAX_ERROR_BYTES.min(body.len()))
-            .unwrap_or_default();
-        let said = self.hide(String::from_utf8_lossy(said).trim());
+        // Hidden first: a key that is cut in two is not found.
+        let said = self.hide(String::from_utf8_lossy(body).trim());
+        let said = beginning(&said, MAX_ERROR_BYTES);
         let mut error = ProviderError::new(failure, format!("status {}: {said}", head.status));
         error.retry_after = head.retry_after;
         error
@@ -199,10 +256,12 @@ impl Endpoint {
 
     /// The text without the key.
     pub(crate) fn hide(&self, text: &str) -> String {
-        match &self.key {
-            Some(key) => key.hide(text),
-            None => text.to_owned(),
-        }
+        self.secrets.hide(text)
+    }
+
+    /// What must not show.
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     fn lost(&self, error: &reqwest::Error) -> ProviderError {
@@ -298,8 +357,46 @@ mod tests {
     fn a_key_does_not_show() {
         let key = Secret::new("sk-123".to_owned());
         assert_eq!(format!("{key:?}"), "Secret(***)");
-        assert_eq!(key.hide("bad key sk-123!"), "bad key ***!");
+        assert_eq!(key.hidden().hide("bad key sk-123!"), "bad key ***!");
         assert!(key.header("Bearer ").unwrap().is_sensitive());
         assert!(Secret::new("a\nb".to_owned()).header("").is_err());
     }
+
+    fn at(text: &str, key: Option<&Secret>) -> Endpoint {
+        let how = Reaching {
+            key,
+            authority: None,
+            timeout: Duration::from_secs(1),
+        };
+        Endpoint::new(url(text).unwrap(), HeaderMap::new(), how).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_a_long_refusal_repeats_at_its_cut_does_not_show_in_part() {
+        let key = Secret::new("sk-0123456789".to_owned());
+        let endpoint = at("http://127.0.0.1:1", Some(&key));
+        let body = format!("{}sk-0123456789", "x".repeat(MAX_ERROR_BYTES - 6));
+        let head = Head {
+            status: StatusCode::BAD_REQUEST,
+            retry_after: None,
+        };
+        let said = endpoint.refusal(&head, body.as_bytes()).message;
+        assert!(!said.contains("sk-"), "{said}");
+        assert!(said.len() < MAX_ERROR_BYTES + 40, "{}", said.len());
+    }
+
+    #[test]
+    fn https_on_this_machine_is_refused_without_an_authority() {
+        let here = url("https://127.0.0.1:8443/v1").unwrap();
+        assert!(certified(&here, None).unwrap_err().contains("ca_file"));
+        assert!(certified(&url("https://a.b").unwrap(), None).is_ok());
+        assert!(Authority::pem(b"no certificate".to_vec()).is_err());
+        let authority = Authority::pem(tls::AUTHORITY.into()).unwrap();
+        assert!(certified(&here, Some(&authority)).is_ok());
+        let plain = url("http://127.0.0.1/v1").unwrap();
+        assert!(certified(&plain, Some(&authority)).is_err());
+    }
 }
+
+#[cfg(test)]
+mod tls;

@@ -12,6 +12,8 @@ use mc_core::usage::Usage;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::hiding::Secrets;
+
 /// The code of an answer that is not of the form.
 pub(crate) const INVALID_OUTPUT: &str = "invalid_output";
 /// The most models that an answer may report.
@@ -104,6 +106,23 @@ impl Reply {
         })
     }
 
+    /// An error without what must not show; it is logged and told. An output stays what it is.
+    pub(crate) fn without(self, secrets: &Secrets) -> Self {
+        let Err(refusal) = self.result else {
+            return self;
+        };
+        let refusal = Refusal {
+            code: secrets.hide(&refusal.code),
+            message: secrets.hide(&refusal.message),
+            ..refusal
+        };
+        Self {
+            whole: secrets.hide_value(self.whole),
+            result: Err(refusal),
+            usage: self.usage,
+        }
+    }
+
     /// Whether it has an output.
     pub(crate) const fn is_output(&self) -> bool {
         self.result.is_ok()
@@ -180,6 +199,16 @@ mod tests {
         assert_eq!(of(r#","retryable":false"#), plain.clone().fatal());
         assert_eq!(of(r#","retry_after_ms":5"#), plain.retry_after_ms(5));
         assert!(parse(r#"{"error":{"code":"No luck"}}"#).is_err());
+    }
+
+    #[test]
+    fn an_error_that_repeats_a_secret_is_told_and_kept_without_it() {
+        let text = r#"{"error":{"code":"no_luck","message":"bad key sk-123"}}"#;
+        let reply = parse(text).unwrap();
+        let reply = reply.without(&Secrets::new(["sk-123".to_owned()]));
+        assert_eq!(reply.whole["error"]["message"], "bad key ***");
+        let error = reply.into_outcome().unwrap_err();
+        assert_eq!(error, AgentError::with_code("no_luck", "bad key ***"));
     }
 
     #[test]

@@ -20,8 +20,9 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::endpoint::{Endpoint, Head, Secret};
+use crate::endpoint::{Authority, Endpoint, Head, Reaching, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
+use crate::hiding::Secrets;
 use crate::runtime;
 use crate::spending::{Later, ModelBound, Opening, Spending, settle_later};
 
@@ -30,6 +31,8 @@ use crate::spending::{Later, ModelBound, Opening, Spending, settle_later};
 pub struct HttpSpec {
     /// Where it is asked.
     pub url: Url,
+    /// The authority of its certificate, where that is none of the operating system's.
+    pub authority: Option<Authority>,
     /// The key, if it wants one.
     pub key: Option<Secret>,
     /// How long an answer may take, the word that it comes later too.
@@ -58,7 +61,12 @@ impl HttpAgent {
             let header = header.map_err(|rule| Error::invalid("key", rule))?;
             headers.insert(AUTHORIZATION, header);
         }
-        let endpoint = Endpoint::new(spec.url, headers, spec.key, spec.timeout);
+        let how = Reaching {
+            key: spec.key.as_ref(),
+            authority: spec.authority.as_ref(),
+            timeout: spec.timeout,
+        };
+        let endpoint = Endpoint::new(spec.url, headers, how);
         Ok(Self {
             endpoint: endpoint.map_err(|rule| Error::new(ErrorKind::Unavailable, rule))?,
             models: spec.models,
@@ -98,7 +106,7 @@ impl HttpAgent {
         spending: Spending,
         (head, body): (Head, &[u8]),
     ) -> std::result::Result<StepOutcome, AgentError> {
-        let reply = Reply::parse(body);
+        let reply = Reply::parse(body).map(|reply| reply.without(self.endpoint.secrets()));
         if head.status.is_success() {
             return match reply {
                 Ok(reply) => {
@@ -106,6 +114,7 @@ impl HttpAgent {
                     reply.into_outcome()
                 }
                 Err(fault) => {
+                    let fault = self.endpoint.hide(&fault);
                     let message = format!("the agent's answer: {fault}");
                     let error = ProviderError::new(CallFailure::Crashed, message.as_str());
                     spending.fail(&error).await?;
@@ -159,10 +168,10 @@ async fn suspend(
 /// What a later answer comes to.
 async fn resume(
     ctx: &StepContext,
-    checkpoint: &Value,
-    answer: &Value,
+    (checkpoint, answer): (&Value, &Value),
+    secrets: &Secrets,
 ) -> std::result::Result<StepOutcome, AgentError> {
-    let reply = Reply::of(answer.clone());
+    let reply = Reply::of(answer.clone()).map(|reply| reply.without(secrets));
     let reply = reply.map_err(|fault| {
         let message = format!("the signal with the agent's answer: {fault}");
         AgentError::with_code(INVALID_OUTPUT, message)
@@ -187,7 +196,7 @@ impl AgentExecutor for HttpAgent {
         input: Value,
     ) -> std::result::Result<StepOutcome, AgentError> {
         if let Some((checkpoint, Some(answer))) = ctx.resumed() {
-            return resume(&ctx, checkpoint, answer).await;
+            return resume(&ctx, (checkpoint, answer), self.endpoint.secrets()).await;
         }
         runtime::required()?;
         let spending = match Spending::open(&ctx, &self.models, &input).await? {

@@ -9,10 +9,11 @@ pub mod command;
 mod endpoint;
 mod exchange;
 pub mod file;
+mod hiding;
 pub mod http;
 pub mod recorded;
 mod runtime;
 mod spending;
 
-pub use endpoint::Secret;
+pub use endpoint::{Authority, Secret};
 pub use spending::ModelBound;

@@ -1,9 +1,13 @@
 //! What may be asked: every command and option, with its help.
 
+mod standing;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mc_core::event::run::PlanCheck;
+
+pub(crate) use standing::{BilledArg, ReconcileArgs, SignalArgs, UnblockArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,7 +130,11 @@ pub(crate) enum PeopleCommand {
     Resolve(ResolveArgs),
     /// Let a failed run go on from a step
     Redrive(RedriveArgs),
-    /// Settle money in doubt, of one run or of one account
+    /// Bring a signal to a run: a step that waits for it goes on
+    Signal(SignalArgs),
+    /// Let a step that a rule or a budget blocked try afresh
+    Unblock(UnblockArgs),
+    /// List money in doubt, or settle it: one hold, or all of one run or account
     Reconcile(ReconcileArgs),
     /// The policy: put one into force, look at it, compare versions
     #[command(subcommand)]
@@ -583,33 +591,6 @@ pub(crate) struct RedriveArgs {
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "asked on the command line")]
     pub(crate) reason: String,
-}
-
-/// What was billed of money in doubt.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum BilledArg {
-    /// All that was held
-    Full,
-    /// Nothing
-    Nothing,
-}
-
-/// `reconcile`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("whose").required(true))]
-pub(crate) struct ReconcileArgs {
-    /// Of this run
-    #[arg(long, value_name = "RUN", group = "whose")]
-    pub(crate) run: Option<String>,
-    /// Of this account, in whichever run: workspace, workflow:NAME, agent:NAME
-    #[arg(long, value_name = "ACCOUNT", group = "whose")]
-    pub(crate) account: Option<String>,
-    /// What was billed
-    #[arg(long, value_enum)]
-    pub(crate) billed: BilledArg,
-    /// The evidence, in words
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) evidence: String,
 }
 
 /// `policy`.

@@ -13,6 +13,7 @@ mod draft;
 mod exit;
 mod failure;
 mod family;
+mod given;
 mod interrupt;
 mod live;
 mod moment;

@@ -2,10 +2,10 @@
 
 use mc_core::event::BlockReason;
 use mc_core::event::run::PauseReason;
-use mc_core::event::step::HALTED;
-use mc_core::id::StepKey;
+use mc_core::event::step::{HALTED, WaitingFor};
+use mc_core::id::{Opaque, StepKey};
 use mc_core::policy::PriceAge;
-use mc_core::run::Block;
+use mc_core::run::{Block, Step};
 
 use crate::steps::View;
 use crate::text::{quoted, shortened};
@@ -55,6 +55,27 @@ impl View<'_> {
     fn resume(&self) -> String {
         let db = quoted(&self.db.display().to_string());
         format!("`mission-control resume run:{} --db {db}`", self.run.run_id)
+    }
+
+    /// The command that lets a step try afresh.
+    fn unblock(&self, key: &StepKey) -> String {
+        let db = self.store();
+        let step = quoted(&key.to_string());
+        format!(
+            "`mission-control unblock {} {step} --db {db}`",
+            self.run.run_id
+        )
+    }
+
+    /// The command that brings what a step waits for.
+    fn signal(&self, key: &StepKey) -> String {
+        let db = self.store();
+        let name = self.run.step(key).and_then(awaited);
+        let name = name.map_or_else(|| "NAME".to_owned(), |name| quoted(name.as_str()));
+        format!(
+            "`mission-control signal {} {name} JSON --db {db}`",
+            self.run.run_id
+        )
     }
 
     fn paused(&self, why: &PauseReason) -> String {
@@ -109,12 +130,14 @@ impl View<'_> {
                 self.model(key)
             ),
             BlockReason::Guardrail if block.code == PriceAge::RULE => format!(
-                "the price of {} is older than its host allows: its host has to load newer prices (docs/prices.md) and lets it try afresh with `run.unblock`; end this run with {abort}",
-                self.model(key)
+                "the price of {} is older than its host allows: its host has to load newer prices (docs/prices.md), then {} lets it try afresh; or end this run with {abort}",
+                self.model(key),
+                self.unblock(key)
             ),
-            BlockReason::Guardrail => {
-                format!("its host lets it try afresh with `run.unblock`, or end it with {abort}")
-            }
+            BlockReason::Guardrail => format!(
+                "{} lets it try afresh, or end it with {abort}",
+                self.unblock(key)
+            ),
             BlockReason::Circuit => {
                 "nothing to do: it goes on when the provider answers again".to_owned()
             }
@@ -126,7 +149,8 @@ impl View<'_> {
                 )
             }
             BlockReason::Signal => {
-                format!("its host sends the signal with `run.signal`, or end it with {abort}")
+                let signal = self.signal(key);
+                format!("{signal} lets it go on, or end it with {abort}")
             }
             BlockReason::AgentUnavailable if block.code == HALTED => {
                 let db = quoted(&self.db.display().to_string());
@@ -158,6 +182,14 @@ impl View<'_> {
             || "its model".to_owned(),
             |model| format!("model `{model}`"),
         )
+    }
+}
+
+/// The name of the signal that a step waits for.
+pub(crate) fn awaited(step: &Step) -> Option<&Opaque> {
+    match &step.suspension.as_ref()?.waiting_for {
+        WaitingFor::Signal { name } => Some(name),
+        WaitingFor::Time { .. } | WaitingFor::Approval { .. } => None,
     }
 }
 

@@ -303,6 +303,11 @@ impl OwnerPort for Connection {
         }
     }
 
+    fn acting(&self, attempts: &[AttemptKey]) {
+        // Where the owner is gone, the next one is told.
+        let _ = self.outbox.put(&FromGuest::Acting(attempts.to_vec()));
+    }
+
     fn finished(&self, attempt: &AttemptKey) {
         // Where the owner is gone, so is the attempt.
         let _ = self.outbox.put(&FromGuest::Finished(attempt.clone()));

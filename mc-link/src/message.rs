@@ -16,7 +16,7 @@ use crate::place::FileId;
 use crate::reads::{Read, ReadAnswer};
 
 /// The version of what is said. Both sides have to have the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 5;
 
 /// The first words of a process that wants to join. Every version begins like this.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub(crate) struct Welcome {
 pub(crate) enum FromGuest {
     /// A question that is to be answered under its number.
     Ask(u64, Ask),
+    /// The handlers of these attempts, which earlier owners had dispatched, still act in it. Before all
+    /// else, where it had joined one.
+    Acting(Vec<AttemptKey>),
     /// The handler of an attempt has gone.
     Finished(AttemptKey),
     /// Tokens of an attempt so far, input and output.

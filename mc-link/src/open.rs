@@ -30,7 +30,7 @@ enum At {
 ///
 /// # Errors
 /// As [`RedbOptions::open`]; `Unavailable` with `AlreadyOpen` where the owner does not answer, or the
-/// reason that it gives where it refuses; as [`Engine::open`].
+/// reason that it gives where it refuses; as [`Engine::open_joinable`].
 pub async fn open(
     opening: Opening,
     parts: impl FnOnce(Arc<dyn EventLog>) -> Result<Parts> + Send,
@@ -43,7 +43,7 @@ pub async fn open(
             if let Ok(place) = Place::of(&opening.path) {
                 note::write(&place.file, &Says::Opening);
             }
-            let control = Engine::open(parts(log)?).await?;
+            let control = Engine::open_joinable(parts(log)?).await?;
             serve(&control, &opening.path, &thread);
             Ok(control)
         }

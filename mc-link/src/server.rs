@@ -195,6 +195,7 @@ async fn listen(serving: &Serving, host: &Arc<Host>, reader: &mut BufReader<Owne
         host.outbox.room().await;
         match frame::read::<FromGuest>(reader, MAX_FRAME).await {
             Ok(Some(FromGuest::Ask(id, ask))) => hear(serving, host, (id, ask)).await,
+            Ok(Some(FromGuest::Acting(attempts))) => serving.owner.acting(host.id, &attempts),
             Ok(Some(FromGuest::Finished(attempt))) => serving.owner.finished(host.id, &attempt),
             Ok(Some(FromGuest::Progress(attempt, tokens))) => {
                 serving.owner.progress(host.id, &attempt, tokens);

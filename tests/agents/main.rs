@@ -6,9 +6,13 @@
     reason = "a test stops at the first broken promise"
 )]
 
+mod again;
 mod chat;
 mod command;
 mod common;
 mod document;
 mod http;
 mod outage;
+mod rules;
+mod tiers;
+mod tools;

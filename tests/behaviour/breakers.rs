@@ -178,3 +178,60 @@ fn what_cannot_be_undone_is_repeated_for_an_outage_no_oftener_than_it_says() {
         .filter(|event| &*event.kind == "attempt.failed");
     assert_eq!(failed.count(), 3);
 }
+
+fn soon_open() -> Settings {
+    Settings {
+        breaker: BreakerSettings::new(2, secs(50), 1).unwrap(),
+        ..settings()
+    }
+}
+
+#[test]
+fn what_the_provider_refuses_for_the_requests_sake_counts_also_while_its_breaker_is_half_open() {
+    let (_, outcome, events) = one_call(soon_open(), &thrice("write"), |n| match n {
+        0 | 1 => Err(ProviderError::new(CallFailure::Unreachable, "down")),
+        _ => Err(ProviderError::new(status_code(401), "the key was revoked")),
+    });
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    let failed = events
+        .iter()
+        .filter(|event| &*event.kind == "attempt.failed");
+    assert_eq!(failed.count(), 4, "one of them opened the breaker");
+}
+
+#[test]
+fn an_attempt_that_fails_before_it_asks_counts_whatever_an_earlier_one_met() {
+    let world = World::seeded(4);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            if ctx.attempt() > 2 {
+                return Err(AgentError::new("a fault of its own"));
+            }
+            let request = request("p", 10);
+            let down = || ProviderError::new(CallFailure::Unreachable, "down");
+            ctx.model_call(&request, |_| async { Err(down()) }).await?;
+            Ok(json!(1).into())
+        });
+        let control = open_with(&world, soon_open(), "it", it).await;
+        let run = begin(&control, &thrice("write"), json!({})).await;
+        assert!(matches!(
+            run.outcome().await.unwrap(),
+            Outcome::Failed { .. }
+        ));
+        assert_eq!(count(&control, &run, "attempt.failed").await, 4);
+    });
+}
+
+#[test]
+fn time_that_is_up_while_an_attempt_waits_at_a_breaker_does_not_count() {
+    let yaml = one(
+        ", timeout: 20s, retry: { maximum_attempts: 3, initial_interval: 1s, maximum_interval: 1s }",
+    );
+    let (_, outcome, events) = one_call(soon_open(), &yaml, |n| match n {
+        0..8 => Err(ProviderError::new(CallFailure::Unreachable, "down")),
+        _ => Ok(answer("ok", 5)),
+    });
+    assert_eq!(output(&outcome), json!(9));
+    let abandoned = find(&events, "attempt.abandoned").unwrap();
+    assert_eq!(abandoned["reason"], "outage");
+}

@@ -4,23 +4,23 @@ use mission_control::{Policy, RiskTier, RunId};
 
 use crate::common::*;
 
-async fn publish(control: &MissionControl, text: &str) {
+pub async fn publish(control: &MissionControl, text: &str) {
     let policy = Policy::from_yaml(text).unwrap();
     control.publish_policy("ann", policy).await.unwrap();
 }
 
 /// A policy of one rule.
-fn rail(rule: &str, mode: &str) -> String {
+pub fn rail(rule: &str, mode: &str) -> String {
     format!("guardrails: [{{ id: r, mode: {mode}, {rule} }}]")
 }
 
 /// The call that was denied, and the first verdict that was written: call, rule, kind, verdict.
-type Told = (Option<usize>, Found);
+pub type Told = (Option<usize>, Found);
 
 /// A verdict: call, rule, kind, verdict.
-type Found = Option<(usize, String, String, String)>;
+pub type Found = Option<(usize, String, String, String)>;
 
-async fn verdict(control: &MissionControl, run: &RunHandle) -> Found {
+pub async fn verdict(control: &MissionControl, run: &RunHandle) -> Found {
     let events = events(control, run).await;
     let facts = find(&events, "guardrail.judged")?;
     let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
@@ -29,7 +29,7 @@ async fn verdict(control: &MissionControl, run: &RunHandle) -> Found {
 }
 
 /// Makes calls in a session under a rule; each costs all that it may.
-fn under(rule: &str, mode: &str, calls: &[ModelRequest]) -> Told {
+pub fn under(rule: &str, mode: &str, calls: &[ModelRequest]) -> Told {
     let world = World::seeded(7);
     world.run(async {
         let control = world.open().await;
@@ -60,7 +60,7 @@ fn under(rule: &str, mode: &str, calls: &[ModelRequest]) -> Told {
 }
 
 /// The rule denies this call first; observed, it names the same verdict and denies nothing.
-fn denies(rule: &str, kind: &str, calls: &[ModelRequest], first: usize) {
+pub fn denies(rule: &str, kind: &str, calls: &[ModelRequest], first: usize) {
     let rule = format!("at: model_call, {rule}");
     let expected = Some((first, "r".to_owned(), kind.to_owned(), "deny".to_owned()));
     assert_eq!(
@@ -72,7 +72,7 @@ fn denies(rule: &str, kind: &str, calls: &[ModelRequest], first: usize) {
     assert_eq!(under(&rule, "'off'", calls), (None, None), "{rule}");
 }
 
-fn different(times: usize) -> Vec<ModelRequest> {
+pub fn different(times: usize) -> Vec<ModelRequest> {
     (0..times).map(|n| request(&format!("p{n}"), 4)).collect()
 }
 
@@ -294,7 +294,7 @@ fn a_session_whose_rule_halts_ends() {
 }
 
 /// Starts three runs that stay; which of them was refused.
-fn starts(rule: &str, mode: &str) -> (Vec<bool>, usize) {
+pub fn starts(rule: &str, mode: &str) -> (Vec<bool>, usize) {
     let world = World::seeded(13);
     world.run(async {
         let control = world.open_with(settings()).await;
@@ -347,7 +347,7 @@ fn rules_of_admission_refuse_a_start_and_say_so_on_run_zero() {
 }
 
 /// Calls the tool `pay` twice in a run; the codes of what was denied.
-fn pays(rule: &str, mode: &str, params: Value) -> (Vec<String>, Vec<String>) {
+pub fn pays(rule: &str, mode: &str, params: Value) -> (Vec<String>, Vec<String>) {
     let world = World::seeded(14);
     world.run(async {
         let control = world.open().await;
@@ -474,7 +474,7 @@ fn a_stream_that_breaks_a_rule_is_to_be_cut_and_told_of_once() {
 }
 
 /// Whether an answer is given to the host, and what was spent for it.
-fn answered(rule: &str, mode: &str, answer: &ModelAnswer) -> (bool, NanoUsd) {
+pub fn answered(rule: &str, mode: &str, answer: &ModelAnswer) -> (bool, NanoUsd) {
     let world = World::seeded(16);
     world.run(async {
         let control = world.open().await;

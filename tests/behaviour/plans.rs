@@ -75,23 +75,31 @@ fn a_refusal_names_every_account_and_when_it_resets_and_is_kept_in_the_log() {
         publish(&control, &estimated("retry: { maximum_attempts: 1 }")).await;
         let window = "day UTC".parse().unwrap();
         let budget = Budget::of(AccountId::Workspace)
-            .limit(limit(5))
+            .limit(limit(12))
             .window(window);
         control.set_budget("ann", budget).await.unwrap();
+        let session = guard(&control).await;
+        let send = |_| async { Ok(answer("ok", 3)) };
+        session.model_call(&request("q", 3), send).await.unwrap();
+        let held = session.reserve(&request("p", 1)).await.unwrap();
         assert_eq!(refused(&control, 9).await, ["workspace 10", "run 10"]);
+        drop(held);
         let log = control.log().read_workspace(0, 1_000).await.unwrap();
         let kept = log.iter().find(|one| &*one.kind == "run.refused").unwrap();
         let facts: Value = serde_json::from_str(&kept.facts).unwrap();
-        assert_eq!(facts["plan"]["over"][0]["account"], "workspace");
-        assert_eq!(kept.actor.to_string(), "operator:ann");
-        assert!(
-            control
-                .runs(mission_control::RunQuery::default())
-                .await
-                .unwrap()
-                .items
-                .is_empty()
+        let over = &facts["plan"]["over"][0];
+        let mills = |field: &str| over[field].as_i64().unwrap() / 1_000_000;
+        assert_eq!(over["account"], "workspace");
+        assert_eq!(
+            ["limit", "spent", "reserved", "in_doubt", "requested"].map(mills),
+            [12, 3, 1, 0, 10]
         );
+        let tomorrow = START.after(secs(24 * 3_600)).as_unix_us();
+        assert_eq!(over["resets_at"], tomorrow);
+        assert_eq!(kept.actor.to_string(), "operator:ann");
+        let runs = control.runs(mission_control::RunQuery::default()).await;
+        // The session alone.
+        assert_eq!(runs.unwrap().items.len(), 1);
     });
 }
 

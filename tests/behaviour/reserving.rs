@@ -151,6 +151,71 @@ fn a_run_whose_account_is_frozen_is_refused_and_what_pauses_runs_is_no_room() {
 }
 
 #[test]
+fn a_run_that_would_take_what_others_wait_for_is_refused() {
+    let world = World::seeded(7);
+    world.run(async {
+        let large = two("large").replace("max_output_tokens: 10", "max_output_tokens: 25");
+        let (control, _) = open_limited(&world, 30, &[&two("w"), &large]).await;
+        let first = start_as(&control, "w", "A", PlanCheck::Strict).await;
+        let waits = start_as(&control, "large", "B", PlanCheck::Off).await;
+        let third = control.start("w", json!({}), options(PlanCheck::Reserving));
+        let error = third.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(
+            error
+                .to_string()
+                .contains("others wait for room in workspace"),
+            "{error}"
+        );
+        completes(&first).await;
+        completes(&waits).await;
+    });
+}
+
+#[test]
+fn a_run_that_met_a_freeze_goes_on_when_it_is_lifted() {
+    let world = World::seeded(8);
+    world.run(async {
+        let (control, _) = open_limited(&world, 20, &[&two("w")]).await;
+        let run = start_as(&control, "w", "A", PlanCheck::Reserving).await;
+        world.pass(secs(1)).await;
+        let it = || AccountId::Agent("it".parse().unwrap());
+        control.freeze("ann", it(), Note::default()).await.unwrap();
+        world.pass(secs(20)).await;
+        set(&control, AccountId::Workspace, 10, OnExceed::Abort).await;
+        control
+            .unfreeze("ann", it(), Note::default())
+            .await
+            .unwrap();
+        completes(&run).await;
+        assert!(world.elapsed() < secs(60));
+    });
+}
+
+#[test]
+fn a_run_of_many_steps_that_fails_gives_all_back_at_once() {
+    let world = World::seeded(9);
+    world.run(async {
+        let estimate = estimate();
+        let step = |n: u32| format!("s{n}: {{ agent: it, needs: [bad], {estimate} }}");
+        let steps: Vec<String> = (0..600).map(step).collect();
+        let yaml = format!(
+            "{{ workflow: w, steps: {{ bad: {{ agent: it, retry: {{ maximum_attempts: 1 }} }}, {} }} }}",
+            steps.join(", ")
+        );
+        let it = agent(|_, _| async { Err(AgentError::new("no")) });
+        let control = open_for(&world, "it", it).await;
+        let workflow = Workflow::from_yaml(yaml).unwrap();
+        control.publish(workflow).await.unwrap();
+        control.start_dispatch().await.unwrap();
+        let run = start_as(&control, "w", "A", PlanCheck::Reserving).await;
+        assert!(matches!(run.outcome().await.unwrap(), Outcome::Failed { .. }));
+        assert_eq!(*workspace(&control).reserved(), Amount::ZERO);
+        assert_eq!(count(&control, &run, "plan.released").await, 600);
+    });
+}
+
+#[test]
 fn a_run_that_waits_for_more_than_was_held_lets_go_of_the_rest() {
     let world = World::seeded(4);
     world.run(async {

@@ -6,6 +6,7 @@
 )]
 
 mod agents;
+mod alive;
 mod asked;
 mod child;
 mod common;
@@ -27,6 +28,7 @@ async fn plays_its_part() {
         "owns_and_runs" => losing::owns_and_runs(&path).await,
         "pays" => asked::pays(&path).await,
         "owns_and_starts" => asked::owns_and_starts(&path).await,
+        "owns_two" => alive::owns_two(&path).await,
         "owns" => refusing::owns(&path).await,
         "works" => storm::works(&path).await,
         other => panic!("there is no part `{other}`"),

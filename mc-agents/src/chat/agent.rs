@@ -1,29 +1,32 @@
-//! The agent itself: asks, waits, and cuts its call once the attempt is to stop.
+//! The agent itself: asks, has tools called, and asks again until the model is done.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mc_core::engine::{
-    AgentError, AgentExecutor, ModelAnswer, ModelRequest, ProviderError, StepContext, StepOutcome,
+    AgentError, AgentExecutor, CallError, ModelRequest, StepContext, StepOutcome,
 };
 use mc_core::error::{Error, ErrorKind, Result};
+use mc_core::event::MAX_PART_BYTES;
 use mc_core::id::{AgentVersion, ModelId};
-use mc_core::json;
-use mc_core::resilience::CallFailure;
+use mc_core::pricing::TierChoice;
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Response, Url};
 use serde_json::{Value, json};
 
-use super::answer::{self, Answer};
-use super::sse::Lines;
-use super::wire::{Api, Asked, Delivery, Streaming};
-use crate::endpoint::{Endpoint, Head, Secret};
+use super::answer;
+use super::call::{Call, Sent};
+use super::talk::{Said, messages};
+use super::tools::{Fulfilled, ToolSpec, Tools, suspended};
+use super::wire::{Api, Delivery};
+use crate::endpoint::{Authority, Endpoint, Reaching, Secret};
 use crate::runtime;
 
 /// The version of Anthropic's format that is spoken.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
-/// Bytes of text that are shown as one token while a stream runs; what counts is what is settled.
-const BYTES_A_TOKEN: usize = 4;
+
+/// The most bytes of an answer: what the log can keep of it.
+pub const MAX_ANSWER_BYTES: usize = MAX_PART_BYTES;
 
 /// What a chat agent is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct ChatSpec {
     pub api: Api,
     /// The address before the format's own path: `https://api.openai.com/v1`.
     pub base_url: Url,
+    /// The authority of its certificate, where that is none of the operating system's.
+    pub authority: Option<Authority>,
     /// The model as `provider/id`; the provider is asked for `id`.
     pub model: ModelId,
     /// The key, if the provider wants one.
@@ -42,10 +47,18 @@ pub struct ChatSpec {
     pub max_output_tokens: u64,
     /// What chat completions call that limit.
     pub limit_field: String,
+    /// The service tier that is asked for; none to ask for none and hold the list price.
+    pub service_tier: Option<TierChoice>,
     /// How the answer comes.
     pub delivery: Delivery,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// The most bytes of an answer, text and all; at most [`MAX_ANSWER_BYTES`].
+    pub max_answer: usize,
+    /// The tools that the model may want called.
+    pub tools: Vec<ToolSpec>,
+    /// How often the model is asked within an attempt at most.
+    pub max_turns: u32,
 }
 
 /// An agent that asks a model.
@@ -53,6 +66,7 @@ pub struct ChatSpec {
 pub struct ChatAgent {
     spec: ChatSpec,
     endpoint: Endpoint,
+    tools: Tools,
     version: Option<AgentVersion>,
 }
 
@@ -63,148 +77,106 @@ impl ChatAgent {
     /// An agent that asks the model.
     ///
     /// # Errors
-    /// `Unavailable` where no client can be made here, `InvalidInput` for a key that is none.
+    /// `Unavailable` where no client can be made here, `InvalidInput` for a key that is none and for
+    /// parameters of a tool that are no schema.
     pub fn new(spec: ChatSpec, version: Option<AgentVersion>) -> Result<Self> {
-        let mut headers = HeaderMap::new();
-        let header = |key: &Secret, before| {
-            key.header(before)
-                .map_err(|rule| Error::invalid("key", rule))
-        };
-        match (spec.api, &spec.key) {
-            (Api::Anthropic, key) => {
-                let name = HeaderName::from_static("anthropic-version");
-                headers.insert(name, HeaderValue::from_static(ANTHROPIC_VERSION));
-                if let Some(key) = key {
-                    headers.insert(HeaderName::from_static("x-api-key"), header(key, "")?);
-                }
-            }
-            (Api::OpenaiChat | Api::OpenaiResponses, Some(key)) => {
-                headers.insert(AUTHORIZATION, header(key, "Bearer ")?);
-            }
-            (Api::OpenaiChat | Api::OpenaiResponses, None) => {}
-        }
+        let headers = headers(&spec)?;
         let mut url = spec.base_url.clone();
         let path = format!("{}/{}", url.path().trim_end_matches('/'), spec.api.path());
         url.set_path(&path);
-        let endpoint = Endpoint::new(url, headers, spec.key.clone(), spec.timeout);
+        let how = Reaching {
+            key: spec.key.as_ref(),
+            authority: spec.authority.as_ref(),
+            timeout: spec.timeout,
+        };
+        let endpoint = Endpoint::new(url, headers, how);
         let endpoint = endpoint.map_err(|rule| Error::new(ErrorKind::Unavailable, rule))?;
         Ok(Self {
+            tools: Tools::new(&spec.tools)?,
             spec,
             endpoint,
             version,
         })
     }
 
-    fn request(&self, prompt: &str) -> ModelRequest {
+    /// What is asked and held: the whole conversation, and the tools that are sent with it.
+    fn request(&self, talk: &[Value], offered: &[Value]) -> ModelRequest {
         let system = self.spec.system.iter();
         let system = system.map(|text| json!({"role": "system", "content": text}));
-        let user = json!({"role": "user", "content": prompt});
-        ModelRequest {
-            messages: system.chain([user]).collect(),
-            parameters: json!({"api": self.spec.api.path()}),
+        let mut parameters = json!({"api": self.spec.api.path()});
+        if !offered.is_empty() {
+            parameters["tools"] = offered.into();
+        }
+        let request = ModelRequest {
+            messages: system.chain(talk.iter().cloned()).collect(),
+            parameters,
             ..ModelRequest::text(self.spec.model.clone(), "")
-        }
-        .max_output_tokens(self.spec.max_output_tokens)
-        .min_output_tokens(self.spec.max_output_tokens.min(LEAST_OUTPUT))
+        };
+        request
+            .max_output_tokens(self.spec.max_output_tokens)
+            .min_output_tokens(self.spec.max_output_tokens.min(LEAST_OUTPUT))
+            .service_tier(self.spec.service_tier.unwrap_or_default())
     }
 
-    /// Sends the call, and cuts it once the attempt is to stop.
-    async fn send(
+    /// Asks once. `known` is the answer that an earlier attempt of the same intent was given here.
+    async fn ask(
         &self,
         ctx: &StepContext,
-        prompt: &str,
-        most: Option<u64>,
-    ) -> std::result::Result<ModelAnswer, ProviderError> {
-        let model = self.spec.model.as_str();
-        let provider = self.spec.model.provider();
-        let id = model
-            .strip_prefix(provider)
-            .and_then(|rest| rest.strip_prefix('/'));
-        let limit = self.spec.max_output_tokens;
-        let asked = Asked {
-            model: id.unwrap_or(model),
-            system: self.spec.system.as_deref(),
-            prompt,
-            max_output_tokens: most.map_or(limit, |most| most.min(limit)),
-            limit_field: &self.spec.limit_field,
-            delivery: self.spec.delivery,
+        talk: &[Value],
+        known: Option<&Value>,
+    ) -> std::result::Result<Value, AgentError> {
+        let sent = Sent::default();
+        // One that the step does not name would only be denied.
+        let offered = self.spec.tools.iter();
+        let offered = offered.filter(|tool| ctx.may_call(&tool.name));
+        let offered: Vec<Value> = offered.map(|tool| self.spec.api.tool(tool)).collect();
+        let call = Call {
+            spec: &self.spec,
+            endpoint: &self.endpoint,
+            ctx,
+            messages: talk,
+            tools: &offered,
+            sent: &sent,
         };
-        let body = json::canonical(&self.spec.api.body(&asked));
-        let cut = || {
-            // A stream that we cut is charged in full: what was written is billed.
-            let failure = match self.spec.delivery {
-                Delivery::Stream => CallFailure::Cut,
-                Delivery::Whole => CallFailure::Abandoned,
-            };
-            ProviderError::new(failure, "it was cut: its attempt is to stop")
-        };
-        let answer = async {
-            let mut response = self.endpoint.post(body, HeaderMap::new()).await?;
-            let head = Head::of(&response);
-            if !head.status.is_success() {
-                // Why it was refused is worth having; that it was does not depend on it.
-                let body = self.endpoint.bytes(&mut response).await.unwrap_or_default();
-                return Err(self.endpoint.refusal(&head, &body));
+        let request = self.request(talk, &offered);
+        let answer = ctx.model_stream(&request, |out| call.send(out)).await;
+        let answer = answer.map_err(|error| {
+            let large = sent.was_too_large() && matches!(error, CallError::Provider(_));
+            let failed = AgentError::from(error);
+            if large {
+                AgentError::with_code("answer_too_large", failed.message()).fatal()
+            } else {
+                failed
             }
-            match self.spec.delivery {
-                Delivery::Whole => self.whole(&mut response).await,
-                Delivery::Stream => self.stream(ctx, &mut response).await,
-            }
-        };
-        let answer = tokio::select! {
-            biased;
-            () = ctx.cancelled() => Err(cut()),
-            answer = answer => answer,
-        };
-        Ok(answer?.into_model_answer(provider))
-    }
-
-    /// The error without the key.
-    fn hidden(&self, mut error: ProviderError) -> ProviderError {
-        error.message = self.endpoint.hide(&error.message);
-        error
-    }
-
-    async fn whole(&self, response: &mut Response) -> std::result::Result<Answer, ProviderError> {
-        let body = self.endpoint.bytes(response).await?;
-        let body = json::parse(&body).map_err(|error| {
-            let message = format!("the answer cannot be read: {error}");
-            ProviderError::new(CallFailure::UsageMissing, message)
         })?;
-        self.spec
-            .api
-            .whole(&body)
-            .map_err(|error| self.hidden(error))
+        // What comes from the log may have been redacted, and what was said is said again as it was.
+        match known.filter(|_| sent.is_from_the_journal()) {
+            Some(known) => Ok(known.clone()),
+            None => Ok(answer.output),
+        }
     }
+}
 
-    async fn stream(
-        &self,
-        ctx: &StepContext,
-        response: &mut Response,
-    ) -> std::result::Result<Answer, ProviderError> {
-        let api = self.spec.api;
-        let (mut lines, mut state) = (Lines::default(), Streaming::default());
-        let broken = |message: &str| ProviderError::new(CallFailure::Reset, message);
-        while let Some(chunk) = self.endpoint.chunk(response).await? {
-            for data in lines.take(&chunk).map_err(broken)? {
-                if data == b"[DONE]" {
-                    api.done(&mut state.answer);
-                    continue;
-                }
-                let event: Value = serde_json::from_slice(&data)
-                    .map_err(|_| broken("an event of the stream is no JSON"))?;
-                let taken = api.event(&event, &mut state);
-                taken.map_err(|error| self.hidden(error))?;
+fn headers(spec: &ChatSpec) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let header = |key: &Secret, before| {
+        key.header(before)
+            .map_err(|rule| Error::invalid("key", rule))
+    };
+    match (spec.api, &spec.key) {
+        (Api::Anthropic, key) => {
+            let name = HeaderName::from_static("anthropic-version");
+            headers.insert(name, HeaderValue::from_static(ANTHROPIC_VERSION));
+            if let Some(key) = key {
+                headers.insert(HeaderName::from_static("x-api-key"), header(key, "")?);
             }
-            let written = state.answer.text.len() + state.answer.reasoning.len();
-            let tokens = u64::try_from(written.div_ceil(BYTES_A_TOKEN)).unwrap_or(u64::MAX);
-            ctx.progress(0, tokens);
         }
-        if !state.answer.over {
-            return Err(broken("the stream ended before the answer did"));
+        (Api::OpenaiChat | Api::OpenaiResponses, Some(key)) => {
+            headers.insert(AUTHORIZATION, header(key, "Bearer ")?);
         }
-        Ok(state.answer)
+        (Api::OpenaiChat | Api::OpenaiResponses, None) => {}
     }
+    Ok(headers)
 }
 
 /// What the model is asked: a text as it is, the text under `prompt`, or the input as JSON.
@@ -228,12 +200,27 @@ impl AgentExecutor for ChatAgent {
         input: Value,
     ) -> std::result::Result<StepOutcome, AgentError> {
         runtime::required()?;
-        let prompt = prompt(&input);
-        let request = self.request(&prompt);
-        let (ctx, prompt) = (&ctx, prompt.as_str());
-        let answer = ctx
-            .model_call(&request, |most| self.send(ctx, prompt, most))
-            .await?;
-        answer::outcome(&answer.output)
+        let mut talk = vec![json!({"role": "user", "content": prompt(&input)})];
+        let mut answers: Vec<Value> = Vec::new();
+        let known = ctx.resumed().map(|(checkpoint, _)| &checkpoint["answers"]);
+        loop {
+            let turn = answers.len();
+            let known = known.and_then(|answers| answers.get(turn));
+            let answer = self.ask(&ctx, &talk, known).await?;
+            let said = Said::read(&answer, turn).filter(|_| !self.tools.is_empty());
+            let Some(said) = said else {
+                return answer::outcome(&answer);
+            };
+            answers.push(answer);
+            if u32::try_from(answers.len()).is_ok_and(|asked| asked >= self.spec.max_turns) {
+                let most = self.spec.max_turns;
+                let message = format!("after {most} turns (max_turns) the model still wants tools");
+                return Err(AgentError::with_code("max_turns", message).fatal());
+            }
+            match self.tools.fulfil((&ctx, turn), &said.wishes).await? {
+                Fulfilled::Told(told) => talk.extend(messages(self.spec.api, &said, &told)),
+                Fulfilled::Waits(id) => return Ok(suspended(id, &answers)),
+            }
+        }
     }
 }

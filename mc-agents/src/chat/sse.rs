@@ -4,7 +4,11 @@
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,
+    /// How much of the rest is known to have no end of a line.
+    scanned: usize,
     data: Vec<u8>,
+    /// Whether the event under way has data: an empty line of it counts too.
+    has_data: bool,
 }
 
 /// The most bytes of one event.
@@ -19,26 +23,36 @@ impl Lines {
         self.rest.extend_from_slice(bytes);
         let mut events = Vec::new();
         let mut from = 0;
-        while let Some(length) = self.rest.iter().skip(from).position(|&byte| byte == b'\n') {
-            let line = self.rest.get(from..from + length).unwrap_or_default();
+        // What was looked at before is not looked at again, however small the pieces are.
+        while let Some(length) = position(self.rest.get(self.scanned..).unwrap_or_default()) {
+            let end = self.scanned + length;
+            let line = self.rest.get(from..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if let Some(data) = line.strip_prefix(b"data:") {
-                if !self.data.is_empty() {
+                if self.has_data {
                     self.data.push(b'\n');
                 }
                 let data = data.strip_prefix(b" ").unwrap_or(data);
                 self.data.extend_from_slice(data);
-            } else if line.is_empty() && !self.data.is_empty() {
-                events.push(std::mem::take(&mut self.data));
+                self.has_data = true;
+            } else if line.is_empty() && std::mem::take(&mut self.has_data) {
+                let data = std::mem::take(&mut self.data);
+                events.extend((!data.is_empty()).then_some(data));
             }
-            from += length + 1;
+            from = end + 1;
+            self.scanned = from;
         }
         self.rest.drain(..from);
+        self.scanned = self.rest.len();
         if self.rest.len() + self.data.len() > MAX_EVENT_BYTES {
             return Err("an event of the stream is larger than 16 MiB");
         }
         Ok(events)
     }
+}
+
+fn position(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == b'\n')
 }
 
 #[cfg(test)]
@@ -54,5 +68,24 @@ mod tests {
             let events: Vec<Vec<u8>> = pieces.flatten().collect();
             assert_eq!(events, [b"{\"b\":1}".to_vec(), b"x\ny".to_vec()], "{size}");
         }
+    }
+
+    #[test]
+    fn a_line_in_many_pieces_is_looked_through_once() {
+        let mut lines = Lines::default();
+        assert!(lines.take(b"data: ").unwrap().is_empty());
+        for length in 1..=1_000 {
+            assert!(lines.take(b"x").unwrap().is_empty());
+            assert_eq!((lines.scanned, lines.rest.len()), (6 + length, 6 + length));
+        }
+        assert_eq!(lines.take(b"\n\n").unwrap(), [vec![b'x'; 1_000]]);
+    }
+
+    #[test]
+    fn an_event_without_an_end_is_refused_once_it_is_too_large() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; 1024 * 1024];
+        let taken = (0..17).map(|_| lines.take(&piece));
+        assert!(taken.last().unwrap().is_err());
     }
 }

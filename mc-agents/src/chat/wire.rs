@@ -1,19 +1,17 @@
-//! The formats of the providers: what is sent, and how what comes back becomes an [`Answer`].
+//! The formats of the providers: what is sent. What comes back is in `whole` and `stream`.
 //!
-//! | format | sent to | usage stands in |
+//! | format | sent to | tools are |
 //! |---|---|---|
-//! | `openai_chat` | `BASE/chat/completions` | the last chunk that has one |
-//! | `openai_responses` | `BASE/responses` | the event that ends the response |
-//! | `anthropic` | `BASE/messages` | `message_start`, completed by `message_delta` |
+//! | `openai_chat` | `BASE/chat/completions` | `tool_calls`, answered by messages of the role `tool` |
+//! | `openai_responses` | `BASE/responses` | items `function_call` and `function_call_output` |
+//! | `anthropic` | `BASE/messages` | blocks `tool_use` and `tool_result` |
 //!
-//! Usage becomes disjoint classes in `usage`. Read `answer` next.
+//! The messages of a conversation are in `talk`.
 
-use mc_core::engine::ProviderError;
-use mc_core::resilience::{CallFailure, OutputBegun};
-use serde_json::{Map, Value, json};
+use mc_core::pricing::{ServiceTier, TierChoice};
+use serde_json::{Value, json};
 
-use super::answer::{Answer, Stop};
-use super::usage;
+use super::tools::ToolSpec;
 
 /// The format that a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +33,20 @@ pub enum Delivery {
     Whole,
 }
 
-/// What is asked, in no provider's words.
+/// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     pub(super) system: Option<&'a str>,
-    pub(super) prompt: &'a str,
+    /// The conversation, in the form of the format.
+    pub(super) messages: &'a [Value],
+    /// The tools, in the form of the format.
+    pub(super) tools: &'a [Value],
     pub(super) max_output_tokens: u64,
     /// The name of the output limit in chat completions.
     pub(super) limit_field: &'a str,
+    /// The service tier, in the words of the format.
+    pub(super) service_tier: Option<&'a str>,
     pub(super) delivery: Delivery,
 }
 
@@ -70,309 +73,124 @@ impl Api {
         }
     }
 
+    /// How a choice of service tiers is asked for; none where the format cannot.
+    pub(crate) const fn tier(self, choice: TierChoice) -> Option<&'static str> {
+        match (self, choice) {
+            (_, TierChoice::Auto) => Some("auto"),
+            (Self::Anthropic, TierChoice::Exactly(ServiceTier::Standard)) => Some("standard_only"),
+            (Self::OpenaiChat | Self::OpenaiResponses, TierChoice::Exactly(tier)) => match tier {
+                ServiceTier::Standard => Some("default"),
+                ServiceTier::Flex => Some("flex"),
+                ServiceTier::Priority => Some("priority"),
+                // Batches are files, not calls.
+                ServiceTier::Batch => None,
+            },
+            (
+                Self::Anthropic,
+                TierChoice::Exactly(ServiceTier::Flex | ServiceTier::Priority | ServiceTier::Batch),
+            ) => None,
+        }
+    }
+
+    /// A tool, as a request offers it.
+    pub(super) fn tool(self, tool: &ToolSpec) -> Value {
+        let (name, about, schema) = (&tool.name, &tool.description, &tool.parameters);
+        match self {
+            Self::OpenaiChat => json!({
+                "type": "function",
+                "function": {"name": name, "description": about, "parameters": schema},
+            }),
+            // Strict would refuse most schemas; arguments are held against the schema here.
+            Self::OpenaiResponses => json!({
+                "type": "function", "name": name, "description": about, "parameters": schema,
+                "strict": false,
+            }),
+            Self::Anthropic => json!({
+                "name": name, "description": about, "input_schema": schema,
+            }),
+        }
+    }
+
     /// The body of a request.
     pub(super) fn body(self, asked: &Asked<'_>) -> Value {
-        let user = json!({"role": "user", "content": asked.prompt});
-        let mut body = match self {
+        let mut body = json!({"model": asked.model});
+        match self {
             Self::OpenaiChat => {
                 let system = asked
                     .system
                     .map(|text| json!({"role": "system", "content": text}));
-                let messages: Vec<Value> = system.into_iter().chain([user]).collect();
-                let mut body = json!({"model": asked.model, "messages": messages});
+                let messages = system.into_iter().chain(asked.messages.iter().cloned());
+                body["messages"] = messages.collect();
                 body[asked.limit_field] = asked.max_output_tokens.into();
                 if asked.delivery == Delivery::Stream {
                     body["stream_options"] = json!({"include_usage": true});
                 }
-                body
             }
             Self::OpenaiResponses => {
-                let mut body = json!({
-                    "model": asked.model, "input": [user], "store": false,
-                    "max_output_tokens": asked.max_output_tokens,
-                });
+                body["input"] = asked.messages.into();
+                body["store"] = false.into();
+                body["max_output_tokens"] = asked.max_output_tokens.into();
                 if let Some(text) = asked.system {
                     body["instructions"] = text.into();
                 }
-                body
             }
             Self::Anthropic => {
-                let mut body = json!({
-                    "model": asked.model, "messages": [user], "max_tokens": asked.max_output_tokens,
-                });
+                body["messages"] = asked.messages.into();
+                body["max_tokens"] = asked.max_output_tokens.into();
                 if let Some(text) = asked.system {
                     body["system"] = text.into();
                 }
-                body
             }
-        };
+        }
+        if !asked.tools.is_empty() {
+            body["tools"] = asked.tools.into();
+        }
+        if let Some(tier) = asked.service_tier {
+            body["service_tier"] = tier.into();
+        }
         body["stream"] = (asked.delivery == Delivery::Stream).into();
         body
     }
+}
 
-    /// Reads a whole answer.
-    ///
-    /// # Errors
-    /// The provider's own error under a status of success.
-    pub(super) fn whole(self, body: &Value) -> Result<Answer, ProviderError> {
-        if body["error"].is_object() {
-            return Err(broken_off(&body["error"], &Answer::default()));
-        }
-        let mut answer = Answer {
-            model: text(&body["model"]),
-            over: true,
-            ..Answer::default()
-        };
-        match self {
-            Self::OpenaiChat => {
-                let choice = &body["choices"][0];
-                chat_message(&choice["message"], &mut answer);
-                chat_stop(&choice["finish_reason"], &mut answer);
-                answer.usage = usage::openai_chat(&body["usage"]);
-            }
-            Self::OpenaiResponses => response(body, &mut answer),
-            Self::Anthropic => {
-                for block in list(&body["content"]) {
-                    answer
-                        .text
-                        .push_str(block["text"].as_str().unwrap_or_default());
-                    answer
-                        .reasoning
-                        .push_str(block["thinking"].as_str().unwrap_or_default());
-                }
-                anthropic_stop(&body["stop_reason"], &mut answer);
-                answer.usage = usage::anthropic(&body["usage"]);
-            }
-        }
-        Ok(answer)
+/// The service tier that an answer says was charged. One that has a name which is not known here
+/// counts as the dearest there is, so that nothing is settled for less than what may have been billed.
+pub(super) fn charged_tier(said: &Value) -> Option<ServiceTier> {
+    match said.as_str()? {
+        "default" | "standard" | "on_demand" => Some(ServiceTier::Standard),
+        "flex" => Some(ServiceTier::Flex),
+        "batch" => Some(ServiceTier::Batch),
+        // It repeats what was asked for and says nothing of what came of it.
+        "" | "auto" => None,
+        _ => Some(ServiceTier::Priority),
     }
+}
 
-    /// Takes an event of a stream.
-    ///
-    /// # Errors
-    /// The provider's own error, which may come after a success has begun.
-    pub(super) fn event(self, event: &Value, state: &mut Streaming) -> Result<(), ProviderError> {
-        let kind = event["type"].as_str().unwrap_or_default();
-        if event["error"].is_object() || kind == "error" {
-            let error = if event["error"].is_object() {
-                &event["error"]
-            } else {
-                event
-            };
-            return Err(broken_off(error, &state.answer));
-        }
-        match self {
-            Self::OpenaiChat => chat_event(event, &mut state.answer),
-            Self::OpenaiResponses => return response_event(kind, event, &mut state.answer),
-            Self::Anthropic => anthropic_event(kind, event, state),
-        }
-        Ok(())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The stream's end as `data: [DONE]` says it.
-    pub(super) const fn done(self, answer: &mut Answer) {
-        match self {
-            Self::OpenaiChat => answer.over = true,
-            Self::OpenaiResponses | Self::Anthropic => {}
+    #[test]
+    fn a_tier_is_asked_for_in_the_words_of_its_format_or_not_at_all() {
+        let tier = |api: Api, text: &str| api.tier(text.parse().unwrap());
+        for (text, openai, anthropic) in [
+            ("auto", Some("auto"), Some("auto")),
+            ("standard", Some("default"), Some("standard_only")),
+            ("flex", Some("flex"), None),
+            ("priority", Some("priority"), None),
+            ("batch", None, None),
+        ] {
+            assert_eq!(tier(Api::OpenaiChat, text), openai);
+            assert_eq!(tier(Api::OpenaiResponses, text), openai);
+            assert_eq!(tier(Api::Anthropic, text), anthropic);
         }
     }
-}
 
-/// A stream, as far as it has come.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Streaming {
-    pub(super) answer: Answer,
-    /// What the provider said of usage, one message over the other.
-    usage: Map<String, Value>,
-}
-
-/// An error inside a stream, as the status that it would have been.
-fn broken_off(error: &Value, answer: &Answer) -> ProviderError {
-    let kind = error["type"].as_str().or_else(|| error["code"].as_str());
-    let kind = kind.unwrap_or("error");
-    let code = match kind {
-        "overloaded_error" => 529,
-        "rate_limit_error" | "rate_limit_exceeded" => 429,
-        _ => 500,
-    };
-    let output_begun = if answer.has_begun() {
-        OutputBegun::Yes
-    } else {
-        OutputBegun::No
-    };
-    let said = error["message"].as_str().unwrap_or_default();
-    let failure = CallFailure::Status { code, output_begun };
-    ProviderError::new(failure, format!("the provider broke off: {kind}: {said}"))
-}
-
-fn chat_event(event: &Value, answer: &mut Answer) {
-    note_model(&event["model"], answer);
-    if event["usage"].is_object() {
-        answer.usage = usage::openai_chat(&event["usage"]);
+    #[test]
+    fn a_tier_of_an_unknown_name_is_charged_as_the_dearest() {
+        let of = |text: &str| charged_tier(&text.into());
+        assert_eq!(of("default"), Some(ServiceTier::Standard));
+        assert_eq!(of("scale"), Some(ServiceTier::Priority));
+        assert_eq!((of("auto"), charged_tier(&Value::Null)), (None, None));
     }
-    let choice = &event["choices"][0];
-    chat_message(&choice["delta"], answer);
-    chat_stop(&choice["finish_reason"], answer);
-}
-
-fn chat_message(message: &Value, answer: &mut Answer) {
-    answer
-        .text
-        .push_str(message["content"].as_str().unwrap_or_default());
-    for key in ["reasoning_content", "reasoning"] {
-        answer
-            .reasoning
-            .push_str(message[key].as_str().unwrap_or_default());
-    }
-    if let Some(refusal) = message["refusal"].as_str() {
-        answer.text.push_str(refusal);
-        answer.stop = Some(Stop::Refusal);
-    }
-    if !list(&message["tool_calls"]).is_empty() {
-        answer.stop = Some(Stop::ToolCall);
-    }
-}
-
-fn chat_stop(reason: &Value, answer: &mut Answer) {
-    let stop = match reason.as_str() {
-        Some("length") => Stop::Length,
-        Some("content_filter") => Stop::Refusal,
-        Some("tool_calls" | "function_call") => Stop::ToolCall,
-        Some(_) => Stop::End,
-        None => return,
-    };
-    // A refusal ends with the reason `stop`.
-    answer.stop.get_or_insert(stop);
-}
-
-fn response_event(kind: &str, event: &Value, answer: &mut Answer) -> Result<(), ProviderError> {
-    match kind {
-        "response.output_text.delta" | "response.refusal.delta" => {
-            answer
-                .text
-                .push_str(event["delta"].as_str().unwrap_or_default());
-        }
-        "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-            answer
-                .reasoning
-                .push_str(event["delta"].as_str().unwrap_or_default());
-        }
-        "response.completed" | "response.incomplete" => {
-            // The end has all of it once more.
-            let mut whole = Answer {
-                model: text(&event["response"]["model"]),
-                over: true,
-                ..Answer::default()
-            };
-            response(&event["response"], &mut whole);
-            if whole.text.is_empty() {
-                whole.text = std::mem::take(&mut answer.text);
-            }
-            if whole.reasoning.is_empty() {
-                whole.reasoning = std::mem::take(&mut answer.reasoning);
-            }
-            *answer = whole;
-        }
-        "response.failed" => return Err(broken_off(&event["response"]["error"], answer)),
-        _ => {}
-    }
-    Ok(())
-}
-
-fn response(body: &Value, answer: &mut Answer) {
-    for item in list(&body["output"]) {
-        match item["type"].as_str() {
-            Some("message") => {
-                for part in list(&item["content"]) {
-                    answer
-                        .text
-                        .push_str(part["text"].as_str().unwrap_or_default());
-                    if let Some(refusal) = part["refusal"].as_str() {
-                        answer.text.push_str(refusal);
-                        answer.stop = Some(Stop::Refusal);
-                    }
-                }
-            }
-            Some("reasoning") => {
-                for part in list(&item["summary"]) {
-                    answer
-                        .reasoning
-                        .push_str(part["text"].as_str().unwrap_or_default());
-                }
-            }
-            Some(kind) if kind.ends_with("_call") => answer.stop = Some(Stop::ToolCall),
-            Some(_) | None => {}
-        }
-    }
-    let stop = match body["incomplete_details"]["reason"].as_str() {
-        Some("max_output_tokens") => Stop::Length,
-        Some("content_filter") => Stop::Refusal,
-        Some(_) | None => Stop::End,
-    };
-    answer.stop.get_or_insert(stop);
-    answer.usage = usage::openai_responses(&body["usage"]);
-}
-
-fn anthropic_event(kind: &str, event: &Value, state: &mut Streaming) {
-    let said = match kind {
-        "message_start" => &event["message"]["usage"],
-        "message_delta" => &event["usage"],
-        _ => &Value::Null,
-    };
-    if let Some(fields) = said.as_object() {
-        // Counts of a later message are sums and stand for those before.
-        let known = fields.iter().filter(|(_, value)| !value.is_null());
-        let known = known.map(|(key, value)| (key.clone(), value.clone()));
-        state.usage.extend(known);
-    }
-    let answer = &mut state.answer;
-    match kind {
-        "message_start" => note_model(&event["message"]["model"], answer),
-        "content_block_delta" => {
-            let delta = &event["delta"];
-            answer
-                .text
-                .push_str(delta["text"].as_str().unwrap_or_default());
-            answer
-                .reasoning
-                .push_str(delta["thinking"].as_str().unwrap_or_default());
-        }
-        "message_delta" => {
-            anthropic_stop(&event["delta"]["stop_reason"], answer);
-            // Only now has it said what was written.
-            let said = event["usage"].is_object();
-            let usage = said.then(|| usage::anthropic(&Value::Object(state.usage.clone())));
-            answer.usage = usage.flatten();
-        }
-        "message_stop" => answer.over = true,
-        _ => {}
-    }
-}
-
-fn anthropic_stop(reason: &Value, answer: &mut Answer) {
-    let stop = match reason.as_str() {
-        Some("max_tokens" | "model_context_window_exceeded") => Stop::Length,
-        Some("refusal") => Stop::Refusal,
-        Some("tool_use" | "pause_turn") => Stop::ToolCall,
-        Some(_) => Stop::End,
-        None => return,
-    };
-    answer.stop = Some(stop);
-}
-
-fn note_model(model: &Value, answer: &mut Answer) {
-    if answer.model.is_none() {
-        answer.model = text(model);
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }

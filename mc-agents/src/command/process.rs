@@ -18,33 +18,37 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::hiding::Whole;
+
 /// How much of the end of standard error is kept.
 const MAX_STDERR_BYTES: usize = 8 * 1024;
 
 /// A program that can be run.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
-    pub(super) path: PathBuf,
-    pub(super) arguments: Vec<String>,
-    pub(super) dir: PathBuf,
-    pub(super) environment: Vec<(String, OsString)>,
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) dir: PathBuf,
+    pub(crate) environment: Vec<(String, OsString)>,
     /// Between TERM and KILL.
-    pub(super) grace: Duration,
+    pub(crate) grace: Duration,
     /// The most bytes of standard output.
-    pub(super) max_output: usize,
+    pub(crate) max_output: usize,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) why: Why,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+pub(crate) struct Ended {
+    pub(crate) why: Why,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// Whether that is all of standard error.
+    pub(crate) stderr_whole: Whole,
 }
 
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// By itself.
     Exited(ExitStatus),
     /// It was told to: its attempt is to stop.
@@ -138,7 +142,7 @@ impl Program {
     ///
     /// # Errors
     /// Where it could not be started.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         input: Vec<u8>,
         stop: impl Future<Output = Why> + Send,
@@ -171,10 +175,16 @@ impl Program {
         } else {
             why
         };
+        let stderr_whole = if lock(&stderr).overflowed {
+            Whole::No
+        } else {
+            Whole::Yes
+        };
         Ok(Ended {
             why,
             stdout: take(&stdout),
             stderr: take(&stderr),
+            stderr_whole,
         })
     }
 
@@ -246,6 +256,7 @@ async fn read_tail(mut pipe: impl AsyncRead + Unpin, into: Shared) {
         captured.bytes.extend(buffer.iter().take(length));
         let surplus = captured.bytes.len().saturating_sub(MAX_STDERR_BYTES);
         captured.bytes.drain(..surplus);
+        captured.overflowed |= surplus > 0;
     }
 }
 

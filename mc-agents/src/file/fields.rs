@@ -103,14 +103,20 @@ impl<'a> Fields<'a> {
         self.faults
     }
 
-    /// An object of a list, with fields of its own; its faults are put to these.
-    pub(super) fn item<T>(
+    /// A fault inside a field's value, at a JSON pointer of it.
+    pub(super) fn fault_inside(&mut self, key: &str, pointer: &str, rule: impl Into<String>) {
+        let path = format!("{}/{}{pointer}", self.at, escape_pointer(key));
+        self.faults.push(Violation::new(path, rule.into()));
+    }
+
+    /// An object inside a field, with fields of its own; its faults are put to these.
+    pub(super) fn inside<T>(
         &mut self,
         key: &str,
-        (at, value): (usize, &Value),
+        (at, value): (&str, &Value),
         read: impl FnOnce(&mut Fields<'_>) -> T,
     ) -> Option<T> {
-        let at = format!("{}/{key}/{at}", self.at);
+        let at = format!("{}/{key}/{}", self.at, escape_pointer(at));
         let Some(fields) = value.as_object() else {
             self.faults
                 .push(Violation::new(at, "an object is required"));

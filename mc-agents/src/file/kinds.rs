@@ -10,9 +10,8 @@ use serde_json::Value;
 use super::AgentKind;
 use super::fields::Fields;
 use super::place::Place;
-use crate::chat::{Api, ChatSpec, Delivery};
 use crate::command::CommandSpec;
-use crate::endpoint::{Secret, url};
+use crate::endpoint::{Authority, Secret, certified, url};
 use crate::http::HttpSpec;
 use crate::spending::ModelBound;
 
@@ -22,7 +21,7 @@ type Reader = fn(&mut Fields<'_>, &Place) -> Option<AgentKind>;
 const KINDS: &[(&str, Reader)] = &[
     ("recorded", recorded),
     ("command", command),
-    ("chat", chat),
+    ("chat", super::chat::chat),
     ("http", http),
 ];
 
@@ -33,14 +32,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The most bytes of a program's output, and where the file does not say: 8 MiB.
 const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
 const OUTPUT: usize = 8 * 1024 * 1024;
-/// How long a model may take for an answer, where the file does not say.
-const CHAT_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a remote agent may take, where the file does not say.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
-/// What chat completions call the output limit; the first is what the file need not say.
-const LIMIT_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 /// The most tokens and calls that a file may state.
-const MOST_TOKENS: u64 = 100_000_000;
+pub(super) const MOST_TOKENS: u64 = 100_000_000;
 const MOST_CALLS: u64 = 10_000;
 
 pub(super) fn reader(kind: &str) -> Option<Reader> {
@@ -59,6 +54,17 @@ fn recorded(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
 }
 
 fn command(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
+    let spec = runnable(fields, place, OUTPUT);
+    let models = models(fields);
+    Some(AgentKind::Command(CommandSpec { models, ..spec? }))
+}
+
+/// What a program is run with: `program`, `env`, `dir`, `timeout`, `grace`, `max_output_bytes`.
+pub(super) fn runnable(
+    fields: &mut Fields<'_>,
+    place: &Place,
+    output: usize,
+) -> Option<CommandSpec> {
     let line = fields.texts("program");
     let mut program = None;
     match line.first().filter(|name| !name.is_empty()) {
@@ -80,15 +86,14 @@ fn command(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
         }
     }
     let dir = fields.text_if("dir");
-    let dir = dir.map_or_else(|| place.dir().to_owned(), |dir| place.path(dir));
+    let dir = dir.map_or_else(|| place.home(), |dir| place.home().join(dir));
     if !dir.is_dir() {
         fields.fault("dir", format!("{} is no directory", dir.display()));
     }
     let timeout = fields.span("timeout");
     let grace = fields.span("grace").unwrap_or(GRACE);
     let most = fields.count("max_output_bytes", (1, MAX_OUTPUT));
-    let models = models(fields);
-    Some(AgentKind::Command(CommandSpec {
+    Some(CommandSpec {
         program: program?,
         arguments: line.iter().skip(1).map(|&text| text.to_owned()).collect(),
         dir,
@@ -98,71 +103,27 @@ fn command(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
         grace,
         max_output: most
             .and_then(|most| usize::try_from(most).ok())
-            .unwrap_or(OUTPUT),
-        models,
-    }))
-}
-
-fn chat(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
-    let api = Api::of(fields.text("api", "a format"));
-    if api.is_none() {
-        let names: Vec<&str> = Api::ALL.iter().map(|(name, _)| *name).collect();
-        fields.fault("api", format!("the formats are {}", names.join(", ")));
-    }
-    let base_url = address(fields, "base_url");
-    let model = model(fields);
-    let key = key(fields, place);
-    let system = fields.text_if("system").map(str::to_owned);
-    if fields.find("max_output_tokens").is_none() {
-        let rule = "the most output tokens of an answer are required: they bound what it costs";
-        fields.fault("max_output_tokens", rule);
-    }
-    let most = fields.count("max_output_tokens", (1, MOST_TOKENS));
-    let limit_field = fields.text_if("limit_field").unwrap_or(LIMIT_FIELDS[0]);
-    if !LIMIT_FIELDS.contains(&limit_field) {
-        let rule = format!("the fields of the limit are {}", LIMIT_FIELDS.join(", "));
-        fields.fault("limit_field", rule);
-    }
-    let delivery = match fields.find("stream").map(Value::as_bool) {
-        None | Some(Some(true)) => Delivery::Stream,
-        Some(Some(false)) => Delivery::Whole,
-        Some(None) => {
-            fields.fault("stream", "true or false is required");
-            Delivery::Stream
-        }
-    };
-    let timeout = fields.span("timeout").unwrap_or(CHAT_TIMEOUT);
-    if fields.find("tools").is_some() {
-        let rule = "an agent of kind chat has no tools: take kind command for an agent with tools";
-        fields.fault("tools", rule);
-    }
-    Some(AgentKind::Chat(ChatSpec {
-        api: api?,
-        base_url: base_url?,
-        model: model?,
-        key,
-        system,
-        max_output_tokens: most?,
-        limit_field: limit_field.to_owned(),
-        delivery,
-        timeout,
-    }))
+            .unwrap_or(output),
+        models: Vec::new(),
+    })
 }
 
 fn http(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
     let url = address(fields, "url");
+    let authority = authority(fields, place, url.as_ref());
     let key = key(fields, place);
     let timeout = fields.span("timeout").unwrap_or(HTTP_TIMEOUT);
     let models = models(fields);
     Some(AgentKind::Http(HttpSpec {
         url: url?,
+        authority,
         key,
         timeout,
         models,
     }))
 }
 
-fn address(fields: &mut Fields<'_>, key: &'static str) -> Option<Url> {
+pub(super) fn address(fields: &mut Fields<'_>, key: &'static str) -> Option<Url> {
     let text = fields.text(key, "an address");
     if text.is_empty() {
         return None;
@@ -170,17 +131,42 @@ fn address(fields: &mut Fields<'_>, key: &'static str) -> Option<Url> {
     url(text).map_err(|rule| fields.fault(key, rule)).ok()
 }
 
+/// The certificate of an authority in the file that `ca_file` names, as PEM.
+pub(super) fn authority(
+    fields: &mut Fields<'_>,
+    place: &Place,
+    url: Option<&Url>,
+) -> Option<Authority> {
+    let mut authority = None;
+    if let Some(file) = fields.text_if("ca_file") {
+        let path = place.path(file);
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()));
+        match bytes.and_then(Authority::pem) {
+            Ok(read) => authority = Some(read),
+            Err(rule) => {
+                fields.fault("ca_file", rule);
+                return None;
+            }
+        }
+    }
+    if let Some(Err(rule)) = url.map(|url| certified(url, authority.as_ref())) {
+        fields.fault("ca_file", rule);
+    }
+    authority
+}
+
 /// The key in the variable that `key_env` names; the file itself never has one.
-fn key(fields: &mut Fields<'_>, place: &Place) -> Option<Secret> {
+pub(super) fn key(fields: &mut Fields<'_>, place: &Place) -> Option<Secret> {
     let name = fields.text_if("key_env")?;
     let Some(value) = place.variable(name) else {
         fields.fault("key_env", format!("the variable {name} is not set here"));
         return None;
     };
-    let secret = value
-        .into_string()
-        .map(|text| Secret::new(text.trim().to_owned()));
-    let secret = secret.map_err(|_| "it is no text".to_owned());
+    let text = value.into_string().map_err(|_| "it is no text".to_owned());
+    let secret = text.and_then(|text| match text.trim() {
+        "" => Err("it is blank".to_owned()),
+        key => Ok(Secret::new(key.to_owned())),
+    });
     let usable = secret.and_then(|secret| secret.header("").map(|_| secret));
     { usable }
         .map_err(|rule| fields.fault("key_env", format!("the variable {name}: {rule}")))
@@ -205,7 +191,8 @@ fn models(fields: &mut Fields<'_>) -> Vec<ModelBound> {
     };
     let mut bounds: Vec<ModelBound> = Vec::new();
     for one in list.iter().enumerate() {
-        let Some(Some(bound)) = fields.item("models", one, bound) else {
+        let place = one.0.to_string();
+        let Some(Some(bound)) = fields.inside("models", (place.as_str(), one.1), bound) else {
             continue;
         };
         if bounds.iter().any(|earlier| earlier.model == bound.model) {
@@ -237,7 +224,7 @@ fn bound(fields: &mut Fields<'_>) -> Option<ModelBound> {
 }
 
 /// A model as `provider/id`.
-fn model(fields: &mut Fields<'_>) -> Option<ModelId> {
+pub(super) fn model(fields: &mut Fields<'_>) -> Option<ModelId> {
     let text = fields.text("model", "a model as provider/id");
     if text.is_empty() {
         return None;

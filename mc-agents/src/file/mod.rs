@@ -5,6 +5,7 @@
 //! where it looks, `fields` reads one object, `kinds` the kinds. `docs/agents.md` has an example of
 //! each.
 
+mod chat;
 mod fields;
 mod kinds;
 mod place;

@@ -46,16 +46,19 @@ impl Place {
         self.dir.join(path)
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// A variable that is set to something.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
-    /// A program: by its path where it has a slash, else in the directories of `PATH`.
+    /// Where the file lies, from wherever this process goes.
+    pub(super) fn home(&self) -> PathBuf {
+        std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone())
+    }
+
+    /// A program: by its path where it has a slash, from where the file lies; else in the directories
+    /// of `PATH`, of which relative ones are not used: they would mean another place for whoever
+    /// reads the file than for whoever runs it.
     pub(super) fn program(&self, name: &str) -> Result<PathBuf, String> {
         if name.contains('/') {
             let path = self.path(name);
@@ -66,8 +69,10 @@ impl Place {
             };
         }
         let dirs = self.variable("PATH").unwrap_or_default();
-        let mut found = std::env::split_paths(&dirs).map(|dir| dir.join(name));
-        let found = found.find(|path| path.is_file() && is_runnable(path));
+        let dirs = std::env::split_paths(&dirs).filter(|dir| dir.is_absolute());
+        let found = dirs
+            .map(|dir| dir.join(name))
+            .find(|path| path.is_file() && is_runnable(path));
         found.ok_or_else(|| format!("there is no program `{name}` in the directories of PATH"))
     }
 }

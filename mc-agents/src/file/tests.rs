@@ -152,3 +152,116 @@ fn a_chat_agent_takes_its_key_from_the_environment_and_streams_unless_told_other
     assert_eq!(spec.delivery, crate::chat::Delivery::Stream);
     assert_eq!(spec.limit_field, "max_completion_tokens");
 }
+
+const CHAT: &str = "kind: chat, api: openai_chat, base_url: \"https://a.b/v1\", model: a/b,
+    max_output_tokens: 1";
+
+fn poor(name: &str) -> Option<OsString> {
+    match name {
+        // Whatever lies where this test runs is not used.
+        "PATH" => Some("tests/programs:.::/nowhere".into()),
+        "BLANK" => Some(" \n".into()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_key_that_is_blank_is_refused_by_its_name() {
+    let text = format!("agents: {{ a: {{ {CHAT}, key_env: BLANK }} }}");
+    let place = Place::of(".").with_environment(poor);
+    let refused = format!("{:?}", read(text.as_bytes(), &place).unwrap_err());
+    assert!(refused.contains("/agents/a/key_env"), "{refused}");
+    assert!(refused.contains("BLANK: it is blank"), "{refused}");
+}
+
+/// A directory with the program `work` in it.
+fn with_a_program() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("work");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+    dir
+}
+
+#[test]
+fn a_program_with_a_slash_begins_where_the_file_lies() {
+    let dir = with_a_program();
+    let text = b"agents: { a: { kind: command, program: [./work] } }";
+    let specs = read(text, &Place::of(dir.path())).unwrap();
+    let AgentKind::Command(spec) = &specs[0].kind else {
+        panic!("{specs:?}");
+    };
+    assert!(spec.program.is_absolute() && spec.dir.is_absolute());
+    assert_eq!(spec.program, dir.path().join("work"));
+}
+
+fn here(name: &str) -> Option<OsString> {
+    // From the root there is a `sh` in each of them.
+    let up = "../".repeat(64);
+    (name == "PATH").then(|| format!("{up}bin:{up}usr/bin").into())
+}
+
+#[test]
+fn relative_directories_of_the_path_are_not_used() {
+    let text = b"agents: { a: { kind: command, program: [sh] } }";
+    let place = Place::of(".").with_environment(here);
+    let refused = format!("{:?}", read(text, &place).unwrap_err());
+    assert!(refused.contains("there is no program `sh`"), "{refused}");
+}
+
+#[test]
+fn a_chat_agent_has_its_tools_with_a_schema_each() {
+    let tool = "look_up: { description: d, program: [sh], parameters: { type: object } }";
+    let text = format!("{{ {CHAT}, tools: {{ {tool} }}, max_turns: 3 }}");
+    let AgentKind::Chat(spec) = one(&text).kind else {
+        panic!("{text}");
+    };
+    assert_eq!(
+        (spec.tools[0].name.as_str(), spec.max_turns),
+        ("look_up", 3)
+    );
+    let timeout = spec.tools[0].command.timeout;
+    assert_eq!(timeout, Some(std::time::Duration::from_secs(120)));
+}
+
+#[test]
+fn what_a_tool_misses_is_told_with_its_place() {
+    let text = refusal(&format!(
+        "agents: {{ a: {{ {CHAT}, max_turns: 0, service_tier: cheap, tools: {{
+           \"look up\": {{ program: [no-such-program-here], models: [] }},
+           b: {{ description: d, program: [sh], parameters: {{ type: object, required: 7 }} }},
+           c: {{ description: d, program: [sh], parameters: {{ type: array }}, env: [UNSET] }},
+           d: 7 }} }} }}"
+    ));
+    for part in [
+        "/agents/a/max_turns",
+        "/agents/a/service_tier",
+        "\"/agents/a/tools/look up\"",
+        "/agents/a/tools/look up/program",
+        "/agents/a/tools/look up/description",
+        "/agents/a/tools/look up/models",
+        "/agents/a/tools/b/parameters/required",
+        "/agents/a/tools/c/parameters",
+        "/agents/a/tools/c/env",
+        "/agents/a/tools/d",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn https_on_this_machine_names_its_authority() {
+    let here = CHAT.replace("https://a.b/v1", "https://127.0.0.1:8443/v1");
+    let text = refusal(&format!("agents: {{ a: {{ {here} }} }}"));
+    assert!(text.contains("/agents/a/ca_file"), "{text}");
+    assert!(text.contains("or use plain http"), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bad.pem"), "no certificate").unwrap();
+    for file in ["bad.pem", "none.pem"] {
+        let text = format!("agents: {{ a: {{ {here}, ca_file: {file} }} }}");
+        let refused = read(text.as_bytes(), &Place::of(dir.path())).unwrap_err();
+        let refused = format!("{refused:?}");
+        assert!(refused.contains("/agents/a/ca_file"), "{refused}");
+    }
+}

@@ -1,19 +1,19 @@
 //! `demo`: the bundled example from start to proof: run, costs, replay, and where the log lies.
+//!
+//! Who answers in it, recorded calls or a real model, is decided in `demo_agents`.
 
 use std::path::Path;
 use std::time::Duration;
 
-use mc_agents::file::{self, Place};
-use mc_agents::recorded::parse_runs;
 use mc_core::error::Error;
 use mc_core::ports::RunQuery;
 use mc_core::workflow::Workflow;
-use mission_control::{Settings, StartOptions};
+use mission_control::{MissionControl, Settings, StartOptions};
 use serde_json::json;
 
+use super::demo_agents::Cast;
 use super::run::start_and_watch;
 use super::{Done, costs, operator, replay};
-use crate::agents_file::{self, Speed};
 use crate::args::{By, Common};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -22,12 +22,11 @@ use crate::store::{self, Opened};
 use crate::text::quoted;
 
 const WORKFLOW: &str = include_str!("../../../examples/bundled/workflow.yaml");
-const AGENTS: &str = include_str!("../../../examples/bundled/agents.yaml");
-const CALLS: &str = include_str!("../../../examples/bundled/calls.jsonl");
 
 pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done {
+    let cast = Cast::read()?;
     make_directory(&common.db)?;
-    let exit = act(common, console).await?;
+    let exit = act(common, &cast, console).await?;
     if common.json {
         return Ok(exit);
     }
@@ -65,24 +64,37 @@ pub(super) async fn execute(common: &Common, console: &mut Console<'_>) -> Done 
     Ok(if equal { exit } else { Exit::Negative })
 }
 
-async fn act(common: &Common, console: &mut Console<'_>) -> Done {
+async fn act(common: &Common, cast: &Cast, console: &mut Console<'_>) -> Done {
     let operator = operator(common)?;
     let opened = Opened::open(common, Settings::default()).await?;
-    for spec in file::read(AGENTS.as_bytes(), &Place::of(""))? {
-        let runs = parse_runs(CALLS.as_bytes())?;
-        let agent = agents_file::recorded(runs, Speed::Max, spec.version.as_ref());
-        opened
-            .control
-            .register_agent(spec.name.as_str(), agent)
-            .await?;
+    let done = match cast.check(&opened.control.prices(), common) {
+        Ok(()) => play(&opened.control, cast, operator, (console, common)).await,
+        Err(failure) => Err(failure),
+    };
+    opened.close(Duration::from_secs(5)).await?;
+    done
+}
+
+async fn play(
+    control: &MissionControl,
+    cast: &Cast,
+    operator: String,
+    (console, common): (&mut Console<'_>, &Common),
+) -> Done {
+    let (text, facts) = cast.told();
+    if common.json {
+        console.json(&facts)?;
+    } else {
+        console.line(text)?;
     }
-    let workflow = Workflow::from_yaml(WORKFLOW)?;
+    for (name, agent) in cast.agents()? {
+        control.register_agent(name.as_str(), agent).await?;
+    }
+    let workflow = Workflow::from_yaml(cast.workflow(WORKFLOW))?;
     let input =
         json!({"product": "a kettle that pours at the right temperature", "market": "home"});
     let start = (workflow, input, StartOptions::by(operator));
-    let done = start_and_watch(&opened.control, start, (console, common)).await;
-    opened.close(Duration::from_secs(5)).await?;
-    done
+    start_and_watch(control, start, (console, common)).await
 }
 
 /// Makes the directory of the store, as nobody else would for a demo.

@@ -6,6 +6,8 @@ mod budgets;
 mod costs;
 mod csv_rows;
 mod demo;
+mod demo_agents;
+mod doubts;
 mod export;
 mod graph;
 mod interrupted;
@@ -22,8 +24,10 @@ mod resolve;
 mod run;
 mod runs;
 mod show;
+mod signal;
 mod steer;
 mod top;
+mod unblock;
 mod verify;
 mod watch;
 mod workflows;
@@ -94,6 +98,8 @@ async fn people(common: &Common, command: &PeopleCommand, console: &mut Console<
         PeopleCommand::Revoke(args) => approvals::say(common, (Word::Revoke, args), console).await,
         PeopleCommand::Resolve(args) => resolve::execute(common, args, console).await,
         PeopleCommand::Redrive(args) => redrive::execute(common, args, console).await,
+        PeopleCommand::Signal(args) => signal::execute(common, args, console).await,
+        PeopleCommand::Unblock(args) => unblock::execute(common, args, console).await,
         PeopleCommand::Reconcile(args) => reconcile::execute(common, args, console).await,
     }
 }
@@ -111,6 +117,8 @@ pub(crate) const fn on_close(command: &Command) -> OnClose {
             | PeopleCommand::Revoke(_)
             | PeopleCommand::Resolve(_)
             | PeopleCommand::Redrive(_)
+            | PeopleCommand::Signal(_)
+            | PeopleCommand::Unblock(_)
             | PeopleCommand::Reconcile(_)
             | PeopleCommand::Policy(PolicyCommand::Publish { .. }),
         )

@@ -42,6 +42,7 @@ const SPEAKING: &[&str] = &[
     "run.resumed",
     "step.failed",
     "step.resolved",
+    "step.unblocked",
     "tool_call.denied",
     "tool_call.failed",
 ];

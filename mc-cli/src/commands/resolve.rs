@@ -1,20 +1,19 @@
 //! `resolve`: what became of a step in doubt, by an operator's word.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mc_core::error::Error;
 use mc_core::id::StepKey;
-use mc_core::json;
 use mission_control::{Resolution, Settings};
-use serde_json::{Value, json as object};
+use serde_json::json as object;
 
 use super::{Done, operator};
 use crate::args::{Common, ResolveArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::given;
 use crate::store::{self, Opened};
 
 pub(super) async fn execute(
@@ -28,7 +27,10 @@ pub(super) async fn execute(
         .parse()
         .map_err(|fault| Failure::usage(Error::invalid("step", fault)))?;
     let (word, resolution) = match &args.happened {
-        Some(output) => ("happened", Resolution::Happened(Arc::new(read(output)?))),
+        Some(output) => (
+            "happened",
+            Resolution::Happened(Arc::new(given::json("--happened", output)?)),
+        ),
         None if args.abort => ("abort", Resolution::Abort),
         None => ("did_not_happen", Resolution::DidNotHappen),
     };
@@ -58,14 +60,4 @@ pub(super) async fn execute(
         ))?;
     }
     Ok(Exit::Done)
-}
-
-/// JSON, or the file of it.
-fn read(text: &str) -> Result<Value, Failure> {
-    let Some(path) = text.strip_prefix('@').map(Path::new) else {
-        return json::parse(text.as_bytes())
-            .map_err(|error| Failure::usage(error.with_context("option", "--happened")));
-    };
-    let bytes = std::fs::read(path).map_err(|error| Failure::file(&error, path))?;
-    json::parse(&bytes).map_err(|error| Failure::content(error, path))
 }

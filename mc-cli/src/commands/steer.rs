@@ -97,7 +97,7 @@ async fn resume(common: &Common, args: &ResumeArgs, console: &mut Console<'_>) -
     )
 }
 
-fn by<'a>(operator: &'a str, reason: Option<&'a str>) -> By<'a> {
+pub(super) fn by<'a>(operator: &'a str, reason: Option<&'a str>) -> By<'a> {
     reason.map_or_else(|| operator.into(), |reason| (operator, reason).into())
 }
 
@@ -105,7 +105,7 @@ fn handle(opened: &Opened, run: RunId) -> RunHandle {
     opened.control.run(run)
 }
 
-fn say(
+pub(super) fn say(
     common: &Common,
     console: &mut Console<'_>,
     (text, value): (&str, serde_json::Value),
@@ -133,7 +133,7 @@ async fn scope(common: &Common, text: &str) -> Result<HaltScope, Failure> {
 
 /// A run that has not ended. A store that is not there is not made, and a run that is not there or
 /// has ended changes nothing.
-async fn open_run(common: &Common, text: &str) -> Result<RunId, Failure> {
+pub(super) async fn open_run(common: &Common, text: &str) -> Result<RunId, Failure> {
     let log = store::look(common).await?;
     let run_id = store::find_run(&*log, text).await?;
     let run = store::run_row(&*log, run_id).await?.summary;

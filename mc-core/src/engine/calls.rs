@@ -14,6 +14,7 @@ use super::block::Block;
 use super::call_error::{CallError, ProviderError};
 use super::content;
 use super::inner::{Inner, lock};
+use super::outgoing::Outgoing;
 use super::receipt::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
@@ -23,8 +24,8 @@ use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::decide::session::most_messages;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallProgress, CallReply, Drawn, FailCall, JournalPlace, Observed,
-    PricedBy, Reply, Request, ReserveCall, TokenBound,
+    AttemptRequest, CallEnd, CallReply, Drawn, FailCall, JournalPlace, Observed, PricedBy, Reply,
+    Request, ReserveCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
 use crate::usage::{Usage, UsageEntry};
@@ -380,7 +381,7 @@ impl Caller {
         send: F,
     ) -> std::result::Result<ModelAnswer, CallError>
     where
-        F: Fn(Option<u64>) -> Fut + Send,
+        F: Fn(Outgoing) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
         let ordinal = self.cell.next_ordinal();
@@ -396,7 +397,8 @@ impl Caller {
                 Admission::NeedsApproval(reason) => return Err(CallError::NeedsApproval(reason)),
                 Admission::Denied(error) => return Err(CallError::Denied(error)),
             };
-            match send(permit.max_output_tokens()).await {
+            let out = permit.outgoing();
+            match send(out.clone()).await {
                 Ok(answer) => {
                     permit.settle(&answer).await.map_err(CallError::Engine)?;
                     return Ok(answer);
@@ -407,7 +409,7 @@ impl Caller {
                         self.wait_until(at).await.map_err(CallError::Engine)?;
                     }
                     CallEnd::Released | CallEnd::GaveUp | CallEnd::Settled | CallEnd::InDoubt => {
-                        return Err(CallError::Provider(error));
+                        return Err(out.failed(error));
                     }
                 },
             }
@@ -462,6 +464,17 @@ impl Permit {
         refused(reply)
     }
 
+    /// The call as its sender sees it.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            caller: self.caller.clone(),
+            ordinal: self.ordinal,
+            terms: self.terms.clone(),
+            max_output_tokens: self.max_output_tokens,
+            cut: Arc::default(),
+        }
+    }
+
     /// Reports how far the answer of a stream has come: so many output tokens, and the text since
     /// the last report where rules are to see it. An error of the kind `PolicyDenied` names the rule
     /// that wants the stream cut: stop reading, and [`fail`](Self::fail) the permit.
@@ -469,13 +482,7 @@ impl Permit {
     /// # Errors
     /// `PolicyDenied`; `Cancelled` where the attempt is to stop.
     pub async fn progress(&self, output_tokens: u64, text: Option<&str>) -> Result<()> {
-        let report = AttemptRequest::Progress(CallProgress {
-            ordinal: self.ordinal,
-            output_tokens,
-            text: text.map(Arc::from),
-            terms: self.terms.clone(),
-        });
-        refused(self.caller.attempt(report).await?)
+        self.outgoing().progress(output_tokens, text).await
     }
 
     /// Ends the call with a failure: what happened decides what becomes of the money.

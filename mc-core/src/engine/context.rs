@@ -1,5 +1,6 @@
 //! What an attempt gets: its input's surroundings, and the calls that are governed.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -8,9 +9,10 @@ use serde_json::{Value, json};
 use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, unexpected};
 use super::content;
+use super::outgoing::Outgoing;
 use crate::budget::Amount;
 use crate::error::{Error, Result};
-use crate::id::{AgentName, Digest, RunId, StepKey};
+use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::HoldKey;
 use crate::sequencer::{AttemptRequest, JournalPlace, Reconcile, Reply, Request};
@@ -22,6 +24,7 @@ pub struct StepContext {
     pub(super) agent: AgentName,
     pub(super) effect_key: Digest,
     pub(super) risk: RiskTier,
+    pub(super) tools: Option<BTreeSet<Opaque>>,
     pub(super) deadline: Option<std::time::Duration>,
     pub(super) resumed: Option<Arc<(Value, Option<Value>)>>,
 }
@@ -55,6 +58,13 @@ impl StepContext {
     /// The tier of the step.
     pub const fn risk(&self) -> RiskTier {
         self.risk
+    }
+
+    /// Whether the step lets this tool be called: one that names no tools lets any. What the policy
+    /// says of a call is only known once it is asked.
+    pub fn may_call(&self, tool: &str) -> bool {
+        let named = self.tools.as_ref();
+        named.is_none_or(|tools| tools.iter().any(|one| one.as_str() == tool))
     }
 
     /// The time by which the attempt is abandoned, on the engine's monotonic clock.
@@ -117,6 +127,7 @@ impl StepContext {
         F: Fn(Option<u64>) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
+        let send = move |out: Outgoing| send(out.max_output_tokens());
         self.caller.model_call(request, send).await
     }
 

@@ -88,6 +88,20 @@ impl Engine {
         Driver::start(inner.clone(), &found, driving).await?;
         Ok(MissionControl { inner })
     }
+
+    /// As [`Self::open`], for a log whose earlier owners other processes may have joined, and that they
+    /// can join now: what is in doubt is asked about once they have had the time to come back.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_joinable(parts: Parts) -> Result<MissionControl> {
+        let found = parts.log.acquire().await?;
+        let (inner, driving) = Inner::of(parts, found.last_ts, Phase::Recovering);
+        inner.expect_joiners();
+        Driver::start(inner.clone(), &found, driving).await?;
+        inner.wait_for_joiners();
+        Ok(MissionControl { inner })
+    }
 }
 
 impl Inner {
@@ -120,6 +134,7 @@ impl Inner {
             agents: Registry::default(),
             attempts: Mutex::new(BTreeMap::new()),
             acting: Mutex::default(),
+            joiners_until: Mutex::default(),
             watchers: Mutex::new(BTreeMap::new()),
             news: broadcast::channel(NOTICES).0,
             untold: Mutex::new(Vec::new()),

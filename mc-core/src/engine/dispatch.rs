@@ -40,14 +40,14 @@ impl Inner {
         lock(&self.attempts).insert(cell.key(), Arc::clone(&cell));
         let inner = Arc::clone(self);
         let handling = self.handling.subscribe();
-        lock(&self.acting).insert(cell.key());
+        self.begins(&cell.key());
         self.spawner.spawn_handler(Box::pin(async move {
             let ended = tokio::select! {
                 biased;
                 outcome = inner.execute(agent, Arc::clone(&cell), order) => Some(outcome),
                 () = inner.lets_go() => None,
             };
-            lock(&inner.acting).remove(&cell.key());
+            inner.ends(&cell.key());
             // One that is only told to stop because the engine ends has not failed: it stays out, and
             // the next opening finds it as it finds what a crash left.
             let ended = ended.filter(|outcome| outcome.is_ok() || !cell.is_ending());
@@ -60,6 +60,7 @@ impl Inner {
                 owner.port.finished(&cell.key());
             }
             inner.turned.notify_waiters();
+            inner.has_ended(&cell.key()).await;
             // A shutdown waits for the last one, so that the store is free behind it.
             drop(inner);
             drop(handling);
@@ -132,6 +133,7 @@ impl Inner {
             agent: order.agent,
             effect_key: order.effect_key,
             risk: order.risk,
+            tools: order.tools,
             deadline,
             resumed,
         };

@@ -4,6 +4,7 @@
 //! Nothing is decided by that: an attempt that had to stop is out in the log, and the next opening
 //! finds it as it finds what a crash left. What is *not* here: an owner that is gone (`guest`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use super::attempt::AttemptCell;
 use super::control::MissionControl;
 use super::inner::{Inner, Phase, lock};
+use super::port::AttemptKey;
 use crate::error::Result;
 use crate::id::Actor;
 use crate::sequencer::Request;
@@ -112,7 +114,7 @@ impl Inner {
     }
 
     fn tell_to_stop(&self) {
-        let acting = lock(&self.acting).clone();
+        let acting: BTreeSet<AttemptKey> = self.acting_here().into_iter().collect();
         let attempts = lock(&self.attempts);
         let out = attempts.iter().filter(|(key, _)| acting.contains(*key));
         let out: Vec<Arc<AttemptCell>> = out.map(|(_, cell)| Arc::clone(cell)).collect();

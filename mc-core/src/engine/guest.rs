@@ -144,7 +144,8 @@ impl Guest {
         self.inner.turned.notify_waiters();
     }
 
-    /// Another process is the owner now: it hears of this one's agents, then commands go on.
+    /// Another process is the owner now: it hears which handlers act here still, and of this one's agents,
+    /// then commands go on.
     ///
     /// # Errors
     /// `Unavailable` where it is gone already, or the handle is being shut down; `InvalidInput` where its
@@ -153,6 +154,8 @@ impl Guest {
         let inner = &self.inner;
         let prices = OwnersPrices::of(port.terms())?;
         let agents: Vec<_> = inner.agents.all().into_iter().collect();
+        // First: until it is heard, nobody may be asked what became of these.
+        port.acting(&inner.acting_here());
         let mut said = vec![Request::AgentsAvailable(agents)];
         if inner.dispatches.load(Ordering::Relaxed) {
             said.push(Request::StartDispatch);
@@ -190,7 +193,9 @@ impl Guest {
         *lock(&inner.steady) = SteadyClock::starting(wall, found.last_ts, monotonic);
         let driving = lock(&self.driving).take();
         let driving = driving.unwrap_or_else(|| watch::channel(()).0);
+        inner.expect_joiners();
         Driver::start(Arc::clone(inner), &found, driving).await?;
+        inner.wait_for_joiners();
         if inner.dispatches.load(Ordering::Relaxed) {
             inner.tell(Actor::System, Request::StartDispatch);
         }

@@ -23,7 +23,7 @@ use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::event::PartRef;
 use crate::id::{Actor, AuthMethod, CommandId, RunId};
 use crate::ports::{Clock, Entropy, EventLog, HaltSwitch, uuid_v7};
-use crate::sequencer::{Command, Instant, Reply, Request, Sequencer, Settings, Submitted};
+use crate::sequencer::{Command, Handler, Instant, Reply, Request, Sequencer, Settings, Submitted};
 use crate::time::Timestamp;
 
 /// Whether the engine takes commands.
@@ -76,8 +76,11 @@ pub(super) struct Inner {
     pub(super) turned: Notify,
     pub(super) agents: Registry,
     pub(super) attempts: Mutex<BTreeMap<AttemptKey, Arc<AttemptCell>>>,
-    /// Handlers in this process that have not ended, also where their owner is gone.
-    pub(super) acting: Mutex<BTreeSet<AttemptKey>>,
+    /// Handlers that have not ended: those in this process, also where their owner is gone, and what
+    /// joined processes have of earlier owners.
+    pub(super) acting: Mutex<BTreeSet<Handler>>,
+    /// Until when processes may come back that had joined an earlier owner, in monotonic time.
+    pub(super) joiners_until: Mutex<Option<Duration>>,
     /// Who waits for a run to move.
     pub(super) watchers: Mutex<BTreeMap<RunId, Arc<Notify>>>,
     /// Rung for subscribers of events, with the runs that moved.

@@ -4,6 +4,7 @@
 //! `control` what a host gets; `port`, `guest` and `owner` join one
 //! process to another. All waiting is in here; no decision is.
 
+mod acting;
 mod agent;
 mod approvals;
 mod attempt;
@@ -29,6 +30,7 @@ mod inner;
 mod interleavings;
 mod options;
 mod outcome;
+mod outgoing;
 mod owner;
 mod paging;
 mod passage;
@@ -67,6 +69,7 @@ pub use guest::Guest;
 pub use halt::{By, SwitchHand, halts};
 pub use options::StartOptions;
 pub use outcome::Outcome;
+pub use outgoing::Outgoing;
 pub use owner::{Notice, Owner, OwnerNews, RoomOf};
 pub use policy::{PolicyRecord, PolicyVersion, policy_history, policy_version};
 pub use port::{

@@ -27,7 +27,7 @@ use crate::sequencer::{AttemptRequest, Command, Reply, Request, Token};
 /// A process that owns the log, as those that have joined it see it.
 #[derive(Clone, Debug)]
 pub struct Owner {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// Notices for one joined process.
@@ -313,6 +313,7 @@ impl Owner {
             attempts.remove(attempt);
         }
         drop(attempts);
+        self.acts_no_more(host, attempt);
         self.inner.turned.notify_waiters();
     }
 
@@ -349,6 +350,7 @@ impl Owner {
     pub async fn lost(&self, host: u64) {
         self.withdraw(host).await;
         self.lose_attempts(host).await;
+        self.act_no_more(host).await;
     }
 
     async fn lose_attempts(&self, host: u64) {

@@ -149,6 +149,10 @@ pub trait OwnerPort: Send + Sync + fmt::Debug + 'static {
     /// As [`Self::ask`]; the caller's thread waits, for at most a second.
     fn peek(&self, question: Peek) -> Option<Peeked>;
 
+    /// Says which handlers act in this process, of attempts that earlier owners had dispatched; before
+    /// anything else is said.
+    fn acting(&self, attempts: &[AttemptKey]);
+
     /// The handler of an attempt has gone.
     fn finished(&self, attempt: &AttemptKey);
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::agent::AgentExecutor;
 use super::content;
-use super::inner::{Inner, lock};
+use super::inner::Inner;
 use super::registry::Provider;
 use crate::id::{Actor, Digest, RunId, StepKey};
 use crate::sequencer::{Informant, ProbeOrder, Request, Resolution, Resolve};
@@ -102,7 +102,7 @@ async fn until_it_ended(engine: &Weak<Inner>, order: &ProbeOrder) {
     let key = (order.run_id, order.step.clone(), order.attempt);
     while let Some(inner) = engine.upgrade() {
         let turned = inner.turned.notified();
-        if !lock(&inner.acting).contains(&key) {
+        if !inner.acts_here(&key) {
             return;
         }
         turned.await;

@@ -204,6 +204,7 @@ impl Driver {
         self.lease = found.lease;
         {
             let mut live = lock(&inner.live);
+            inner.tell_acting(&mut sequencer);
             live.sequencer = Some(sequencer);
         }
         let mut after = None;

@@ -146,9 +146,10 @@ impl RunHandle {
     ///
     /// # Errors
     /// `NotFound`; `InvalidTransition` where it is not blocked so.
-    pub async fn unblock(&self, operator: &str, step: &StepKey) -> Result<()> {
-        self.command(operator, Request::Unblock(self.run_id, step.clone()))
-            .await
+    pub async fn unblock(&self, by: impl Into<By<'_>>, step: &StepKey) -> Result<()> {
+        let by = by.into();
+        let request = Request::Unblock(by.steers(self.run_id), step.clone());
+        self.inner.submit(by.actor()?, request).await.map(drop)
     }
 
     /// Brings a signal to the run.

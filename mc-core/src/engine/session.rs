@@ -9,6 +9,7 @@ use super::call_error::{CallError, ProviderError};
 use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, refused};
 use super::inner::{Inner, Phase, lock};
 use super::options::{agent_version, labels, tags};
+use super::outgoing::Outgoing;
 use crate::error::{Error, Result};
 use crate::event::run::RunBudget;
 use crate::id::{Actor, AgentName, RunId};
@@ -116,6 +117,7 @@ impl Session {
         F: Fn(Option<u64>) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
+        let send = move |out: Outgoing| send(out.max_output_tokens());
         self.caller.model_call(request, send).await
     }
 

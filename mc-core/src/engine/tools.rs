@@ -14,6 +14,7 @@ use crate::id::{ApprovalId, Digest, Opaque};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::run::{Approval, Run};
+use crate::sequencer::decide::tool::dry_run_answer;
 use crate::sequencer::{
     AttemptRequest, BeginTool, EndTool, JournalPlace, Patience, Reply, ToolReply,
 };
@@ -140,6 +141,7 @@ impl<'a> ToolCall<'a> {
                 let value = self.ctx.caller.inner.read_value(place).await?;
                 Ok(Admitted::Answered(value))
             }
+            ToolReply::DryRun => Ok(Admitted::Answered(dry_run_answer())),
             ToolReply::NeedsApproval(id) => Ok(Admitted::NeedsApproval(id)),
             ToolReply::Denied(error) => Err(again(&error)),
         }

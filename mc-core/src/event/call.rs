@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Amount;
 use crate::error::FailingAccount;
+use crate::event::step::HALTED;
 use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
 use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, RiskTier};
@@ -155,6 +156,17 @@ pub struct ModelCallReleased {
 /// The code of a call that was released because its provider asked to wait for too long.
 pub const THROTTLED_TOO_LONG: &str = "throttled_too_long";
 
+/// The code of a call whose provider could not be reached.
+pub const UNREACHABLE: &str = "unreachable";
+
+impl ModelCallReleased {
+    /// Whether its provider could not be reached, or did not want it for too long; what it refuses for
+    /// the request's sake is another thing.
+    pub fn tells_of_outage(&self) -> bool {
+        [UNREACHABLE, THROTTLED_TOO_LONG].contains(&self.code.as_str())
+    }
+}
+
 /// Facts of `model_call.doubted`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +184,14 @@ pub struct ModelCallDoubted {
     /// What moves from reserved to in doubt.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub doubted: Amount,
+}
+
+impl ModelCallDoubted {
+    /// Whether its provider left it open, and not we.
+    pub fn tells_of_outage(&self) -> bool {
+        let ours = ["dropped", "aborted", "abandoned", "crashed", HALTED];
+        !ours.contains(&self.code.as_str())
+    }
 }
 
 /// Facts of `model_call.denied`.
@@ -305,7 +325,7 @@ pub struct JournalDiverged {
 pub struct GuardrailJudged {
     /// The step.
     pub step: StepKey,
-    /// The attempt.
+    /// The attempt; 0 for a step that has not gone out.
     pub attempt: u32,
     /// The call that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -320,7 +340,7 @@ pub struct GuardrailJudged {
     pub policy_version: u32,
     /// Its mode: in `observe` the verdict changes nothing.
     pub mode: Mode,
-    /// `clamp`, `deny` or `halt`.
+    /// `clamp`, `dry_run`, `deny` or `halt`.
     pub verdict: String,
     /// The kind of rule, e.g. `max_cost_per_call`; `rule_error` where it could not be answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]

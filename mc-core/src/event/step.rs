@@ -93,6 +93,8 @@ pub struct AttemptFailed {
 pub enum AbandonReason {
     /// It took longer than its step allows.
     Timeout,
+    /// Its time was up while it waited for a provider that is down: it does not count.
+    Outage,
     /// It repeated itself without progress.
     NoProgress,
     /// A budget refused it for good.
@@ -214,7 +216,7 @@ pub struct StepBlocked {
     pub failing: Vec<FailingAccount>,
 }
 
-/// Facts of `step.unblocked`.
+/// Facts of `step.unblocked`. Part 0, where one was given: an operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepUnblocked {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Number, Value};
 
 use super::MAX_JOINED_INPUT_BYTES;
+use super::function::Function;
 use super::parse::{Node, Operator, Path, Root, Segment};
 use super::value::{equal, integer, kind, order};
 use super::value_size;
@@ -72,6 +73,7 @@ pub(super) fn evaluate<'a>(node: &'a Node, scope: &Scope<'a>) -> Evaluated<'a> {
             path: show(path, scope),
         }),
         Node::Has(path) => has(path, scope).map(owned),
+        Node::Function(function, arguments) => call(*function, arguments, scope),
         Node::Size(inner) => size(&*evaluate(inner, scope)?),
         Node::Not(inner) => truth(&*evaluate(inner, scope)?).map(|holds| owned(!holds)),
         Node::Binary(operator, left, right) => binary(*operator, left, right, scope),
@@ -97,6 +99,14 @@ fn list<'a>(items: &'a [Node], scope: &Scope<'a>) -> Evaluated<'a> {
         values.push(value.into_owned());
     }
     Ok(Cow::Owned(Value::Array(values)))
+}
+
+fn call<'a>(function: Function, arguments: &'a [Node], scope: &Scope<'a>) -> Evaluated<'a> {
+    let values: Result<Vec<Cow<'a, Value>>, _> =
+        arguments.iter().map(|one| evaluate(one, scope)).collect();
+    let values = values?;
+    let values: Vec<&Value> = values.iter().map(AsRef::as_ref).collect();
+    function.of(&values).map(Cow::Owned)
 }
 
 fn size<'a>(value: &Value) -> Evaluated<'a> {

@@ -1,12 +1,13 @@
 //! Expressions: a small subset of CEL that always ends.
 //!
 //! Paths (`inputs.a.b`, `steps.NAME.output`, `item`, `index`), literals, comparison, `&& || !`,
-//! `in`, `size()`, `has()` and `+`. There are no macros, so an expression looks at each value a
+//! `in`, `size()`, `has()`, `startsWith()`, `under()`, `host()` and `+`. There are no macros, so an expression looks at each value a
 //! bounded number of times. `docs/workflows.md` has the grammar.
 //! What is *not* here: where expressions stand in a definition (`read`), and bindings (`binding`).
 
 mod binding;
 mod evaluate;
+mod function;
 mod parse;
 mod token;
 mod value;
@@ -132,7 +133,11 @@ impl Expression {
 fn collect(node: &Node, found: &mut Vec<Reference>) {
     match node {
         Node::Literal(_) => {}
-        Node::List(items) => items.iter().for_each(|item| collect(item, found)),
+        Node::List(items) | Node::Function(_, items) => {
+            for item in items {
+                collect(item, found);
+            }
+        }
         Node::Not(inner) | Node::Size(inner) => collect(inner, found),
         Node::Binary(_, left, right) => {
             collect(left, found);

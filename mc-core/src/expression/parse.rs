@@ -5,12 +5,14 @@
 //! and      = relation { "&&" relation }
 //! relation = sum [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" ) sum ]
 //! sum      = unary { "+" unary }
-//! unary    = "!" unary | "-" number | primary
+//! unary    = "!" unary | "-" number | primary [ "." "startsWith" "(" or ")" ]
 //! primary  = literal | list | "(" or ")" | "size" "(" or ")" | "has" "(" path ")" | path
+//!          | "under" "(" or "," or ")" | "host" "(" or ")"
 //! ```
 
 use serde_json::{Number, Value};
 
+use super::function::Function;
 use super::token::{Placed, Token, fault, tokens};
 use super::{ExpressionFault, MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_NODES};
 use crate::id::StepName;
@@ -36,6 +38,7 @@ pub(super) enum Node {
     Path(Path),
     Has(Path),
     Size(Box<Self>),
+    Function(Function, Vec<Self>),
     Not(Box<Self>),
     Binary(Operator, Box<Self>, Box<Self>),
 }
@@ -254,7 +257,28 @@ impl Parser {
         if self.eat("-") {
             return self.negative();
         }
-        self.primary()
+        let inner = self.primary()?;
+        if !self.is_method() {
+            return Ok(inner);
+        }
+        self.next += 2;
+        let start = self.call(Self::or)?;
+        self.node(Node::Function(Function::StartsWith, vec![inner, start]))
+    }
+
+    /// Whether a method is called here: it is no field, although it looks like one.
+    fn is_method(&self) -> bool {
+        let after: Vec<&Token> = self
+            .tokens
+            .iter()
+            .skip(self.next)
+            .take(3)
+            .map(|(one, _)| one)
+            .collect();
+        matches!(
+            after.as_slice(),
+            [Token::Symbol("."), Token::Name(name), Token::Symbol("(")] if name == "startsWith"
+        )
     }
 
     fn negative(&mut self) -> Parsed {
@@ -320,9 +344,22 @@ impl Parser {
                 self.node(Node::Size(Box::new(inner)))
             }
             "has" if self.is("(") => self.has(),
+            "host" if self.is("(") => {
+                let url = self.call(Self::or)?;
+                self.node(Node::Function(Function::Host, vec![url]))
+            }
+            "under" if self.is("(") => {
+                let both = self.call(|parser| {
+                    let path = parser.or()?;
+                    parser.expect(",")?;
+                    Ok(vec![path, parser.or()?])
+                })?;
+                self.node(Node::Function(Function::Under, both))
+            }
             "in" => Err(fault(column, "expected a value, found `in`")),
             _ if self.is("(") => {
-                let reason = format!("there is no function `{name}`; there are size and has");
+                let reason =
+                    format!("there is no function `{name}`; there are size, has, host and under");
                 Err(fault(column, reason))
             }
             _ => {
@@ -401,6 +438,9 @@ impl Parser {
     }
 
     fn segment(&mut self) -> Result<Option<Segment>, ExpressionFault> {
+        if self.is_method() {
+            return Ok(None);
+        }
         if self.eat(".") {
             let column = self.column();
             let Token::Name(name) = self.take() else {
@@ -422,6 +462,7 @@ impl Parser {
             | Node::Path(_)
             | Node::Has(_)
             | Node::Size(_)
+            | Node::Function(..)
             | Node::Not(_)
             | Node::Binary(..) => None,
         };

@@ -70,6 +70,11 @@ fn every_form_has_its_value() {
         ("18446744073709551615", json!(u64::MAX)),
         ("-9223372036854775808", json!(i64::MIN)),
         ("'a' < 'b' && 'B' < 'a'", json!(true)),
+        ("inputs.topic.startsWith('re')", json!(true)),
+        ("!'abc'.startsWith(inputs.topic) && true", json!(true)),
+        ("(inputs.topic + 'x').startsWith('redbx')", json!(true)),
+        ("under('/srv/' + inputs.topic, '/srv')", json!(true)),
+        ("host('https://A.b/') in ['a.b']", json!(true)),
     ] {
         assert_eq!(evaluate(text), Ok(value), "{text}");
     }
@@ -113,6 +118,10 @@ fn types_that_do_not_fit_are_named() {
         ("!inputs.n", "a number"),
         ("true && 1", "a number"),
         ("size(1)", "a number"),
+        ("inputs.n.startsWith('3')", "a number and text"),
+        ("under('/a', null)", "text and null"),
+        ("host(inputs.n)", "a number"),
+        ("host('no url')", "another text"),
         ("1 in 'abc'", "a number and text"),
         ("1 + 'a'", "a number and text"),
         ("1 + 1.5", "a decimal"),
@@ -158,6 +167,10 @@ fn what_is_not_in_the_grammar_is_refused_with_its_column() {
         ("steps.A.output", 7, "form"),
         ("has(inputs)", 5, "path to a field"),
         ("has(1)", 5, "takes a path"),
+        ("under('a')", 10, "expected `,`"),
+        ("host('a', 'b')", 9, "expected `)`"),
+        ("inputs.a.startsWith()", 21, "a value"),
+        ("has(inputs.a.startsWith('b'))", 13, "expected `)`"),
         ("'open", 1, "not closed"),
         ("'\\ud800'", 2, "escape"),
         ("1.", 2, "expected the end"),

@@ -15,7 +15,7 @@ use crate::event::{BlockReason, EventKind, PartRef, Record, RunStatus, Topic};
 use crate::id::{Actor, RunId, StepKey};
 use crate::time::Timestamp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An event of a run, with what `apply` needs of its place.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +111,7 @@ impl Run {
             nested: BTreeMap::new(),
             signals: Vec::new(),
             tool_uses: BTreeMap::new(),
+            acts: BTreeSet::new(),
         };
         run.open_account(created);
         Ok(run)

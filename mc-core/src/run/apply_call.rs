@@ -13,7 +13,7 @@ use crate::event::call::{
     OnceRecorded, ToolCallDispatched,
 };
 use crate::event::step::ResultLate;
-use crate::id::{Digest, StepKey};
+use crate::id::{Digest, ModelId, StepKey};
 
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -32,6 +32,8 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
                 event,
             )?;
             answer(run, &facts.step, facts.ordinal, CallState::Failed);
+            let down = facts.tells_of_outage().then(|| facts.model.clone());
+            note_down(run, &facts.step, down);
             Ok(())
         }
         EventKind::ModelCallDoubted(facts) => doubted(run, facts, event),
@@ -44,6 +46,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
                 seq: event.seq,
                 answer: facts.answer,
             };
+            run.note_act(&facts.step, facts.ordinal);
             answer(run, &facts.step, facts.ordinal, state);
             Ok(())
         }
@@ -137,6 +140,13 @@ fn answer(run: &mut Run, key: &StepKey, ordinal: u32, state: CallState) {
     }
 }
 
+/// What the last call told of the provider of its model.
+fn note_down(run: &mut Run, key: &StepKey, down: Option<ModelId>) {
+    if let Some(step) = run.steps.get_mut(key) {
+        step.down = down;
+    }
+}
+
 fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Result<()> {
     let fault = ledger(event);
     let key = HoldKey::call(facts.step.clone(), facts.attempt, facts.ordinal);
@@ -172,6 +182,7 @@ fn settled(run: &mut Run, facts: &ModelCallSettled, event: &RunEvent<'_>) -> Res
         }
     };
     answer(run, &facts.step, facts.ordinal, state);
+    note_down(run, &facts.step, None);
     bill(run, (&facts.step, facts.attempt), &facts.actual);
     Ok(())
 }
@@ -270,6 +281,8 @@ fn doubted(run: &mut Run, facts: &ModelCallDoubted, event: &RunEvent<'_>) -> Res
         run.holds.remove(&key);
     }
     answer(run, &facts.step, facts.ordinal, CallState::Failed);
+    let down = facts.tells_of_outage().then(|| facts.model.clone());
+    note_down(run, &facts.step, down);
     Ok(())
 }
 

@@ -62,6 +62,7 @@ fn dispatched(run: &mut Run, facts: &StepDispatched, event: &RunEvent<'_>) -> Re
     step.first_at = step.first_at.or(Some(event.ts));
     step.wake_at = None;
     step.retry_from = None;
+    step.down = None;
     if !facts.hold.is_zero() {
         let key = HoldKey::escrow(facts.step.clone(), facts.attempt);
         let hold = Hold::open_at(path, event.ts, facts.hold)
@@ -138,6 +139,10 @@ fn abandoned(run: &mut Run, facts: &AttemptAbandoned, event: &RunEvent<'_>) -> R
     step.retry_from = facts.retry_from;
     let code = match facts.reason {
         AbandonReason::Timeout => "timeout",
+        AbandonReason::Outage => {
+            step.forgiven += 1;
+            "timeout"
+        }
         AbandonReason::NoProgress => "no_progress",
         AbandonReason::Guardrail => "guardrail",
         AbandonReason::Budget => "budget_exceeded",

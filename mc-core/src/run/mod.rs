@@ -3,6 +3,7 @@
 //! Decisions are not in here: see `sequencer::decide`. A run is rebuilt from its events by
 //! [`replay`], and that is what every other reader of the log does too.
 
+mod acts;
 mod apply;
 mod apply_approval;
 mod apply_call;

@@ -234,6 +234,9 @@ pub struct Step {
     /// that it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt_end: Option<DoubtEnd>,
+    /// The model whose provider failed the last call of its attempt, and not for the request's sake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<ModelId>,
     /// It was taken back to be done again, and has not gone out since: its needs are judged anew, and an
     /// item's turn comes as if it had never been.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -365,6 +368,9 @@ pub struct Run {
     /// once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_uses: BTreeMap<Opaque, u64>,
+    /// The tool calls that cannot be undone and were answered: tool and parameters, as one hash.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub acts: BTreeSet<Digest>,
 }
 
 impl Run {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventKind;
-use crate::event::call::THROTTLED_TOO_LONG;
-use crate::event::step::HALTED;
+use crate::event::call::{THROTTLED_TOO_LONG, UNREACHABLE};
 use crate::id::ModelId;
 use crate::resilience::{
     Breaker, BreakerSettings, Breakers, Change, RetryBudget, RetryBudgetSettings, Trigger,
@@ -123,25 +122,19 @@ fn trigger(kind: &EventKind) -> Option<(&ModelId, Trigger)> {
         EventKind::ModelCallThrottled(f) => Some((&f.model, Trigger::Refused)),
         EventKind::ModelCallReleased(f) => {
             let trigger = match f.code.as_str() {
-                "unreachable" => Trigger::Failed,
+                UNREACHABLE => Trigger::Failed,
                 THROTTLED_TOO_LONG => Trigger::Refused,
                 _ => Trigger::Returned,
             };
             Some((&f.model, trigger))
         }
         EventKind::ModelCallDoubted(f) => {
-            let ours = matches!(
-                f.code.as_str(),
-                "dropped" | "aborted" | "abandoned" | "crashed" | HALTED
-            );
-            Some((
-                &f.model,
-                if ours {
-                    Trigger::Returned
-                } else {
-                    Trigger::Failed
-                },
-            ))
+            let trigger = if f.tells_of_outage() {
+                Trigger::Failed
+            } else {
+                Trigger::Returned
+            };
+            Some((&f.model, trigger))
         }
         _ => None,
     }

@@ -321,7 +321,8 @@ impl Sequencer {
         // While nothing is dispatched, room in the wave is of no use to anybody.
         let pace = self.pace.due();
         let pace = pace.filter(|_| self.workspace.dispatch == Dispatch::On);
-        let deadline = deadline.into_iter().chain(pace).min();
+        let deadline = deadline.into_iter().chain(pace);
+        let deadline = deadline.chain(self.asks_at()).min();
         let window = self.next_window();
         let drained = self.workspace.draining.values().min().copied();
         let wall = self.workspace.next_wake().into_iter();

@@ -68,7 +68,7 @@ pub enum Request {
     /// Let what was halted go on; a run is resumed.
     Lift(Lift),
     /// Let a step that a rule blocked try afresh.
-    Unblock(RunId, StepKey),
+    Unblock(Steer, StepKey),
     /// Bring a signal to a run.
     Signal(RunId, Opaque, Arc<Value>),
     /// Approve or reject what is asked of a person.
@@ -620,11 +620,13 @@ impl Request {
     pub const fn run_id(&self) -> Option<RunId> {
         match self {
             Self::CloseSession(run)
-            | Self::Unblock(run, _)
             | Self::Signal(run, ..)
             | Self::Recover(run, _)
             | Self::HostLost(run, _) => Some(*run),
-            Self::Abort(steer) | Self::Pause(steer) | Self::Resume(steer) => Some(steer.run_id),
+            Self::Abort(steer)
+            | Self::Pause(steer)
+            | Self::Resume(steer)
+            | Self::Unblock(steer, _) => Some(steer.run_id),
             Self::Halt(halt) => match halt.scope {
                 HaltScope::Run(run) => Some(run),
                 HaltScope::Workspace | HaltScope::Agent(_) => None,

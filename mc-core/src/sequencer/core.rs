@@ -336,7 +336,7 @@ impl Sequencer {
             Request::Resume(steer) => decide::control::resume(&view, steer),
             Request::Halt(halt) => decide::halt::halt(&view, halt),
             Request::Lift(lift) => decide::halt::lift(&view, lift),
-            Request::Unblock(run, step) => decide::control::unblock(&view, *run, step),
+            Request::Unblock(steer, step) => decide::control::unblock(&view, steer, step),
             Request::Signal(run, name, payload) => {
                 decide::signal::signal(&view, *run, name, payload)
             }

@@ -1,5 +1,6 @@
 //! Decisions: events, effects and a reply, as values.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,9 @@ use super::token::Token;
 use crate::error::Error;
 use crate::event::step::WaitingFor;
 use crate::event::{EventKind, MediaType, PartRef};
-use crate::id::{AgentName, AgentVersion, ApprovalId, Digest, RunId, StepKey, WorkflowName};
+use crate::id::{
+    AgentName, AgentVersion, ApprovalId, Digest, Opaque, RunId, StepKey, WorkflowName,
+};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
@@ -118,6 +121,9 @@ pub struct AttemptOrder {
     pub effect_key: Digest,
     /// The tier.
     pub risk: RiskTier,
+    /// The tools that it may use, and no others; any where its step names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<BTreeSet<Opaque>>,
     /// The longest that it may take.
     pub timeout: Option<std::time::Duration>,
     /// What an earlier attempt suspended with, and where the signal stands that it waited for.
@@ -238,6 +244,8 @@ pub enum ToolReply {
     Allowed,
     /// It was answered before: the result stands there.
     Answered(PartRef),
+    /// It is not made, and counts as answered with `{"dry_run":true}`.
+    DryRun,
     /// A person has to approve first: the request.
     NeedsApproval(ApprovalId),
     /// It may not go out.
@@ -297,7 +305,7 @@ pub enum Wait {
     /// Its turn in rates.
     Turn {
         /// The rates that hold it back.
-        of: std::collections::BTreeSet<crate::policy::RateOf>,
+        of: BTreeSet<crate::policy::RateOf>,
         /// When it is asked again; none where that depends on other calls alone.
         until: Option<Timestamp>,
     },

@@ -142,6 +142,7 @@ impl Sequencer {
             self.commit(decision.events)?;
             touched.insert(token.run_id);
         }
+        self.ask_those_held(monotonic);
         touched.extend(self.drained(now)?);
         let wakes = self.workspace.wakes.iter();
         let due = wakes.filter(|(_, at)| **at <= now);
@@ -313,9 +314,8 @@ impl Sequencer {
                     owner: None,
                 };
                 self.put_waiting(ticket, Waiting::Step(run, key.clone()));
-                let wanted = waiter.path.clone();
                 self.push(waiter);
-                self.let_go(run, &wanted)
+                self.let_go(run)
             }
             Dispatched::Queued(Wait::Circuit | Wait::Turn { .. }) => {
                 Err(Error::internal("a step waits for no breaker"))

@@ -5,6 +5,7 @@
 //! the state, `batch` what is committed together, `scribe` how that becomes bytes.
 //! What is *not* here: waiting, tasks and disks (`engine`, `ports`).
 
+mod acting;
 mod batch;
 mod circuits;
 mod close;
@@ -27,6 +28,7 @@ mod recovery;
 mod redaction;
 mod resident;
 mod room;
+mod samples;
 mod scribe;
 mod token;
 mod traffic;
@@ -36,6 +38,7 @@ mod window;
 mod windows;
 mod workspace;
 
+pub use acting::{Acting, Handler};
 pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{

@@ -32,7 +32,17 @@ use crate::workflow::Workflow;
 
 impl Sequencer {
     /// Gives an event its place and applies it; a change of a breaker follows at once.
-    pub(super) fn place(&mut self, mut event: NewEvent) -> Result<()> {
+    pub(super) fn place(&mut self, event: NewEvent) -> Result<()> {
+        let run = event.run_id;
+        self.place_one(event)?;
+        // What was held for steps that it ended; there may be very many.
+        while let Some(next) = self.no_longer_held(run) {
+            self.place_one(next)?;
+        }
+        Ok(())
+    }
+
+    fn place_one(&mut self, mut event: NewEvent) -> Result<()> {
         if let Some(redaction) = &self.workspace.settings.redaction {
             redact(redaction, &mut event);
         }
@@ -70,18 +80,13 @@ impl Sequencer {
         for next in self.nested_follow(self.batch.placed.last()) {
             self.place(next)?;
         }
-        if let Some(next) = self.plan_follows() {
-            self.place(next)?;
-        }
         match self.follows() {
             Some(next) => self.place(next),
             None => Ok(()),
         }
     }
 
-    /// What is held for steps that the event ended; the next of them follows the first.
-    fn plan_follows(&self) -> Option<NewEvent> {
-        let run = self.batch.placed.last()?.run_id;
+    fn no_longer_held(&self, run: RunId) -> Option<NewEvent> {
         reserving::ended(&self.workspace.runs.get(&run)?.run)
     }
 

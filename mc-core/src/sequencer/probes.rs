@@ -17,7 +17,8 @@ impl Sequencer {
         }
     }
 
-    /// Asks the agent of a step in doubt, where it is here and no handler of the step is out.
+    /// Asks the agent of a step in doubt, where it is here and no handler of the step is out, here
+    /// or in any other process.
     pub(super) fn probe(&mut self, run_id: RunId, key: &StepKey) {
         let Some(resident) = self.workspace.runs.get(&run_id) else {
             return;
@@ -31,15 +32,18 @@ impl Sequencer {
         let Some(((agent, effect_key), input)) = known else {
             return;
         };
-        if self.workspace.agents.contains_key(agent) {
-            let order = ProbeOrder {
-                run_id,
-                step: key.clone(),
-                attempt: step.attempt,
-                agent: agent.clone(),
-                effect_key,
-                input,
-            };
+        if !self.workspace.agents.contains_key(agent) {
+            return;
+        }
+        let order = ProbeOrder {
+            run_id,
+            step: key.clone(),
+            attempt: step.attempt,
+            agent: agent.clone(),
+            effect_key,
+            input,
+        };
+        if self.may_ask(run_id, key, &order.agent) {
             self.batch.effects.push(Effect::Probe(Box::new(order)));
         }
     }

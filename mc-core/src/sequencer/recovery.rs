@@ -142,6 +142,7 @@ fn workspace(
         draining,
         agents: BTreeMap::new(),
         lent: BTreeSet::new(),
+        acting: super::acting::Acting::default(),
         keys,
         dispatch: super::workspace::Dispatch::Held,
         prices,

@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::circuits::Try;
 use super::limiter::Limiter;
+use super::samples::Samples;
 use super::window::Window;
 use crate::budget::Amount;
 use crate::event::EventKind;
-use crate::event::call::THROTTLED_TOO_LONG;
+use crate::event::call::{ModelCallSettled, THROTTLED_TOO_LONG};
 use crate::event::run::Subject;
 use crate::id::{AgentName, Digest, ModelId, RuleId, RunId, StepKey, WorkflowName};
-use crate::policy::guard::{Checkpoint, Guardrail, Rule, Scope, Who};
+use crate::policy::guard::{Checkpoint, Guardrail, Measured, Moments, Rule, Scope, Who};
 use crate::policy::{Mode, OnThrottling, Policy, RateOf, RateRule};
 use crate::pricing::{Named, PriceTable};
 use crate::run::{CallState, Run};
@@ -78,6 +79,9 @@ pub struct Traffic {
     /// Tokens of each rate.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tokens: BTreeMap<String, Window>,
+    /// What calls cost and took, for rules about anomalies.
+    #[serde(default, skip_serializing_if = "Samples::is_empty")]
+    samples: Samples,
     /// What was learnt of refusals.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     limiters: BTreeMap<String, Limiter>,
@@ -168,6 +172,7 @@ impl Traffic {
         };
         self.rules.retain(|id, _| same(id));
         self.requests.retain(|id, _| same(id));
+        self.samples.retain(same);
         let known = |key: &String| after.rates().iter().any(|rate| rate.of.to_string() == *key);
         self.calls.retain(|key, _| known(key));
         self.tokens.retain(|key, _| known(key));
@@ -207,6 +212,10 @@ impl Traffic {
             EventKind::ModelCallSettled(facts) => {
                 let call = folding.out.remove(&key(&facts.step, facts.ordinal));
                 self.came(call.as_ref(), &facts.actual, folding);
+                // One that failed and was billed has none.
+                if facts.answer != Digest::ZERO {
+                    self.sampled(call.as_ref(), facts, folding);
+                }
                 let since = call.and_then(|call| call.since);
                 self.answered(&facts.model, since, folding);
             }
@@ -354,6 +363,26 @@ impl Traffic {
         }
     }
 
+    /// What an answered call cost and took.
+    fn sampled(&mut self, call: Option<&CallOut>, facts: &ModelCallSettled, folding: &Folding<'_>) {
+        let measured = measured(&facts.actual, facts.latency_ms, &facts.flags);
+        for rail in call.into_iter().flat_map(|call| of_call(folding, call)) {
+            let Rule::Anomaly { of, .. } = &rail.rule else {
+                continue;
+            };
+            let agent = call.and_then(|call| call.agent.as_ref());
+            if let Some(value) = measured.of(*of) {
+                self.samples.add(&rail.id, (agent, &facts.model), value);
+            }
+        }
+    }
+
+    /// What calls of an agent and a model cost and took so far, as a rule compares them.
+    pub(super) fn usual(&self, rule: &RuleId, who: &Who<'_>) -> Option<Moments> {
+        let model = who.model?.asked;
+        Some(self.samples.of(rule, who.agents.first(), model))
+    }
+
     fn refused(&mut self, model: &ModelId, after: Option<Duration>, folding: &Folding<'_>) {
         for rate in learning(folding.policy, folding.prices.named(model)) {
             let key = rate.of.to_string();
@@ -374,6 +403,15 @@ impl Traffic {
                 self.limiters.remove(&key);
             }
         }
+    }
+}
+
+/// What a call cost and took; what nobody said is not known.
+pub(super) fn measured(actual: &Amount, latency_ms: u64, flags: &[String]) -> Measured {
+    let missing = flags.iter().any(|flag| flag == "usage_missing");
+    Measured {
+        used: (!missing).then_some(*actual),
+        latency_ms,
     }
 }
 

@@ -51,14 +51,15 @@ impl Sequencer {
             return Ok(touched);
         }
         let tickets: Vec<Ticket> = self.workspace.turns.keys().copied().collect();
-        // The rates in which somebody before the next one still waits: whoever these hold back too stays
+        // The rates in which somebody before the next one still waits: whom only these hold back stays
         // where it is, and need not be judged.
         let mut taken = BTreeSet::new();
         for ticket in tickets {
-            let stays = self.workspace.turns.get(&ticket);
-            let stays = stays.is_some_and(|turn| !turn.of.is_disjoint(&taken));
-            if !(stays && self.is_awaited(ticket)) {
-                touched.extend(self.turn(ticket)?);
+            let awaited = self.is_awaited(ticket);
+            match self.workspace.turns.get_mut(&ticket) {
+                // Its time is that of those before it.
+                Some(turn) if awaited && turn.of.is_subset(&taken) => turn.until = None,
+                _ => touched.extend(self.turn(ticket)?),
             }
             if let Some(turn) = self.workspace.turns.get(&ticket) {
                 taken.extend(turn.of.iter().cloned());

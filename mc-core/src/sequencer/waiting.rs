@@ -11,7 +11,7 @@ use super::decision::{Answer, CallReply, Reply, Wait};
 use super::token::Token;
 use super::turns::Turn;
 use super::workspace::{ResidentBooks, Waiting, Workspace};
-use crate::budget::{Owner, Path, Ticket, Verdict, Waiter, Wake};
+use crate::budget::{Owner, Ticket, Verdict, Waiter, Wake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StepStatus;
 use crate::event::run::PauseReason;
@@ -33,8 +33,8 @@ impl Sequencer {
     }
 
     /// A run that waits for room lets go what it holds for steps that have not gone out.
-    pub(super) fn let_go(&mut self, run: RunId, wanted: &Path) -> Result<()> {
-        self.commit(decide::reserving::let_go(&self.workspace, run, wanted))
+    pub(super) fn let_go(&mut self, run: RunId) -> Result<()> {
+        self.commit(decide::reserving::let_go(&self.workspace, run))
     }
 
     /// Notes what a ticket stands for.
@@ -199,9 +199,8 @@ impl Sequencer {
                 let waiting = Waiting::Call(token.clone(), Arc::clone(call), whole);
                 self.put_waiting(ticket, waiting);
                 self.slots.insert(ticket, (Arc::clone(command), slot));
-                let wanted = waiter.path.clone();
                 self.push(waiter);
-                let settled = self.let_go(token.run_id, &wanted);
+                let settled = self.let_go(token.run_id);
                 if let Err(error) = settled.and_then(|()| self.settle_down(BTreeSet::new())) {
                     self.defect = Some(error.to_string());
                     return Submitted::Now(Err(error));
@@ -313,14 +312,13 @@ impl Sequencer {
                 let waiting = Waiting::Call(token.clone(), Arc::clone(call), whole);
                 self.put_waiting(ticket, waiting);
                 self.slots.insert(ticket, (command, slot));
-                let wanted = path.clone();
                 self.push(Waiter {
                     ticket,
                     path,
                     amount,
                     owner,
                 });
-                self.let_go(token.run_id, &wanted)?;
+                self.let_go(token.run_id)?;
             }
         }
         Ok(BTreeSet::from([token.run_id]))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::acting::Acting;
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
@@ -66,7 +67,8 @@ pub struct Settings {
     /// The most attempts of recovered runs that go out before one of them has ended; those of
     /// other runs do not count.
     pub recovery_wave: usize,
-    /// How long an attempt of a recovered run may be out before another goes out in its stead.
+    /// How long an attempt of a recovered run may be out before another goes out in its stead; and how
+    /// long those that had joined an earlier owner have to come back before probes are asked.
     pub recovery_patience: Duration,
     /// What is taken out of content before it is logged; none for nothing.
     pub redaction: Option<Redaction>,
@@ -231,6 +233,8 @@ pub struct Workspace {
     pub agents: BTreeMap<AgentName, Option<AgentVersion>>,
     /// Sessions of which a joined process has the block in hand.
     pub lent: BTreeSet<RunId>,
+    /// Handlers of earlier owners' attempts that may still act.
+    pub acting: Acting,
     /// Idempotency keys used lately.
     pub keys: RecentKeys,
     /// Whether attempts go out.

@@ -8,6 +8,7 @@
 mod play;
 mod script;
 mod wire;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +24,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use play::{Shared, lock};
-pub use script::{Answer, Completion, Failure, Fault, Json, Script, Stop, UsageIn};
+pub use script::{Answer, Completion, Failure, Fault, Json, Script, Stop, ToolCall, UsageIn};
 
 /// A request that reached the server.
 #[derive(Clone, Debug, PartialEq, Serialize)]

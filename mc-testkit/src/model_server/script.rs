@@ -45,6 +45,10 @@ pub struct Completion {
     pub usage_in: UsageIn,
     /// Why it stopped.
     pub stop: Stop,
+    /// The tools that it wants called, all in one answer; then that is why it stopped.
+    pub tool_calls: Vec<ToolCall>,
+    /// The service tier that it says it charged.
+    pub service_tier: Option<String>,
     /// The model that it names; none for the one that was asked for.
     pub model: Option<String>,
     /// In how many pieces a stream has the text; at least 1.
@@ -55,6 +59,19 @@ pub struct Completion {
     pub piece_delay_ms: u64,
     /// What goes wrong on the way.
     pub fault: Fault,
+}
+
+/// A tool that a model wants called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCall {
+    /// What the provider calls it.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments, as the model wrote them: JSON, or not. Messages have no way to say what is no
+    /// object whole; there only a stream has it as it stands.
+    pub arguments: String,
 }
 
 /// Where a stream has its usage. A whole body has it unless it is `nowhere`.
@@ -132,6 +149,8 @@ impl Default for Completion {
             usage: Usage::text(1, 1),
             usage_in: UsageIn::default(),
             stop: Stop::default(),
+            tool_calls: Vec::new(),
+            service_tier: None,
             model: None,
             pieces: 4,
             delay_ms: 0,
@@ -149,6 +168,45 @@ impl Completion {
             usage,
             ..Self::default()
         }
+    }
+}
+
+impl Completion {
+    /// A wish to have a tool called, and what it used.
+    pub fn calls(tool: &str, arguments: &Value, usage: Usage) -> Self {
+        Self::text("", usage).and_calls("call_1", tool, &arguments.to_string())
+    }
+
+    /// One more wish.
+    #[must_use]
+    pub fn and_calls(mut self, id: &str, tool: &str, arguments: &str) -> Self {
+        self.tool_calls.push(ToolCall {
+            id: id.to_owned(),
+            name: tool.to_owned(),
+            arguments: arguments.to_owned(),
+        });
+        self
+    }
+
+    /// Why it stopped.
+    pub(super) const fn stopped(&self) -> Stop {
+        if self.tool_calls.is_empty() {
+            self.stop
+        } else {
+            Stop::ToolCall
+        }
+    }
+
+    /// The wishes; one that stands for any, where it stopped for one and names none.
+    pub(super) fn wishes(&self) -> Vec<ToolCall> {
+        if self.tool_calls.is_empty() && self.stop == Stop::ToolCall {
+            return vec![ToolCall {
+                id: "call_1".to_owned(),
+                name: "look_up".to_owned(),
+                arguments: "{}".to_owned(),
+            }];
+        }
+        self.tool_calls.clone()
     }
 }
 

@@ -6,6 +6,7 @@ use mc_core::usage::Usage;
 use serde_json::{Value, json};
 
 use super::script::{Completion, Fault, Stop, UsageIn};
+use super::wishes;
 
 /// Which format a path speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,19 +58,34 @@ impl Api {
             Self::OpenaiChat => json!({
                 "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model,
                 "choices": [{"index": 0, "message": chat_message(answer),
-                             "finish_reason": chat_stop(answer.stop)}],
+                             "finish_reason": chat_stop(answer.stopped())}],
             }),
             Self::OpenaiResponses => response(answer, &model),
             Self::Anthropic => json!({
                 "id": "msg_1", "type": "message", "role": "assistant", "model": model,
                 "content": anthropic_content(answer),
-                "stop_reason": anthropic_stop(answer.stop), "stop_sequence": null,
+                "stop_reason": anthropic_stop(answer.stopped()), "stop_sequence": null,
             }),
         };
         if answer.usage_in != UsageIn::Nowhere {
             body["usage"] = self.usage(&answer.usage);
         }
+        self.charge(&mut body, answer);
         body
+    }
+
+    /// The service tier where the format has it.
+    fn charge(self, body: &mut Value, answer: &Completion) {
+        let Some(tier) = &answer.service_tier else {
+            return;
+        };
+        match self {
+            Self::OpenaiChat | Self::OpenaiResponses => body["service_tier"] = tier.as_str().into(),
+            Self::Anthropic if body["usage"].is_object() => {
+                body["usage"]["service_tier"] = tier.as_str().into();
+            }
+            Self::Anthropic => {}
+        }
     }
 
     /// The answer as a stream of events.
@@ -140,10 +156,12 @@ impl Api {
 
     fn chat_stream(self, answer: &Completion, asked: &Value, model: &str) -> Vec<Event> {
         let chunk = |delta: Value, stop: Value| {
-            json!({
+            let mut chunk = json!({
                 "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model,
                 "choices": [{"index": 0, "delta": delta, "finish_reason": stop}],
-            })
+            });
+            self.charge(&mut chunk, answer);
+            chunk
         };
         let mut events = vec![data(&chunk(
             json!({"role": "assistant", "content": ""}),
@@ -161,13 +179,10 @@ impl Api {
             }
             events.push(piece_of(data(&one)));
         }
-        if answer.stop == Stop::ToolCall {
-            events.push(data(&chunk(
-                json!({"tool_calls": [tool_call()]}),
-                Value::Null,
-            )));
+        for delta in wishes::chat_pieces(answer) {
+            events.push(data(&chunk(delta, Value::Null)));
         }
-        events.push(data(&chunk(json!({}), chat_stop(answer.stop).into())));
+        events.push(data(&chunk(json!({}), chat_stop(answer.stopped()).into())));
         let wanted = asked["stream_options"]["include_usage"] == true;
         if wanted && answer.usage_in == UsageIn::Documented {
             let mut last = chunk(Value::Null, Value::Null);
@@ -188,13 +203,14 @@ impl Api {
             "id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": [],
         });
         let mut end = json!({
-            "type": "message_delta", "delta": {"stop_reason": anthropic_stop(answer.stop)},
+            "type": "message_delta", "delta": {"stop_reason": anthropic_stop(answer.stopped())},
         });
         if said {
             let usage = self.usage(&answer.usage);
             end["usage"] = json!({"output_tokens": usage["output_tokens"]});
             message["usage"] = usage;
             message["usage"]["output_tokens"] = 1.into();
+            self.charge(&mut message, answer);
         }
         let mut events = vec![named(&json!({"type": "message_start", "message": message}))];
         let delta = |at: usize, delta: Value| {
@@ -221,9 +237,8 @@ impl Api {
             events.push(piece_of(delta(at, text)));
         }
         events.push(stop(at));
-        if answer.stop == Stop::ToolCall {
-            events.push(start(at + 1, tool_use()));
-            events.push(stop(at + 1));
+        for event in wishes::anthropic_events(answer, at + 1) {
+            events.push(named(&event));
         }
         events.push(named(&end));
         events.push(named(&json!({"type": "message_stop"})));
@@ -244,10 +259,14 @@ fn response_stream(answer: &Completion, model: &str) -> Vec<Event> {
         let delta = json!({"type": "response.output_text.delta", "delta": piece});
         events.push(piece_of(named(&delta)));
     }
+    for event in wishes::response_events(answer) {
+        events.push(named(&event));
+    }
     let mut whole = response(answer, model);
     if answer.usage_in != UsageIn::Nowhere {
         whole["usage"] = Api::OpenaiResponses.usage(&answer.usage);
     }
+    Api::OpenaiResponses.charge(&mut whole, answer);
     let kind = if answer.stop == Stop::Length {
         "response.incomplete"
     } else {
@@ -270,9 +289,7 @@ fn response(answer: &Completion, model: &str) -> Value {
         }
     };
     output.push(json!({"type": "message", "role": "assistant", "content": [content]}));
-    if answer.stop == Stop::ToolCall {
-        output.push(json!({"type": "function_call", "name": "look_up", "arguments": "{}"}));
-    }
+    output.extend(answer.wishes().iter().map(wishes::response_item));
     let mut body = json!({
         "id": "resp_1", "object": "response", "status": "completed", "model": model, "output": output,
     });
@@ -288,8 +305,9 @@ fn chat_message(answer: &Completion) -> Value {
     if let Some(reasoning) = &answer.reasoning {
         message["reasoning_content"] = reasoning.as_str().into();
     }
-    if answer.stop == Stop::ToolCall {
-        message["tool_calls"] = json!([tool_call()]);
+    let wishes = answer.wishes();
+    if !wishes.is_empty() {
+        message["tool_calls"] = wishes.iter().map(wishes::chat_call).collect();
     }
     message
 }
@@ -300,19 +318,8 @@ fn anthropic_content(answer: &Completion) -> Value {
         blocks.push(json!({"type": "thinking", "thinking": thought}));
     }
     blocks.push(json!({"type": "text", "text": answer.text}));
-    if answer.stop == Stop::ToolCall {
-        blocks.push(tool_use());
-    }
+    blocks.extend(answer.wishes().iter().map(wishes::anthropic_block));
     blocks.into()
-}
-
-fn tool_call() -> Value {
-    json!({"index": 0, "id": "call_1", "type": "function",
-           "function": {"name": "look_up", "arguments": "{}"}})
-}
-
-fn tool_use() -> Value {
-    json!({"type": "tool_use", "id": "call_1", "name": "look_up", "input": {}})
 }
 
 const fn chat_stop(stop: Stop) -> &'static str {

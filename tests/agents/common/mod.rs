@@ -6,8 +6,8 @@ pub use mc_testkit::model_server::{Answer, Completion, Fault, ModelServer, Scrip
 pub use mission_control::agents::file::{self, Place};
 pub use mission_control::store::MemoryLog;
 pub use mission_control::{
-    AccountId, Builder, Limit, MissionControl, NanoUsd, OnExceed, Outcome, PriceTable, RunHandle,
-    Settings, StartOptions, Usage, Workflow,
+    AccountId, BlockReason, Builder, Limit, MissionControl, NanoUsd, OnExceed, Outcome, Position,
+    PriceTable, RunHandle, Settings, StartOptions, Usage, Workflow,
 };
 pub use serde_json::{Value, json};
 

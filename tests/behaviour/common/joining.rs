@@ -29,7 +29,7 @@ struct Wire {
     owner: Owner,
     terms: OwnerTerms,
     spawner: Arc<dyn Spawner>,
-    guest: OnceLock<Guest>,
+    guest: OnceLock<Arc<Guest>>,
     this: Weak<Self>,
     /// Commands whose answer somebody waited for.
     pub asked: AtomicU64,
@@ -157,6 +157,10 @@ impl OwnerPort for Wire {
         Some(self.owner.peek(&question))
     }
 
+    fn acting(&self, attempts: &[AttemptKey]) {
+        self.owner.acting(self.id, attempts);
+    }
+
     fn finished(&self, attempt: &AttemptKey) {
         self.owner.finished(self.id, attempt);
     }
@@ -176,6 +180,11 @@ impl OwnerPort for Wire {
 
 /// Joins a handle of a world.
 pub fn join(world: &World, owner: &MissionControl) -> Joined {
+    join_with(world, owner, settings())
+}
+
+/// As `join`, with settings.
+pub fn join_with(world: &World, owner: &MissionControl, settings: Settings) -> Joined {
     let simulation = world.0.simulation();
     let spawner: Arc<dyn Spawner> = simulation.spawner();
     let parts = Parts {
@@ -183,40 +192,51 @@ pub fn join(world: &World, owner: &MissionControl) -> Joined {
         clock: Arc::clone(simulation.clock()) as _,
         entropy: Arc::clone(simulation.entropy()) as _,
         spawner: Arc::clone(&spawner),
-        settings: settings(),
+        settings,
         auth_method: AuthMethod::Library,
         switch: None,
     };
-    let owner = owner.owner().unwrap();
-    let mut news = owner.news();
-    let wire = Arc::new_cyclic(|this| Wire {
-        id: HOSTS.fetch_add(1, Ordering::SeqCst),
-        here: AtomicBool::new(true),
-        terms: owner.terms(),
-        owner,
-        spawner: Arc::clone(&spawner),
-        guest: OnceLock::new(),
-        this: Weak::clone(this),
-        asked: AtomicU64::new(0),
-        twice: AtomicBool::new(false),
-        rooms: Mutex::default(),
-    });
+    let wire = Wire::to(owner, &spawner);
     let port = Arc::<Wire>::clone(&wire);
     let (control, guest) = Engine::join(parts, port).unwrap();
-    assert!(wire.guest.set(guest).is_ok());
-    let told = Arc::clone(&wire);
-    spawner.spawn_driver(Box::pin(async move {
-        while let Some(notice) = news.next().await {
-            let guest = told.guest.get().unwrap();
-            match notice {
-                Notice::Moved(runs) => {
-                    guest.moved(&runs.iter().copied().collect::<Vec<_>>());
-                }
-                Notice::Missed(missed) => guest.missed(missed),
-            }
-        }
-    }));
+    wire.carry(Arc::new(guest));
     Joined { control, wire }
+}
+
+impl Wire {
+    fn to(owner: &MissionControl, spawner: &Arc<dyn Spawner>) -> Arc<Self> {
+        let owner = owner.owner().unwrap();
+        Arc::new_cyclic(|this| Self {
+            id: HOSTS.fetch_add(1, Ordering::SeqCst),
+            here: AtomicBool::new(true),
+            terms: owner.terms(),
+            owner,
+            spawner: Arc::clone(spawner),
+            guest: OnceLock::new(),
+            this: Weak::clone(this),
+            asked: AtomicU64::new(0),
+            twice: AtomicBool::new(false),
+            rooms: Mutex::default(),
+        })
+    }
+
+    /// Tells a guest from now on what its owner says unasked.
+    fn carry(self: &Arc<Self>, guest: Arc<Guest>) {
+        assert!(self.guest.set(guest).is_ok());
+        let told = Arc::clone(self);
+        let mut news = self.owner.news();
+        self.spawner.spawn_driver(Box::pin(async move {
+            while let Some(notice) = news.next().await {
+                let guest = told.guest.get().unwrap();
+                match notice {
+                    Notice::Moved(runs) => {
+                        guest.moved(&runs.iter().copied().collect::<Vec<_>>());
+                    }
+                    Notice::Missed(missed) => guest.missed(missed),
+                }
+            }
+        }));
+    }
 }
 
 impl Joined {
@@ -233,6 +253,26 @@ impl Joined {
     /// Commands whose answer somebody waited for, so far.
     pub fn asked(&self) -> u64 {
         self.wire.asked.load(Ordering::SeqCst)
+    }
+
+    /// The owner is gone without a word.
+    pub fn lose_owner(&self) {
+        self.wire.close();
+        self.wire.guest.get().unwrap().lost();
+    }
+
+    /// The process becomes the owner.
+    pub async fn take_over(&self) {
+        self.wire.guest.get().unwrap().take_over().await.unwrap();
+    }
+
+    /// The process joins another owner.
+    pub async fn rejoin(&mut self, owner: &Self) {
+        let wire = Wire::to(&owner.control, &self.wire.spawner);
+        let guest = Arc::clone(self.wire.guest.get().unwrap());
+        wire.carry(Arc::clone(&guest));
+        guest.rejoin(Arc::<Wire>::clone(&wire)).await.unwrap();
+        self.wire = wire;
     }
 
     /// The process is killed, and the owner sees the end of the connection.

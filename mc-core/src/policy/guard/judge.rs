@@ -1,22 +1,25 @@
 //! Judging: every rule of a checkpoint against what is asked, as a pure function.
 //!
 //! A rule that cannot be answered (a predicate that has no value, a count that is not there) errs,
-//! and a rule that errs denies.
+//! and a rule that errs denies. Starts, model calls and tool calls have files of their own:
+//! `judge_start`, `judge_call`, `judge_tool`.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, TierName, Verdict, Who};
+use super::anomaly::{Measured, Moments};
+use super::judge_call::of_call;
+use super::judge_start::{expand, start};
+use super::judge_tool::of_tool;
+use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, Verdict, Who};
 use crate::budget::Amount;
-use crate::expression::{Expression, Scope as Seen};
-use crate::form::Schema;
-use crate::id::RuleId;
+use crate::id::{LabelKey, ModelId, RuleId};
 use crate::json;
 use crate::money::NanoUsd;
-use crate::policy::Mode;
+use crate::policy::{Mode, RiskTier};
 use crate::pricing::{CallTerms, Named};
 
 /// The code of a rule that erred.
@@ -37,7 +40,9 @@ pub struct Asking<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Asked<'a> {
     /// A run is to start.
-    Start,
+    Start(Start<'a>),
+    /// A `for_each` has so many items.
+    Expand(u64),
     /// A model call is to go out.
     Call(Call<'a>),
     /// A tool call is to go out.
@@ -46,6 +51,28 @@ pub enum Asked<'a> {
     Progress(Progress<'a>),
     /// A call was answered.
     Answer(Answer<'a>),
+}
+
+/// A run, or a session, that is to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// How many runs it is nested in.
+    pub depth: u64,
+    /// Its labels.
+    pub labels: &'a BTreeMap<LabelKey, Arc<str>>,
+    /// The models of its estimates, those of workflows that it uses among them.
+    pub prices: &'a BTreeMap<ModelId, Priced>,
+}
+
+/// How old the price of a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priced {
+    /// It has none.
+    Unknown,
+    /// The policy states it: it has no age.
+    Stated,
+    /// It was checked so long ago.
+    Checked(Duration),
 }
 
 /// A model call.
@@ -59,6 +86,10 @@ pub struct Call<'a> {
     pub terms: &'a CallTerms,
     /// The messages.
     pub messages: &'a [Value],
+    /// The labels of its run.
+    pub labels: &'a BTreeMap<LabelKey, Arc<str>>,
+    /// How long ago its run was started.
+    pub age: Duration,
 }
 
 /// A tool call.
@@ -68,6 +99,8 @@ pub struct Tool<'a> {
     pub params: &'a [u8],
     /// What one call costs at most, as the policy says.
     pub price: NanoUsd,
+    /// Its tier.
+    pub risk: RiskTier,
 }
 
 /// How far an answer has come.
@@ -103,8 +136,10 @@ pub struct Answer<'a> {
     pub reasoning: Option<&'a Value>,
     /// The model that answered, where it was another.
     pub served: Option<Named<'a>>,
-    /// What it used; none for a tool.
+    /// Whether what it used was held; none for a tool.
     pub fits: Option<Fits>,
+    /// What it cost and took; none for a tool.
+    pub measured: Option<Measured>,
 }
 
 /// What rules have to know of what went before; none where it is not known.
@@ -121,6 +156,10 @@ pub trait Counts {
     fn of_run(&self) -> Option<Amount>;
     /// How often the run has called the tool.
     fn uses(&self) -> Option<u64>;
+    /// Whether the run has made the same tool call with the same parameters, or has it out.
+    fn is_repeated(&self) -> Option<bool>;
+    /// What the calls before this one cost or took, as a rule compares them.
+    fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments>;
 }
 
 /// A verdict other than a plain allow.
@@ -139,6 +178,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it is obeyed and answers in a tool's place.
+    pub const fn is_dry_run(&self) -> bool {
+        matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::DryRun)
+    }
+
     /// Whether it is obeyed and forbids.
     pub const fn forbids(&self) -> bool {
         matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::Deny | Verdict::Halt)
@@ -163,11 +207,12 @@ pub fn judge<'a>(
 
 fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Finding> {
     let found = match &asking.asked {
-        Asked::Start => start(rail, asking, counts),
+        Asked::Start(new) => start(rail, asking, new, counts),
+        Asked::Expand(items) => expand(rail, *items),
         Asked::Call(call) => of_call(rail, asking, call, counts),
         Asked::Tool(tool) => of_tool(rail, asking, tool, counts),
         Asked::Progress(progress) => in_flight(rail, progress),
-        Asked::Answer(answer) => after(rail, answer),
+        Asked::Answer(answer) => after(rail, asking, answer, counts),
     };
     let breach = match rail.on_breach {
         OnBreach::Deny => Verdict::Deny,
@@ -179,6 +224,11 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
             Verdict::Clamp(most),
             rail.rule.key(),
             "more output than allowed".to_owned(),
+        ),
+        Ok(Some(Broken::Unreal)) => (
+            Verdict::DryRun,
+            rail.rule.key(),
+            "the tool is not called".to_owned(),
         ),
         Ok(Some(Broken::Why(reason))) => (breach, rail.rule.key(), reason),
         Err(erred) => (breach, RULE_ERROR, erred.0),
@@ -193,64 +243,38 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
 }
 
 /// How a rule is broken.
-enum Broken {
+pub(super) enum Broken {
     /// By the output that is asked for.
     Output(u64),
+    /// By a tool that would be called.
+    Unreal,
     /// In words.
     Why(String),
 }
 
 /// A rule has no answer.
-struct Erred(String);
+pub(super) struct Erred(pub(super) String);
 
-type Found = Result<Option<Broken>, Erred>;
+pub(super) type Found = Result<Option<Broken>, Erred>;
 
 #[expect(
     clippy::unnecessary_wraps,
     reason = "rules that may err share its type"
 )]
-fn broken(is: bool, why: impl FnOnce() -> String) -> Found {
+pub(super) fn broken(is: bool, why: impl FnOnce() -> String) -> Found {
     Ok(is.then(|| Broken::Why(why())))
 }
 
-fn known<T>(count: Option<T>) -> Result<T, Erred> {
+pub(super) fn known<T>(count: Option<T>) -> Result<T, Erred> {
     count.ok_or_else(|| Erred("what it counts is not known".to_owned()))
 }
 
-fn misplaced(rail: &Guardrail) -> Found {
+pub(super) fn misplaced(rail: &Guardrail) -> Found {
     let rule = rail.rule.key();
     Err(Erred(format!("`{rule}` says nothing about this")))
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a rule that cannot stand here errs"
-)]
-fn start(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Found {
-    match &rail.rule {
-        Rule::MaxRunsInFlight(most) => {
-            let now = known(counts.runs_in_flight(rail))?;
-            broken(now >= *most, || {
-                format!("{now} runs have not ended; {most} may be")
-            })
-        }
-        Rule::MaxRunsPerMinute(most) => {
-            let now = known(counts.in_window(rail))?;
-            broken(now >= *most, || {
-                format!("{now} runs began within a minute; {most} may")
-            })
-        }
-        Rule::Workflows(names) => {
-            let flow = asking.who.workflow;
-            let denied = flow.is_some_and(|flow| names.denies(|one| one == flow));
-            broken(denied, || "this workflow may not be started".to_owned())
-        }
-        Rule::Agents(_) => agents(rail, asking),
-        _ => misplaced(rail),
-    }
-}
-
-fn agents(rail: &Guardrail, asking: &Asking<'_>) -> Found {
+pub(super) fn agents(rail: &Guardrail, asking: &Asking<'_>) -> Found {
     let Rule::Agents(names) = &rail.rule else {
         return misplaced(rail);
     };
@@ -261,75 +285,8 @@ fn agents(rail: &Guardrail, asking: &Asking<'_>) -> Found {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a rule that cannot stand here errs"
-)]
-fn of_call(rail: &Guardrail, asking: &Asking<'_>, call: &Call<'_>, counts: &dyn Counts) -> Found {
-    let money = |before: Amount, most: NanoUsd| {
-        let all = before.money.saturating_add(call.amount.money);
-        broken(all > most, || {
-            format!("it may cost {all} USD in all; {most} are allowed")
-        })
-    };
-    match &rail.rule {
-        Rule::Agents(_) => agents(rail, asking),
-        Rule::Models(names) => {
-            let model = known(asking.who.model)?;
-            let denied = names.denies(|one| model.is(|id| one.matches(id)));
-            let model = model.asked;
-            broken(denied, || format!("model `{model}` may not be called"))
-        }
-        Rule::ServiceTiers(names) => {
-            let tier = TierName(call.terms.service_tier);
-            let denied = names.denies(|one| *one == tier);
-            broken(denied, || format!("service tier `{tier}` may not be used"))
-        }
-        Rule::Regions(names) => {
-            let region = call.terms.region.as_ref();
-            let denied = names.denies(|one| Some(one) == region);
-            broken(denied, || "this region may not be used".to_owned())
-        }
-        Rule::MaxInputTokens(most) => {
-            let tokens = call.amount.input_tokens;
-            broken(tokens > *most, || {
-                format!("up to {tokens} input tokens; {most} are allowed")
-            })
-        }
-        Rule::MaxOutputTokens(most) => {
-            let more = call.max_output.is_none_or(|output| output > *most);
-            Ok(more.then_some(Broken::Output(*most)))
-        }
-        Rule::MaxCostPerCall(most) => money(Amount::ZERO, *most),
-        Rule::MaxCostPerStep(most) => money(known(counts.of_step())?, *most),
-        Rule::MaxCostPerRun(most) => money(known(counts.of_run())?, *most),
-        Rule::MaxCallsPerStep(most) => {
-            let calls = known(counts.of_step())?.calls;
-            broken(calls >= *most, || {
-                format!("the step has made {calls} calls; {most} may be")
-            })
-        }
-        Rule::Velocity { money, .. } => {
-            let spent = known(counts.in_window(rail))?;
-            let spent = i64::try_from(spent).map_or(NanoUsd::MAX, NanoUsd::from_nano);
-            let all = spent.saturating_add(call.amount.money);
-            broken(all > *money, || {
-                format!("{all} USD within its window; {money} are allowed")
-            })
-        }
-        Rule::RepeatedPrompt { times, .. } => {
-            let before = known(counts.repeats(rail))?;
-            broken(before >= *times, || {
-                format!("the same request went out {before} times")
-            })
-        }
-        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, call.messages),
-        _ => misplaced(rail),
-    }
-}
-
 /// The rules about content, for values that are looked at together.
-fn content<'a>(rail: &Guardrail, values: impl IntoIterator<Item = &'a Value>) -> Found {
+pub(super) fn content<'a>(rail: &Guardrail, values: impl IntoIterator<Item = &'a Value>) -> Found {
     let values: Vec<&Value> = values.into_iter().collect();
     let any = |finds: &dyn Fn(&str) -> bool| values.iter().any(|value| holds(value, finds));
     if let Rule::MaxBytes(most) = &rail.rule {
@@ -364,66 +321,6 @@ fn holds(value: &Value, finds: &dyn Fn(&str) -> bool) -> bool {
             .iter()
             .any(|(name, one)| finds(name) || holds(one, finds)),
     }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a rule that cannot stand here errs"
-)]
-fn of_tool(rail: &Guardrail, asking: &Asking<'_>, tool: &Tool<'_>, counts: &dyn Counts) -> Found {
-    let params = || serde_json::from_slice::<Value>(tool.params);
-    let params = || params().map_err(|_| Erred("the parameters cannot be read".to_owned()));
-    match &rail.rule {
-        Rule::Agents(_) => agents(rail, asking),
-        Rule::Tools(names) => {
-            let name = known(asking.who.tool)?;
-            broken(names.denies(|one| one == name), || {
-                format!("tool `{name}` may not be called")
-            })
-        }
-        Rule::Schema(_, schema) => schema_breach(schema, &params()?),
-        Rule::Predicate(predicate) => predicate_breach(predicate, &params()?),
-        Rule::MaxUsesPerRun(most) => {
-            let uses = known(counts.uses())?;
-            broken(uses >= *most, || {
-                format!("called {uses} times in this run; {most} may be")
-            })
-        }
-        Rule::MaxPrice(most) => {
-            let price = tool.price;
-            broken(price > *most, || {
-                format!("a call costs {price} USD; {most} are allowed")
-            })
-        }
-        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, [&params()?]),
-        _ => misplaced(rail),
-    }
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "rules that may err share its type"
-)]
-fn schema_breach(schema: &Schema, params: &Value) -> Found {
-    let violations = schema.violations(params);
-    Ok(violations.first().map(|first| {
-        let (path, rule) = (&first.path, &first.rule);
-        Broken::Why(format!("the parameters are wrong at {path}: {rule}"))
-    }))
-}
-
-fn predicate_breach(predicate: &Expression, params: &Value) -> Found {
-    static NOTHING: LazyLock<BTreeMap<crate::id::StepName, std::sync::Arc<Value>>> =
-        LazyLock::new(BTreeMap::new);
-    let seen = Seen {
-        inputs: params,
-        outputs: &NOTHING,
-        item: None,
-    };
-    let holds = predicate
-        .holds(&seen)
-        .map_err(|fault| Erred(fault.to_string()))?;
-    broken(!holds, || format!("`{}` does not hold", predicate.as_str()))
 }
 
 #[expect(
@@ -465,7 +362,7 @@ fn in_flight(rail: &Guardrail, progress: &Progress<'_>) -> Found {
     clippy::wildcard_enum_match_arm,
     reason = "a rule that cannot stand here errs"
 )]
-fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
+fn after(rail: &Guardrail, asking: &Asking<'_>, answer: &Answer<'_>, counts: &dyn Counts) -> Found {
     match &rail.rule {
         Rule::Models(names) => match answer.served {
             Some(model) => {
@@ -482,6 +379,17 @@ fn after(rail: &Guardrail, answer: &Answer<'_>) -> Found {
         },
         Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => {
             content(rail, answer.answer.into_iter().chain(answer.reasoning))
+        }
+        Rule::Anomaly { of, sigma, least } => {
+            let Some(value) = answer.measured.and_then(|all| all.of(*of)) else {
+                return Ok(None);
+            };
+            let usual = known(counts.usual(rail, &asking.who))?;
+            let (of, calls) = (of.as_str(), usual.count());
+            let far = calls >= *least && usual.is_exceeded_by(value, *sigma);
+            broken(far, || {
+                format!("{of} {value} is over {sigma} deviations above the mean of {calls} calls")
+            })
         }
         _ => misplaced(rail),
     }

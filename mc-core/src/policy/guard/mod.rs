@@ -4,7 +4,11 @@
 //! `judge` is pure: what a rule has to know beside the request is handed in. What is *not* here:
 //! counting (`sequencer::traffic`), and what a verdict does (`sequencer::decide::guard`).
 
+mod anomaly;
 mod judge;
+mod judge_call;
+mod judge_start;
+mod judge_tool;
 mod names;
 mod pattern;
 mod read;
@@ -16,7 +20,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Answer, Asked, Asking, Call, Counts, Finding, Fits, Progress, Tool, judge};
+pub use anomaly::{Measure, Measured, Moments};
+pub use judge::{
+    Answer, Asked, Asking, Call, Counts, Finding, Fits, Priced, Progress, Start, Tool, judge,
+};
 pub use names::{ModelPattern, Names};
 pub use pattern::{MAX_PATTERN_BYTES, Pattern, PatternFault};
 pub(super) use read::{guardrails, mode};

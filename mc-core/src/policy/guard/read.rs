@@ -1,12 +1,13 @@
 //! Reads the section `guardrails`: every problem with its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::anomaly::{MOST_LEAST, MOST_SIGMA, Measure};
 use super::names::Names;
 use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, Scope};
 use super::secrets::SecretKind;
@@ -15,20 +16,27 @@ use crate::form::{At, Fields, Reader, Schema, schema_problem};
 use crate::id::RuleId;
 use crate::money::NanoUsd;
 use crate::policy::Mode;
+use crate::pricing::Unit;
 
 /// The most rules of a policy.
 const MAX_RULES: usize = 256;
 /// The longest stretch that a rule counts over.
 const MAX_WINDOW: Duration = Duration::from_secs(31 * 86_400);
+/// The longest time of a rule that counts nothing.
+const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 /// The largest count.
 const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
 /// The fields that state a rule.
-const RULES: [&str; 25] = [
+const RULES: [&str; 35] = [
     "max_runs_in_flight",
     "max_runs_per_minute",
     "agents",
     "workflows",
+    "max_depth",
+    "max_items",
+    "fresh_prices",
+    "metadata",
     "models",
     "service_tiers",
     "regions",
@@ -38,6 +46,9 @@ const RULES: [&str; 25] = [
     "max_cost_per_step",
     "max_cost_per_run",
     "max_calls_per_step",
+    "max_calls_per_run",
+    "deadline",
+    "max_units",
     "velocity",
     "repeated_prompt",
     "max_bytes",
@@ -47,9 +58,12 @@ const RULES: [&str; 25] = [
     "schema",
     "predicate",
     "max_uses_per_run",
+    "once_per_intent",
+    "dry_run",
     "max_price",
     "max_duration",
     "usage",
+    "anomaly",
 ];
 const COMMON: [&str; 5] = ["id", "at", "mode", "for", "verdict"];
 
@@ -164,7 +178,7 @@ fn scope(
     let known: &[&'static str] = match (key, at) {
         (Some("max_runs_in_flight" | "max_runs_per_minute"), _) => &["workflows"],
         (_, Some(Checkpoint::Admission)) => &["agents", "workflows"],
-        (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) => {
+        (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) | (Some("anomaly"), _) => {
             &["agents", "workflows", "models"]
         }
         (_, Some(Checkpoint::ToolCall)) => &["agents", "workflows", "tools"],
@@ -189,37 +203,75 @@ fn scope(
 }
 
 fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Rule> {
-    let count = |reader: &mut Reader, least: u64| fields.count(reader, key, least..=MAX_COUNT);
+    if let Some(rule) = number_of(key) {
+        return fields.count(reader, key, rule.0..=MAX_COUNT).map(rule.1);
+    }
+    if let Some(rule) = money_of(key) {
+        return money(reader, fields, key).map(rule);
+    }
     Some(match key {
-        "max_runs_in_flight" => Rule::MaxRunsInFlight(count(reader, 0)?),
-        "max_runs_per_minute" => Rule::MaxRunsPerMinute(count(reader, 0)?),
         "agents" => Rule::Agents(names(reader, fields, key)?),
         "workflows" => Rule::Workflows(names(reader, fields, key)?),
+        "fresh_prices" => Rule::FreshPrices(long(reader, fields, key)?),
+        "metadata" => Rule::Metadata(filled(reader, fields, key)?),
         "models" => Rule::Models(names(reader, fields, key)?),
         "service_tiers" => Rule::ServiceTiers(names(reader, fields, key)?),
         "regions" => Rule::Regions(names(reader, fields, key)?),
-        "max_input_tokens" => Rule::MaxInputTokens(count(reader, 1)?),
-        "max_output_tokens" => Rule::MaxOutputTokens(count(reader, 1)?),
-        "max_cost_per_call" => Rule::MaxCostPerCall(money(reader, fields, key)?),
-        "max_cost_per_step" => Rule::MaxCostPerStep(money(reader, fields, key)?),
-        "max_cost_per_run" => Rule::MaxCostPerRun(money(reader, fields, key)?),
-        "max_calls_per_step" => Rule::MaxCallsPerStep(count(reader, 0)?),
-        "velocity" => velocity(reader, fields)?,
-        "repeated_prompt" => repeated(reader, fields)?,
-        "max_bytes" => Rule::MaxBytes(count(reader, 1)?),
+        "deadline" => Rule::Deadline(long(reader, fields, key)?),
         "forbidden" => Rule::Forbidden(filled(reader, fields, key)?),
-        "secrets" => secrets(reader, fields)?,
         "tools" => Rule::Tools(names(reader, fields, key)?),
-        "schema" => schema(reader, fields)?,
-        "predicate" => predicate(reader, fields)?,
-        "max_uses_per_run" => Rule::MaxUsesPerRun(count(reader, 0)?),
-        "max_price" => Rule::MaxPrice(money(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
-        "usage" => fields.choice(
-            reader,
-            key,
-            &[("within_hold", Rule::within_hold as fn() -> Rule)],
-        )?(),
+        _ => return larger(reader, fields, key),
+    })
+}
+
+/// Kinds with a form of their own.
+fn larger(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Rule> {
+    match key {
+        "max_units" => units(reader, fields),
+        "velocity" => velocity(reader, fields),
+        "repeated_prompt" => repeated(reader, fields),
+        "secrets" => secrets(reader, fields),
+        "schema" => schema(reader, fields),
+        "predicate" => predicate(reader, fields),
+        "once_per_intent" => flag(reader, fields, key, Rule::OncePerIntent),
+        "dry_run" => flag(reader, fields, key, Rule::DryRun),
+        "usage" => {
+            let choices = [("within_hold", Rule::within_hold as fn() -> Rule)];
+            fields.choice(reader, key, &choices).map(|rule| rule())
+        }
+        "anomaly" => anomaly(reader, fields),
+        _ => None,
+    }
+}
+
+/// The least number, and the rule that it makes.
+type Number = (u64, fn(u64) -> Rule);
+
+/// Kinds that are a number.
+fn number_of(key: &str) -> Option<Number> {
+    Some(match key {
+        "max_runs_in_flight" => (0, Rule::MaxRunsInFlight),
+        "max_runs_per_minute" => (0, Rule::MaxRunsPerMinute),
+        "max_depth" => (0, Rule::MaxDepth),
+        "max_items" => (0, Rule::MaxItems),
+        "max_input_tokens" => (1, Rule::MaxInputTokens),
+        "max_output_tokens" => (1, Rule::MaxOutputTokens),
+        "max_calls_per_step" => (0, Rule::MaxCallsPerStep),
+        "max_calls_per_run" => (0, Rule::MaxCallsPerRun),
+        "max_bytes" => (1, Rule::MaxBytes),
+        "max_uses_per_run" => (0, Rule::MaxUsesPerRun),
+        _ => return None,
+    })
+}
+
+/// Kinds that are an amount of money.
+fn money_of(key: &str) -> Option<fn(NanoUsd) -> Rule> {
+    Some(match key {
+        "max_cost_per_call" => Rule::MaxCostPerCall,
+        "max_cost_per_step" => Rule::MaxCostPerStep,
+        "max_cost_per_run" => Rule::MaxCostPerRun,
+        "max_price" => Rule::MaxPrice,
         _ => return None,
     })
 }
@@ -274,6 +326,63 @@ fn stretch(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option
         return None;
     }
     Some(span)
+}
+
+/// A time in which nothing is counted: it may be longer than a window.
+fn long(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Duration> {
+    let span = fields.duration(reader, key)?;
+    if span.is_zero() || span > MAX_SPAN {
+        reader.form(&fields.at(key), "this is from 1ms to 3650d");
+        return None;
+    }
+    Some(span)
+}
+
+fn units(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
+    let value = parent.get(reader, "max_units")?;
+    let at = parent.at("max_units");
+    let known: Vec<&'static str> = Unit::ALL.iter().map(|unit| unit.key()).collect();
+    let before = reader.problems.len();
+    let fields = Fields::open(reader, value, &at, &known)?;
+    let mut caps = BTreeMap::new();
+    for unit in Unit::ALL {
+        let cap = fields.count(reader, unit.key(), 0..=MAX_COUNT);
+        caps.extend(cap.map(|cap| (*unit, cap)));
+    }
+    if caps.is_empty() && reader.problems.len() == before {
+        reader.form(
+            &at,
+            "at least one of the provider's tools is wanted, e.g. web_search",
+        );
+    }
+    (reader.problems.len() == before).then_some(Rule::MaxUnits(caps))
+}
+
+/// A rule that is there or not: one that is not to hold has a mode for it.
+fn flag(reader: &mut Reader, fields: Fields<'_>, key: &'static str, rule: Rule) -> Option<Rule> {
+    if *fields.get(reader, key)? == Value::Bool(true) {
+        return Some(rule);
+    }
+    let wanted = "`true` is wanted; a rule that is not to hold has `mode: \"off\"`";
+    reader.form(&fields.at(key), wanted);
+    None
+}
+
+fn anomaly(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {
+    let value = parent.get(reader, "anomaly")?;
+    let at = parent.at("anomaly");
+    let fields = Fields::open(reader, value, &at, &["of", "sigma", "least"])?;
+    for field in ["of", "sigma", "least"] {
+        fields.require(reader, field);
+    }
+    let of = fields.choice(reader, "of", &Measure::NAMES);
+    let sigma = fields.count(reader, "sigma", 1..=MOST_SIGMA);
+    let least = fields.count(reader, "least", 2..=MOST_LEAST);
+    Some(Rule::Anomaly {
+        of: of?,
+        sigma: sigma?,
+        least: least?,
+    })
 }
 
 fn velocity(reader: &mut Reader, parent: Fields<'_>) -> Option<Rule> {

@@ -1,19 +1,20 @@
 //! The rules: a closed list, each with the checkpoints at which it can stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::anomaly::Measure;
 use super::names::{ModelPattern, Names};
 use super::pattern::Pattern;
 use super::secrets::SecretKind;
 use crate::expression::Expression;
 use crate::form::Schema;
-use crate::id::{AgentName, ModelId, Opaque, Region, RuleId, WorkflowName};
+use crate::id::{AgentName, LabelKey, ModelId, Opaque, Region, RuleId, WorkflowName};
 use crate::money::NanoUsd;
-use crate::pricing::{Named, TierChoice};
+use crate::pricing::{Named, TierChoice, Unit};
 
 /// Where a rule judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +73,8 @@ pub enum Verdict {
     Allow,
     /// It may go out with a smaller output.
     Clamp(u64),
+    /// It does not go out, and who asked gets an answer that says so.
+    DryRun,
     /// It may not go out.
     Deny,
     /// It may not, and the step ends here.
@@ -84,6 +87,7 @@ impl Verdict {
         match self {
             Self::Allow => "allow",
             Self::Clamp(_) => "clamp",
+            Self::DryRun => "dry_run",
             Self::Deny => "deny",
             Self::Halt => "halt",
         }
@@ -158,6 +162,14 @@ pub enum Rule {
     Agents(Names<AgentName>),
     /// These workflows only, or not these.
     Workflows(Names<WorkflowName>),
+    /// A run is nested in so many others at most.
+    MaxDepth(u64),
+    /// A `for_each` has so many items at most.
+    MaxItems(u64),
+    /// Every estimate of a workflow is at a price that was checked within this time.
+    FreshPrices(Duration),
+    /// A run carries all of these labels.
+    Metadata(BTreeSet<LabelKey>),
     /// These models only, or not these; the one that answers counts too.
     Models(Names<ModelPattern>),
     /// These service tiers only, or not these.
@@ -176,6 +188,12 @@ pub enum Rule {
     MaxCostPerRun(NanoUsd),
     /// So many model calls at most in a step.
     MaxCallsPerStep(u64),
+    /// So many model calls at most in a run.
+    MaxCallsPerRun(u64),
+    /// No model call goes out later than this after its run was started.
+    Deadline(Duration),
+    /// Each of the provider's own tools is capped, and at no more than this.
+    MaxUnits(BTreeMap<Unit, u64>),
     /// So much at most within any stretch of this length.
     Velocity {
         /// The most money.
@@ -204,12 +222,25 @@ pub enum Rule {
     Predicate(Expression),
     /// A tool is called so often at most in a run.
     MaxUsesPerRun(u64),
+    /// A call of tier `irreversible` or `financial` is made once in a run with the same parameters.
+    OncePerIntent,
+    /// The tool is not called: the agent is told so in place of an answer.
+    DryRun,
     /// What the policy says that one call of the tool costs is at most this.
     MaxPrice(NanoUsd),
     /// An answer takes so long at most.
     MaxDuration(Duration),
     /// What was used is no more than was held, and the provider said what it was.
     UsageWithinHold,
+    /// What a call cost or took lies no further above what its agent's calls of its model did before.
+    Anomaly {
+        /// What is compared.
+        of: Measure,
+        /// How many standard deviations above the mean are allowed.
+        sigma: u64,
+        /// How many calls there have to be before it says anything.
+        least: u64,
+    },
 }
 
 /// A service tier or `auto`, ordered by its name.
@@ -250,6 +281,10 @@ impl Rule {
             Self::MaxRunsPerMinute(_) => "max_runs_per_minute",
             Self::Agents(_) => "agents",
             Self::Workflows(_) => "workflows",
+            Self::MaxDepth(_) => "max_depth",
+            Self::MaxItems(_) => "max_items",
+            Self::FreshPrices(_) => "fresh_prices",
+            Self::Metadata(_) => "metadata",
             Self::Models(_) => "models",
             Self::ServiceTiers(_) => "service_tiers",
             Self::Regions(_) => "regions",
@@ -259,6 +294,9 @@ impl Rule {
             Self::MaxCostPerStep(_) => "max_cost_per_step",
             Self::MaxCostPerRun(_) => "max_cost_per_run",
             Self::MaxCallsPerStep(_) => "max_calls_per_step",
+            Self::MaxCallsPerRun(_) => "max_calls_per_run",
+            Self::Deadline(_) => "deadline",
+            Self::MaxUnits(_) => "max_units",
             Self::Velocity { .. } => "velocity",
             Self::RepeatedPrompt { .. } => "repeated_prompt",
             Self::MaxBytes(_) => "max_bytes",
@@ -268,9 +306,12 @@ impl Rule {
             Self::Schema(..) => "schema",
             Self::Predicate(_) => "predicate",
             Self::MaxUsesPerRun(_) => "max_uses_per_run",
+            Self::OncePerIntent => "once_per_intent",
+            Self::DryRun => "dry_run",
             Self::MaxPrice(_) => "max_price",
             Self::MaxDuration(_) => "max_duration",
             Self::UsageWithinHold => "usage",
+            Self::Anomaly { .. } => "anomaly",
         }
     }
 
@@ -278,14 +319,21 @@ impl Rule {
     pub fn checkpoints(key: &str) -> &'static [Checkpoint] {
         use Checkpoint::{Admission, After, InFlight, ModelCall, ToolCall};
         match key {
-            "max_runs_in_flight" | "max_runs_per_minute" | "workflows" => &[Admission],
+            "max_runs_in_flight"
+            | "max_runs_per_minute"
+            | "workflows"
+            | "max_depth"
+            | "max_items"
+            | "fresh_prices" => &[Admission],
+            "metadata" => &[Admission, ModelCall],
             "agents" => &[Admission, ModelCall, ToolCall],
             "max_output_tokens" | "max_cost_per_call" => &[ModelCall, InFlight],
             "max_bytes" | "secrets" => &[ModelCall, ToolCall, After],
             "forbidden" => &[ModelCall, ToolCall, InFlight, After],
-            "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price" => &[ToolCall],
+            "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price"
+            | "once_per_intent" | "dry_run" => &[ToolCall],
             "max_duration" => &[InFlight],
-            "usage" => &[After],
+            "usage" | "anomaly" => &[After],
             _ => &[ModelCall],
         }
     }

@@ -78,6 +78,9 @@ fn rule(rule: &Rule) -> Value {
         | Rule::MaxInputTokens(count)
         | Rule::MaxOutputTokens(count)
         | Rule::MaxCallsPerStep(count)
+        | Rule::MaxCallsPerRun(count)
+        | Rule::MaxDepth(count)
+        | Rule::MaxItems(count)
         | Rule::MaxBytes(count)
         | Rule::MaxUsesPerRun(count) => (*count).into(),
         Rule::MaxCostPerCall(most)
@@ -96,6 +99,7 @@ fn rule(rule: &Rule) -> Value {
         Rule::RepeatedPrompt { times, within } => {
             json!({ "times": times, "within": as_ms(*within) })
         }
+        Rule::OncePerIntent | Rule::DryRun => true.into(),
         Rule::Forbidden(patterns) => {
             let all = patterns.iter().map(|one| Value::from(one.as_str()));
             all.collect()
@@ -103,7 +107,19 @@ fn rule(rule: &Rule) -> Value {
         Rule::Secrets(kinds) => texts(kinds),
         Rule::Schema(source, _) => source.clone(),
         Rule::Predicate(predicate) => predicate.as_str().into(),
-        Rule::MaxDuration(span) => as_ms(*span).into(),
+        Rule::MaxDuration(span) | Rule::Deadline(span) | Rule::FreshPrices(span) => {
+            as_ms(*span).into()
+        }
+        Rule::Metadata(keys) => texts(keys),
+        Rule::MaxUnits(caps) => {
+            let caps = caps
+                .iter()
+                .map(|(unit, cap)| (unit.key().to_owned(), Value::from(*cap)));
+            Value::Object(caps.collect())
+        }
         Rule::UsageWithinHold => "within_hold".into(),
+        Rule::Anomaly { of, sigma, least } => {
+            json!({ "of": of.as_str(), "sigma": sigma, "least": least })
+        }
     }
 }

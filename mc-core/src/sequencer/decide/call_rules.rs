@@ -48,6 +48,8 @@ impl Asking<'_> {
                 max_output,
                 terms: &self.call.terms,
                 messages: &self.call.messages,
+                labels: &self.resident.run.created.labels,
+                age: self.view.now.since(self.resident.run.started_at),
             }),
         };
         let place = guard::Place {
@@ -67,7 +69,7 @@ impl Asking<'_> {
                 let run = &self.resident.run;
                 guard::cut(&self.view, self.resident, run, self.token, &denial.rule)
             }
-            Verdict::Allow | Verdict::Clamp(_) | Verdict::Deny => Vec::new(),
+            Verdict::Allow | Verdict::Clamp(_) | Verdict::DryRun | Verdict::Deny => Vec::new(),
         };
         self.events.append(&mut self.judged);
         let mut decision = self.deny(denial.rule.as_ref(), denial.error);

@@ -21,6 +21,7 @@ use crate::sequencer::command::SettleCall;
 use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
+use crate::sequencer::traffic::measured;
 use crate::usage::{Usage, UsageEntry};
 
 /// What a call cost.
@@ -127,6 +128,7 @@ fn judged(
             reasoning: answer.reasoning.as_ref(),
             served: served.map(|served| prices.named(served)),
             fits: Some(fits),
+            measured: Some(measured(&cost.actual, answer.latency_ms, &cost.flags)),
         }),
     };
     let place = guard::Place {

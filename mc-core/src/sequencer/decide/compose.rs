@@ -58,7 +58,13 @@ pub fn compose(view: &View<'_>, candidate: &Candidate<'_>, uses: &Uses) -> Dispa
         return fails("invalid_input", error.message());
     }
     let agents = workflow.definition().agents();
-    let judged = guard::at_start(view, Some(&uses.workflow), &agents);
+    let new = guard::Starting {
+        flow: Some((&uses.workflow, workflow.definition())),
+        agents: &agents,
+        labels: &run.created.labels,
+        depth: run.created.nested_in.len() + 1,
+    };
+    let judged = guard::at_start(view, &new);
     if let Some(denial) = judged.denial {
         let rule = denial.rule.as_ref();
         return match blocked(candidate, BlockReason::Guardrail, rule) {

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::run::{PauseReason, RunPaused, RunResumed};
 use crate::event::step::StepUnblocked;
 use crate::event::{BlockReason, EventKind};
-use crate::id::{RunId, StepKey};
+use crate::id::StepKey;
 use crate::run::{Run, RunTrigger, StepTrigger, refuse_run, refuse_step, run_after};
 use crate::sequencer::command::Steer;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
@@ -145,15 +145,19 @@ pub fn unblocked(run: &Run, step: &StepKey, reason: BlockReason) -> NewEvent {
 /// # Errors
 /// `NotFound`; `InvalidTransition` where it is not blocked, or by something that a person cannot
 /// clear in this way.
-pub fn unblock(view: &View<'_>, run_id: RunId, key: &StepKey) -> Result<Decision> {
-    let run = &view.resident(run_id)?.run;
+pub fn unblock(view: &View<'_>, steer: &Steer, key: &StepKey) -> Result<Decision> {
+    let run = &view.resident(steer.run_id)?.run;
     let step = run.step(key).ok_or_else(|| Error::not_found("step", key))?;
     let Some(block) = &step.block else {
         return Err(refuse_step(step.status.0, StepTrigger::Unblock).with_context("step", key));
     };
     match block.reason {
         BlockReason::Guardrail | BlockReason::Budget => {
-            Ok(Decision::events(vec![unblocked(run, key, block.reason)]))
+            let facts = StepUnblocked {
+                step: key.clone(),
+                reason: block.reason,
+            };
+            Ok(Decision::events(vec![said(steer, facts)]))
         }
         BlockReason::Approval
         | BlockReason::Circuit

@@ -378,6 +378,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
         input: Arc::new(going.input),
         effect_key,
         risk: going.risk,
+        tools: candidate.step.tools.clone(),
         timeout: candidate.step.timeout,
         suspended,
     };

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::View;
 use super::advance::fail;
 use super::dispatch::{Candidate, Dispatched, dispatch};
+use super::fail::guardrail;
+use super::guard;
 use crate::budget::Amount;
 use crate::error::Result;
 use crate::event::run::RunStarted;
@@ -17,7 +19,7 @@ use crate::run::Expansion;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::workspace::Dispatch;
-use crate::workflow::{Scope, Step, chain, limits};
+use crate::workflow::{Definition, Scope, Step, Work, chain, limits};
 
 /// Evaluates the list, once; the log keeps it.
 pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) -> Dispatched {
@@ -39,6 +41,20 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     let mut events = Vec::new();
     if run.status == RunStatus::Pending {
         events.push(NewEvent::new(run.run_id, RunStarted {}));
+    }
+    let uses = match &step.work {
+        Work::Agent(_) => None,
+        Work::Uses(uses) => view.workspace.definition(uses),
+    };
+    let agents = match &step.work {
+        Work::Agent(agent) => vec![agent.clone()],
+        Work::Uses(_) => uses.map(Definition::agents).unwrap_or_default(),
+    };
+    let judged = guard::at_expansion(view, run, (key, &agents), &list);
+    events.extend(judged.events);
+    if let Some(denial) = judged.denial {
+        events.push(guardrail(run, key, denial.rule.as_ref()));
+        return Dispatched::Decided(Decision::events(events));
     }
     let facts = StepExpanded {
         step: key.clone(),

@@ -8,7 +8,7 @@ use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
 use crate::id::StepKey;
 use crate::policy::RiskTier;
 use crate::resilience::{Breaker, RetryPolicy};
-use crate::run::{CallState, Run, Step};
+use crate::run::{Run, Step};
 use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
@@ -156,26 +156,47 @@ fn after_outage(
     step: &Step,
     failure: &AttemptFailure,
 ) -> Option<Timestamp> {
-    let (tier, policy) = policy(resident, key, step)?;
-    let repeats = policy.maximum_attempts() > 1 && tier.is_repeatable();
-    if !repeats || !is_provider_down(view, step) {
-        return None;
-    }
-    let before = step.attempt.saturating_sub(step.forgiven).saturating_sub(1);
-    retry_at(view, &policy, (step, before.max(1)), failure)
+    let down = is_provider_down(view, step);
+    down.then(|| repeated(view, resident, key, step, failure))?
 }
 
-/// Whether the last call of a step failed at a model whose breaker is not closed.
+/// Whether the provider failed the attempt's last call, and its breaker is not closed.
 fn is_provider_down(view: &View<'_>, step: &Step) -> bool {
-    let last = step.calls.values().next_back();
-    let failed = last.filter(|call| call.state == CallState::Failed);
-    let model = failed.and_then(|call| call.model.as_ref());
-    model.is_some_and(
+    step.down.as_ref().is_some_and(
         |model| match view.workspace.shared.circuits.breaker(model) {
             Breaker::Closed { .. } => false,
             Breaker::Open { .. } | Breaker::HalfOpen { .. } => true,
         },
     )
+}
+
+/// As [`after_outage`], for an attempt whose time was up while it waited at the breaker.
+pub(super) fn after_waiting(
+    view: &View<'_>,
+    resident: &Resident,
+    key: &StepKey,
+    step: &Step,
+    failure: &AttemptFailure,
+) -> Option<Timestamp> {
+    let block = step.block.as_ref();
+    let waits = block.is_some_and(|block| block.reason == BlockReason::Circuit);
+    waits.then(|| repeated(view, resident, key, step, failure))?
+}
+
+/// When a step is tried again without one of its attempts being used up, if it may be repeated at all.
+fn repeated(
+    view: &View<'_>,
+    resident: &Resident,
+    key: &StepKey,
+    step: &Step,
+    failure: &AttemptFailure,
+) -> Option<Timestamp> {
+    let (tier, policy) = policy(resident, key, step)?;
+    if policy.maximum_attempts() < 2 || !tier.is_repeatable() {
+        return None;
+    }
+    let before = step.attempt.saturating_sub(step.forgiven).saturating_sub(1);
+    retry_at(view, &policy, (step, before.max(1)), failure)
 }
 
 fn policy(resident: &Resident, key: &StepKey, step: &Step) -> Option<(RiskTier, RetryPolicy)> {

@@ -10,17 +10,24 @@ use crate::error::{Detail, Error, ErrorKind};
 use crate::event::call::GuardrailJudged;
 use crate::event::step::{AbandonReason, AttemptAbandoned};
 use crate::event::workspace::AdmissionJudged;
-use crate::id::{AgentName, Digest, Opaque, RuleId, RunId, StepKey, StepName, WorkflowName};
+use crate::id::{
+    AgentName, Digest, LabelKey, ModelId, Opaque, RuleId, RunId, StepKey, StepName, WorkflowName,
+};
 use crate::json;
 use crate::policy::Mode;
 use crate::policy::guard::{
-    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Rule, Verdict, Who, judge,
+    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Moments, Priced, Rule, Start, Verdict,
+    Who, judge,
 };
 use crate::run::Run;
 use crate::sequencer::decision::{NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::traffic::request_key;
+use crate::workflow::{Definition, Work};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the rules of a checkpoint say.
 #[derive(Debug, Default)]
@@ -29,6 +36,8 @@ pub struct Judged {
     pub events: Vec<NewEvent>,
     /// The first rule that forbids.
     pub denial: Option<Denial>,
+    /// Whether a rule answers in the place of a tool.
+    pub unreal: bool,
 }
 
 /// A rule forbids.
@@ -116,6 +125,17 @@ impl Counts for Known<'_> {
         self.used(&AccountId::Run(run_id), |_| true)
     }
 
+    fn is_repeated(&self) -> Option<bool> {
+        let (place, tool) = (self.place?, self.tool?);
+        let own = (&place.token.step, place.ordinal);
+        Some(place.resident.run.has_or_made(tool, place.inputs, own))
+    }
+
+    fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments> {
+        let traffic = &self.view.workspace.shared.traffic;
+        traffic.usual(&rail.id, who)
+    }
+
     fn uses(&self) -> Option<u64> {
         let (place, tool) = (self.place?, self.tool?);
         let uses = place.resident.run.tool_uses.get(tool);
@@ -159,6 +179,7 @@ pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judge
     };
     Judged {
         events: findings.iter().map(event).collect(),
+        unreal: findings.iter().any(Finding::is_dry_run),
         denial: denial(findings, subject),
     }
 }
@@ -181,11 +202,56 @@ fn denial(findings: Vec<Finding>, subject: String) -> Option<Denial> {
     })
 }
 
+/// A run that is to start, or a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Starting<'a> {
+    /// Its workflow with its definition; none for a session.
+    pub flow: Option<(&'a WorkflowName, &'a Definition)>,
+    /// Its agents.
+    pub agents: &'a [AgentName],
+    /// Its labels.
+    pub labels: &'a BTreeMap<LabelKey, Arc<str>>,
+    /// How many runs it is nested in.
+    pub depth: usize,
+}
+
+/// The models of a workflow's estimates, and how old their prices are.
+fn estimated(view: &View<'_>, definition: &Definition, found: &mut BTreeMap<ModelId, Priced>) {
+    let workspace = view.workspace;
+    for step in definition.steps().values() {
+        if let Work::Uses(uses) = &step.work
+            && let Some(inner) = workspace.definition(uses)
+        {
+            estimated(view, inner, found);
+        }
+        let Some(estimate) = &step.estimate else {
+            continue;
+        };
+        let prices = &workspace.settings.prices;
+        let quote = prices.quote(&estimate.model, view.now, workspace.unknown_models());
+        let age = match quote {
+            None => Priced::Unknown,
+            Some(quote) => quote.of_table().map_or(Priced::Stated, |row| {
+                Priced::Checked(view.now.since(row.origin.checked_at))
+            }),
+        };
+        found.insert(estimate.model.clone(), age);
+    }
+}
+
 /// Judges a run before it starts, or a session before it opens.
-pub fn at_start(view: &View<'_>, flow: Option<&WorkflowName>, agents: &[AgentName]) -> Judged {
+pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
+    let (flow, agents) = (new.flow.map(|(name, _)| name), new.agents);
     let rails = view.workspace.policy.guardrails();
     if rails.is_empty() {
         return Judged::default();
+    }
+    let mut prices = BTreeMap::new();
+    let asks = |rail: &Guardrail| matches!(rail.rule, Rule::FreshPrices(_));
+    if let Some((_, definition)) = new.flow
+        && rails.iter().any(asks)
+    {
+        estimated(view, definition, &mut prices);
     }
     let asking = Asking {
         at: Checkpoint::Admission,
@@ -194,7 +260,11 @@ pub fn at_start(view: &View<'_>, flow: Option<&WorkflowName>, agents: &[AgentNam
             workflow: flow,
             ..Who::default()
         },
-        asked: Asked::Start,
+        asked: Asked::Start(Start {
+            depth: u64::try_from(new.depth).unwrap_or(u64::MAX),
+            labels: new.labels,
+            prices: &prices,
+        }),
     };
     let known = Known {
         view,
@@ -222,7 +292,58 @@ pub fn at_start(view: &View<'_>, flow: Option<&WorkflowName>, agents: &[AgentNam
     let subject = flow.map_or_else(|| names.join(", "), ToString::to_string);
     Judged {
         events: findings.iter().map(event).collect(),
+        unreal: false,
         denial: denial(findings, subject),
+    }
+}
+
+/// Judges the items of a step before the first of them goes out.
+pub fn at_expansion(
+    view: &View<'_>,
+    run: &Run,
+    (key, agents): (&StepKey, &[AgentName]),
+    items: &Value,
+) -> Judged {
+    let rails = view.workspace.policy.guardrails();
+    let count = items.as_array().map_or(0, Vec::len);
+    let asking = Asking {
+        at: Checkpoint::Admission,
+        who: Who {
+            agents,
+            workflow: run.workflow().map(|(name, _)| name),
+            ..Who::default()
+        },
+        asked: Asked::Expand(u64::try_from(count).unwrap_or(u64::MAX)),
+    };
+    let known = Known {
+        view,
+        place: None,
+        tool: None,
+    };
+    let findings = judge(rails, &asking, &known);
+    if findings.is_empty() {
+        return Judged::default();
+    }
+    let inputs_hash = json::digest(items);
+    let event = |finding: &Finding| {
+        let facts = GuardrailJudged {
+            step: key.clone(),
+            attempt: 0,
+            ordinal: None,
+            at: asking.at,
+            rule: finding.rule.to_string(),
+            policy_version: version(view),
+            mode: finding.mode,
+            verdict: finding.verdict.as_str().to_owned(),
+            code: finding.code.to_owned(),
+            inputs_hash,
+        };
+        NewEvent::new(run.run_id, facts).with(NewPart::text(&finding.reason))
+    };
+    Judged {
+        events: findings.iter().map(event).collect(),
+        unreal: false,
+        denial: denial(findings, key.to_string()),
     }
 }
 
@@ -272,7 +393,7 @@ pub fn cut(
     let code = rule.as_ref();
     if run.workflow().is_none() {
         let mut after = resident.clone();
-        after.run = std::sync::Arc::new(run.clone());
+        after.run = Arc::new(run.clone());
         return abort::by_policy(view, &after, code);
     }
     let (mut events, released) = end_calls(run, &token.step, "abandoned");

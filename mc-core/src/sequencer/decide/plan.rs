@@ -110,14 +110,21 @@ impl Plan {
             AccountId::Run(self.run_id),
             AccountId::Step(self.run_id, StepKey::of(place.top)),
         ];
+        let tags = self.tags.iter().cloned().map(AccountId::Tag);
+        let accounts: Vec<AccountId> = accounts.into_iter().chain(tags).collect();
+        // More than can be counted is as good as without bound, and is not held either.
+        let sum = |id: &AccountId| {
+            self.worst
+                .get(id)
+                .map_or(Some(*amount), |a| a.checked_add(amount))
+        };
+        let Some(sums) = accounts.iter().map(sum).collect::<Option<Vec<_>>>() else {
+            return self.is_unbounded(place);
+        };
+        self.worst.extend(accounts.into_iter().zip(sums));
         let held = (place.top.clone(), place.workflow.clone(), agent.clone());
         let held = self.holds.entry(held).or_default();
         *held = held.saturating_add(amount);
-        let tags = self.tags.iter().cloned().map(AccountId::Tag);
-        for account in accounts.into_iter().chain(tags) {
-            let sum = self.worst.entry(account).or_default();
-            *sum = sum.saturating_add(amount);
-        }
     }
 
     /// The accounts in which it could never fit, and whether one of them ends runs for that. Runs wait
@@ -176,6 +183,15 @@ impl Plan {
             }
         });
         failing.collect()
+    }
+
+    /// The shared accounts in which others wait for room: who comes later stands behind them.
+    pub(super) fn with_others_waiting(&self, view: &View<'_>) -> Vec<AccountId> {
+        let (queue, books) = (&view.workspace.queue, ResidentBooks(view.workspace));
+        let shared = self.worst.keys().filter(|id| id.run().is_none());
+        let barred =
+            |id: &&AccountId| queue.must_wait(&books, &std::iter::once((*id).clone()).collect());
+        shared.filter(barred).cloned().collect()
     }
 
     /// Whether an account of it is frozen.

@@ -86,15 +86,18 @@ pub fn exceeded(
     events
 }
 
-/// The error that names every account that has no room for all of a run now; none for a frozen one.
-pub fn no_room_error(failing: &[FailingAccount]) -> Error {
-    let all: Vec<String> = failing.iter().map(ToString::to_string).collect();
-    let where_ = match all.as_slice() {
-        [] => "an account of it is frozen".to_owned(),
-        all => all.join("; "),
-    };
+/// The error that names every account that has no room for all of a run now, and those in which others
+/// wait for room; with neither, one is frozen.
+pub fn no_room_error(failing: &[FailingAccount], behind: &[AccountId]) -> Error {
+    let waits = |id: &AccountId| format!("others wait for room in {id}");
+    let short = failing.iter().map(ToString::to_string);
+    let mut all: Vec<String> = short.chain(behind.iter().map(waits)).collect();
+    if all.is_empty() {
+        all.push("an account of it is frozen".to_owned());
+    }
     let message = format!(
-        "what it can cost cannot be held for it now: {where_}; start it again once others have ended"
+        "what it can cost cannot be held for it now: {}; start it again once others have ended",
+        all.join("; ")
     );
     Error::new(ErrorKind::Unavailable, message).with_detail(Detail::Accounts(failing.to_vec()))
 }

@@ -2,7 +2,7 @@
 //!
 //! A step whose whole hold is covered takes it out of what is held for it, and stands behind nobody.
 //! Whatever is not covered (a list without an end, a price that rose, a call beyond its step's estimate)
-//! asks like that of any other run; where it would have to wait, the run lets all go that it still has:
+//! asks like that of any other run; where it has to wait, the run lets all go that it still has:
 //! it may be this that stands in its way, and who waits may not keep others from going on.
 //! What is *not* here: how much that is (`plan`).
 
@@ -27,8 +27,6 @@ pub(super) struct Cover {
     step: StepName,
     amount: Amount,
     path: Path,
-    /// Whether there is room for it once it is held for later no more.
-    room: Verdict,
 }
 
 /// The run that holds for a run, and the step there that it goes out for.
@@ -58,21 +56,19 @@ pub(super) fn cover(
         all && accounts.iter().all(|id| path.contains(id))
     };
     let (key, hold) = holder.planned_for(&top).find(|(_, hold)| covers(hold))?;
-    let room = room_instead(view, hold, &amount);
-    let has_room = matches!(room, Verdict::Fits | Verdict::Frozen { .. });
-    (has_room && !amount.is_zero()).then(|| Cover {
+    let fits = has_room_instead(view, hold, &amount);
+    (fits && !amount.is_zero()).then(|| Cover {
         run: holder.run_id,
         key: key.clone(),
         step: top,
         amount,
         path: hold.path().clone(),
-        room,
     })
 }
 
 /// Whether there is room for an amount once it is no longer held for later. There is none where an account
-/// is over its limit, or where a period began since in which it was not held.
-fn room_instead(view: &View<'_>, hold: &Hold, amount: &Amount) -> Verdict {
+/// is frozen or over its limit, or where a period began since in which it was not held.
+fn has_room_instead(view: &View<'_>, hold: &Hold, amount: &Amount) -> bool {
     let world = ResidentBooks(view.workspace);
     let path = hold.path();
     let copy = |id: &AccountId| Some((id.clone(), world.account(id)?.clone()));
@@ -80,15 +76,10 @@ fn room_instead(view: &View<'_>, hold: &Hold, amount: &Amount) -> Verdict {
     let parts = hold
         .leaving(None)
         .split(&Movement::Release(*amount), view.now);
-    for (at, movement) in parts {
-        if post_at(&mut books, path, at, &movement).is_err() {
-            return Verdict::Contended {
-                failing: Vec::new(),
-                only_doubt: false,
-            };
-        }
-    }
-    check(&books, path, amount, &Staying::none())
+    let taken = parts
+        .iter()
+        .all(|(at, movement)| post_at(&mut books, path, *at, movement).is_ok());
+    taken && check(&books, path, amount, &Staying::none()) == Verdict::Fits
 }
 
 impl Cover {
@@ -96,15 +87,10 @@ impl Cover {
     /// are asked for all of it.
     pub(super) fn judge(&self, view: &View<'_>, wanted: &Waiter) -> Verdict {
         let rest = wanted.path.iter().filter(|id| !self.path.contains(id));
-        match &self.room {
-            Verdict::Fits => view.judge(&Waiter {
-                path: rest.cloned().collect(),
-                ..wanted.clone()
-            }),
-            verdict @ (Verdict::Contended { .. }
-            | Verdict::Frozen { .. }
-            | Verdict::Exceeded { .. }) => verdict.clone(),
-        }
+        view.judge(&Waiter {
+            path: rest.cloned().collect(),
+            ..wanted.clone()
+        })
     }
 
     /// The attempt takes it over.
@@ -126,17 +112,11 @@ pub(crate) fn ended(run: &Run) -> Option<NewEvent> {
     released(run.run_id, key, *hold.amount(), PlanEnd::Ended)
 }
 
-/// All that is still held for what a run has not sent out, or for the run around it, where one of its
-/// requests waits for room. A freeze is no want of room.
-pub(crate) fn let_go(workspace: &Workspace, run: RunId, wanted: &Path) -> Vec<NewEvent> {
-    let books = ResidentBooks(workspace);
-    let frozen = |id| books.account(id).is_some_and(Account::is_frozen);
+/// All that is still held for what a run has not sent out, or for the run around it.
+pub(crate) fn let_go(workspace: &Workspace, run: RunId) -> Vec<NewEvent> {
     let Some(resident) = workspace.runs.get(&run) else {
         return Vec::new();
     };
-    if wanted.iter().any(frozen) {
-        return Vec::new();
-    }
     let outermost = resident.run.created.nested_in.last();
     let holder = match outermost {
         None => Some(resident),

@@ -28,7 +28,7 @@ pub fn resolve(view: &View<'_>, request: &Resolve) -> Result<Decision> {
         let message = format!("step `{key}` is {}, not in doubt", step.status.0);
         return Err(Error::new(ErrorKind::InvalidTransition, message).with_context("step", key));
     }
-    about_it(request, step)?;
+    about_it(view, request, step)?;
     if let (Resolution::Happened(output), Some(workflow)) =
         (&request.resolution, &resident.workflow)
     {
@@ -64,7 +64,7 @@ pub fn resolve(view: &View<'_>, request: &Resolve) -> Result<Decision> {
 }
 
 /// Holds a word against the attempt that it is about.
-fn about_it(request: &Resolve, step: &Step) -> Result<()> {
+fn about_it(view: &View<'_>, request: &Resolve, step: &Step) -> Result<()> {
     let refused = |message: String| {
         let error = Error::new(ErrorKind::InvalidTransition, message);
         Err(error.with_context("step", &request.step))
@@ -73,12 +73,22 @@ fn about_it(request: &Resolve, step: &Step) -> Result<()> {
     if let Some(meant) = request.attempt.filter(|attempt| *attempt != now) {
         return refused(format!("attempt {now} is in doubt, not attempt {meant}"));
     }
+    let acting = &view.workspace.acting;
     match request.by {
-        Informant::Probe if !step.abandoned.is_empty() => {
+        Informant::Probe if acting.may_be_more() => refused(
+            "whether a handler of it may still act in another process is not known yet".to_owned(),
+        ),
+        Informant::Probe if may_act(view, request, step) => {
             refused("a handler of it may still act: a probe does not know the end".to_owned())
         }
         Informant::Probe | Informant::Person => Ok(()),
     }
+}
+
+/// Whether a handler of a step in doubt may still be at it, in whatever process.
+fn may_act(view: &View<'_>, request: &Resolve, step: &Step) -> bool {
+    let acting = &view.workspace.acting;
+    !step.abandoned.is_empty() || acting.has(request.run_id, &request.step)
 }
 
 fn resolved(view: &View<'_>, run: &Run, request: &Resolve, step: &Step) -> NewEvent {
@@ -89,7 +99,7 @@ fn resolved(view: &View<'_>, run: &Run, request: &Resolve, step: &Step) -> NewEv
     };
     // A handler that was told to stop may still be at it.
     let again = resolution == DoubtEnd::DidNotHappen && !run.status.is_terminal();
-    let wait = again && !step.abandoned.is_empty();
+    let wait = again && may_act(view, request, step);
     let grace = view.now.after(view.workspace.settings.zombie_grace);
     let facts = StepResolved {
         step: request.step.clone(),

@@ -56,7 +56,13 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         ));
     }
     let agents = std::slice::from_ref(&request.agent);
-    let judged = super::guard::at_start(view, None, agents);
+    let new = super::guard::Starting {
+        flow: None,
+        agents,
+        labels: &request.labels,
+        depth: 0,
+    };
+    let judged = super::guard::at_start(view, &new);
     if let Some(denial) = judged.denial {
         let refused = Reply::Refused(denial.error.into());
         return Ok(Decision::durable(judged.events, refused));

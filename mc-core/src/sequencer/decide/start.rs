@@ -6,7 +6,7 @@ use super::compose::step_budgets;
 use super::plan::Plan;
 use super::refusal::{exceeded_error, no_room_error};
 use super::{View, guard};
-use crate::budget::OnExceed;
+use crate::budget::{AccountId, OnExceed};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result, WorkflowProblem};
 use crate::event::run::{
     PlanCheck, PlannedHold, RunBudget, RunCreated, RunPlanned, RunRefused, Subject,
@@ -56,7 +56,13 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     check_agents(view, workflow.definition())?;
     let definition = workflow.definition();
     let agents = definition.agents();
-    let judged = guard::at_start(view, Some(&request.workflow), &agents);
+    let new = guard::Starting {
+        flow: Some((&request.workflow, definition)),
+        agents: &agents,
+        labels: &request.labels,
+        depth: 0,
+    };
+    let judged = guard::at_start(view, &new);
     if let Some(denial) = judged.denial {
         let refused = Reply::Refused(denial.error.into());
         return Ok(Decision::durable(judged.events, refused));
@@ -90,6 +96,7 @@ fn planned(view: &View<'_>, request: &Start, definition: &Definition) -> Planned
     let ends = !over.is_empty() && on_exceed == OnExceed::Abort;
     let whole = (check == PlanCheck::Reserving).then(|| Whole {
         short: plan.without_room(view),
+        behind: plan.with_others_waiting(view),
         frozen: plan.is_frozen(view),
         holds: plan.holds(),
     });
@@ -116,6 +123,8 @@ fn planned(view: &View<'_>, request: &Start, definition: &Definition) -> Planned
 struct Whole {
     /// The accounts that have no room for it now.
     short: Vec<FailingAccount>,
+    /// Those in which others wait for room.
+    behind: Vec<AccountId>,
     /// Whether one of them is frozen.
     frozen: bool,
     holds: Vec<PlannedHold>,
@@ -123,8 +132,9 @@ struct Whole {
 
 impl Whole {
     fn held(self, facts: RunPlanned) -> Planned {
-        if self.frozen || !self.short.is_empty() {
-            let (error, over) = (no_room_error(&self.short), self.short);
+        let refuses = self.frozen || !self.short.is_empty() || !self.behind.is_empty();
+        if refuses {
+            let (error, over) = (no_room_error(&self.short, &self.behind), self.short);
             return Planned::Refused(RunPlanned { over, ..facts }, error);
         }
         let reserved = self.holds;

@@ -2,7 +2,7 @@
 
 use super::View;
 use super::attempt_end::end_calls;
-use super::fail::{exhausted, next_attempt, stopped};
+use super::fail::{after_waiting, exhausted, next_attempt, stopped};
 use super::late;
 use crate::error::Result;
 use crate::event::BlockReason;
@@ -25,10 +25,14 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
         message: "the attempt took longer than its step allows".into(),
         retry: Retry::AsPolicy,
     };
-    let next = if irreversible {
-        None
+    let (key, outage) = (&token.step, AbandonReason::Outage);
+    let (next, reason) = if irreversible {
+        (None, AbandonReason::Timeout)
+    } else if let Some(at) = after_waiting(view, resident, key, step, &failure) {
+        (Some(at), outage)
     } else {
-        next_attempt(view, resident, &token.step, step, &failure)
+        let next = next_attempt(view, resident, key, step, &failure);
+        (next, AbandonReason::Timeout)
     };
     // A retry that could act twice waits until the first attempt has ended, or long enough.
     let grace = view.now.after(view.workspace.settings.zombie_grace);
@@ -37,7 +41,7 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
     let facts = AttemptAbandoned {
         step: token.step.clone(),
         attempt: token.attempt,
-        reason: AbandonReason::Timeout,
+        reason,
         retry_at,
         retry_from: next.filter(|at| Some(*at) != retry_at),
         released,

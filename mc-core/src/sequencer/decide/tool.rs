@@ -57,16 +57,27 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
     if let Some((code, error)) = calling.forbidden(view) {
         return Ok(calling.deny((code, error), events));
     }
-    if let Some(denial) = calling.guard(view, &mut events) {
+    let judged = calling.guard(view);
+    events.extend(judged.events);
+    if let Some(denial) = judged.denial {
         let more = match denial.verdict {
             Verdict::Halt => guard::cut(view, resident, &resident.run, token, &denial.rule),
-            Verdict::Allow | Verdict::Clamp(_) | Verdict::Deny => Vec::new(),
+            Verdict::Allow | Verdict::Clamp(_) | Verdict::DryRun | Verdict::Deny => Vec::new(),
         };
         let mut decision = calling.deny((denial.rule.as_ref(), denial.error), events);
         decision.events.extend(more);
         return Ok(decision);
     }
-    Ok(calling.clear(view, events))
+    Ok(if judged.unreal {
+        calling.dry_run(events)
+    } else {
+        calling.clear(view, events)
+    })
+}
+
+/// What an agent gets in place of the answer of a tool that a rule does not let be called.
+pub fn dry_run_answer() -> Value {
+    serde_json::json!({ "dry_run": true })
 }
 
 fn asking<'a>(
@@ -115,11 +126,12 @@ impl Calling<'_> {
     }
 
     /// What the policy's rules say against it.
-    fn guard(&self, view: &View<'_>, events: &mut Vec<NewEvent>) -> Option<guard::Denial> {
+    fn guard(&self, view: &View<'_>) -> guard::Judged {
         let tool = view.workspace.policy.tool(self.request.tool.as_str());
         let asked = Asked::Tool(rules::Tool {
             params: &self.request.params,
             price: tool.map(|rule| rule.price).unwrap_or_default(),
+            risk: self.risk,
         });
         let asking = asking(
             (self.resident, self.step),
@@ -132,9 +144,33 @@ impl Calling<'_> {
             ordinal: self.request.place.ordinal,
             inputs: self.request.place.request,
         };
-        let judged = guard::at_place(view, place, &asking);
-        events.extend(judged.events);
-        judged.denial
+        guard::at_place(view, place, &asking)
+    }
+
+    /// The tool is not called, so that nothing is asked of a person and nothing acts: the journal has
+    /// the answer that says so, and a later attempt finds it there.
+    fn dry_run(self, mut events: Vec<NewEvent>) -> Decision {
+        let (step, token) = (&self.token.step, self.token);
+        let (attempt, ordinal) = (token.attempt, self.request.place.ordinal);
+        let answer = NewPart::json(&dry_run_answer());
+        let dispatched = ToolCallDispatched {
+            step: step.clone(),
+            attempt,
+            ordinal,
+            tool: self.request.tool.clone(),
+            risk: RiskTier::Read,
+            params_digest: self.request.place.request,
+            approval: None,
+        };
+        let completed = ToolCallCompleted {
+            step: step.clone(),
+            attempt,
+            ordinal,
+            answer: Digest::of(&[&answer.bytes]),
+        };
+        events.push(NewEvent::new(token.run_id, dispatched).with(self.params));
+        events.push(NewEvent::new(token.run_id, completed).with(answer));
+        Decision::durable(events, Reply::Tool(ToolReply::DryRun))
     }
 
     fn clear(self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
@@ -359,6 +395,7 @@ fn answered(
         reasoning: None,
         served: None,
         fits: None,
+        measured: None,
     });
     let asking = asking((resident, step), tool, (Checkpoint::After, asked));
     let place = guard::Place {

@@ -1,0 +1,42 @@
+//! Acts: the tool calls of a run that cannot be undone, so that none of them is made twice.
+//!
+//! Kept beside the journals, since a step that completes has none any more.
+
+use super::{Call, CallKind, CallState, Run};
+use crate::id::{Digest, Opaque, StepKey};
+
+/// A tool with its parameters.
+fn act(tool: &Opaque, params: Digest) -> Digest {
+    Digest::of(&[tool.as_str().as_bytes(), params.as_bytes()])
+}
+
+impl Run {
+    /// A tool call is answered: one that cannot be undone is remembered.
+    pub(super) fn note_act(&mut self, step: &StepKey, ordinal: u32) {
+        let call = self.step(step).and_then(|step| step.calls.get(&ordinal));
+        let lasting = call.filter(|call| call.risk.is_some_and(|risk| !risk.is_repeatable()));
+        let made = lasting.and_then(|call| Some(act(call.tool.as_ref()?, call.request)));
+        self.acts.extend(made);
+    }
+
+    /// Whether a tool call with these parameters was answered in this run, or is out at another place
+    /// than its own. What is done again at the same place is one call.
+    pub(crate) fn has_or_made(
+        &self,
+        tool: &Opaque,
+        params: Digest,
+        (step, ordinal): (&StepKey, u32),
+    ) -> bool {
+        let same = |call: &Call| {
+            let open = matches!(call.state, CallState::Open { .. });
+            let tool = call.kind == CallKind::Tool && call.tool.as_ref() == Some(tool);
+            open && tool && call.request == params
+        };
+        let mut steps = self.steps.iter();
+        let out = steps.any(|(key, one)| {
+            let mut calls = one.calls.iter();
+            calls.any(|(at, call)| (key, *at) != (step, ordinal) && same(call))
+        });
+        out || self.acts.contains(&act(tool, params))
+    }
+}
