@@ -18,17 +18,12 @@ use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::hiding::{Secrets, end};
 use crate::runtime;
 use crate::spending::{Opening, Spending};
+pub use process::kill_programs;
 use process::{Ended, Why};
 pub use spec::CommandSpec;
 
 /// The most of standard error that an attempt's message repeats, in bytes.
 const MAX_EVIDENCE_BYTES: usize = 2 * 1024;
-
-/// Kills every program that command agents of this process run, with its children: for a process that
-/// has to end at once.
-pub fn kill_programs() {
-    process::kill_all();
-}
 
 /// An agent that runs a program for each attempt.
 #[derive(Clone, Debug)]

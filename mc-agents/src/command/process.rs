@@ -83,8 +83,9 @@ static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 /// The group; whatever still runs in it is killed when this is dropped.
 struct Group(Option<u32>);
 
-/// Kills every group.
-pub(super) fn kill_all() {
+/// Kills every program that command agents of this process run, with its children: for a process that
+/// has to end at once.
+pub fn kill_programs() {
     for id in &*groups() {
         signal(Some(*id), Signal::Kill);
     }
