@@ -190,7 +190,6 @@ kinds! {
     /// The step waits for what a person, a host or a breaker has to clear.
     StepBlocked(step::StepBlocked) = "step.blocked" of Step,
     /// What blocked the step is cleared.
-    /// Part 0: an operator's reason, where one was given.
     StepUnblocked(step::StepUnblocked) = "step.unblocked" of Step,
     /// Somebody found out what became of a step in doubt; `blocked -> running | waiting`, or as it was.
     StepResolved(step::StepResolved) = "step.resolved" of Step,
