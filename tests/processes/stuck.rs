@@ -130,7 +130,7 @@ async fn once_free(path: &Path) -> mc_store::RedbLog {
             tokio::task::yield_now().await;
         }
     };
-    timeout(LONG, free).await.expect("a free file")
+    timeout(LONG, free).await.unwrap()
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
