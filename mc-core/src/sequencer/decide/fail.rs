@@ -1,21 +1,18 @@
 //! Fail: an attempt ended with an error; the policy says what follows.
 
+use super::again::Ended;
 use super::attempt_end::end_calls;
 use super::{View, advance, halt, late, timeout};
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
 use crate::id::StepKey;
-use crate::policy::RiskTier;
-use crate::resilience::{Breaker, RetryPolicy};
 use crate::run::{Run, Step};
-use crate::sequencer::command::{AttemptFailure, Retry};
+use crate::sequencer::command::AttemptFailure;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
-use crate::time::Timestamp;
 use crate::workflow::OnFailure;
-use std::time::Duration;
 
 /// The code of a failure that a refusal by policy caused.
 pub const POLICY_DENIED: &str = "policy_denied";
@@ -41,14 +38,18 @@ pub fn fail(
     let (mut events, released) = end_calls(run, &token.step, "dropped");
     let denied = &*failure.code == POLICY_DENIED;
     let acting = step.has_lasting_call_out();
-    let (retry_at, outage) = if denied || acting {
-        (None, false)
-    } else if let Some(retry_at) = after_outage(view, resident, &token.step, step, failure) {
-        (Some(retry_at), true)
-    } else {
-        let retry_at = next_attempt(view, resident, &token.step, step, failure);
-        (retry_at, false)
+    let ended = Ended {
+        view,
+        resident,
+        key: &token.step,
+        step,
+        failure,
     };
+    let goes_on = !denied && !acting;
+    let uncounted = (goes_on && ended.met_an_outage()).then(|| ended.next_uncounted());
+    let uncounted = uncounted.flatten();
+    let outage = uncounted.is_some();
+    let retry_at = uncounted.or_else(|| goes_on.then(|| ended.next())?);
     let facts = AttemptFailed {
         step: token.step.clone(),
         attempt: token.attempt,
@@ -130,97 +131,6 @@ pub fn not_begun(view: &View<'_>, token: &Token) -> Result<Decision> {
     };
     events.push(NewEvent::new(run.run_id, blocked));
     Ok(Decision::events(events))
-}
-
-/// When the next attempt starts, if there is to be one.
-pub fn next_attempt(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    step: &Step,
-    failure: &AttemptFailure,
-) -> Option<Timestamp> {
-    let counted = step.attempt.saturating_sub(step.forgiven);
-    let (_, policy) = policy(resident, key, step)?;
-    retry_at(view, &policy, (step, counted), failure)
-}
-
-/// When the next attempt starts that is made because the provider is down; none where it is not, or
-/// where the step is to be tried once. What may have acted is never repeated for it.
-///
-/// The next attempt waits at the breaker: it is not the step that is at fault, so none is used up.
-fn after_outage(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    step: &Step,
-    failure: &AttemptFailure,
-) -> Option<Timestamp> {
-    let down = is_provider_down(view, step);
-    down.then(|| repeated(view, resident, key, step, failure))?
-}
-
-/// Whether the provider failed the attempt's last call, and its breaker is not closed.
-fn is_provider_down(view: &View<'_>, step: &Step) -> bool {
-    step.down.as_ref().is_some_and(
-        |model| match view.workspace.shared.circuits.breaker(model) {
-            Breaker::Closed { .. } => false,
-            Breaker::Open { .. } | Breaker::HalfOpen { .. } => true,
-        },
-    )
-}
-
-/// As [`after_outage`], for an attempt whose time was up while it waited at the breaker.
-pub(super) fn after_waiting(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    step: &Step,
-    failure: &AttemptFailure,
-) -> Option<Timestamp> {
-    let block = step.block.as_ref();
-    let waits = block.is_some_and(|block| block.reason == BlockReason::Circuit);
-    waits.then(|| repeated(view, resident, key, step, failure))?
-}
-
-/// When a step is tried again without one of its attempts being used up, if it may be repeated at all.
-fn repeated(
-    view: &View<'_>,
-    resident: &Resident,
-    key: &StepKey,
-    step: &Step,
-    failure: &AttemptFailure,
-) -> Option<Timestamp> {
-    let (tier, policy) = policy(resident, key, step)?;
-    if policy.maximum_attempts() < 2 || !tier.is_repeatable() {
-        return None;
-    }
-    let before = step.attempt.saturating_sub(step.forgiven).saturating_sub(1);
-    retry_at(view, &policy, (step, before.max(1)), failure)
-}
-
-fn policy(resident: &Resident, key: &StepKey, step: &Step) -> Option<(RiskTier, RetryPolicy)> {
-    let definition = resident.workflow.as_ref()?.definition().step(key.name())?;
-    let tier = step.risk.unwrap_or(definition.risk);
-    Some((tier, definition.retry_policy(tier)))
-}
-
-fn retry_at(
-    view: &View<'_>,
-    policy: &RetryPolicy,
-    (step, counted): (&Step, u32),
-    failure: &AttemptFailure,
-) -> Option<Timestamp> {
-    if failure.retry == Retry::Never || !policy.is_retryable(&failure.code) {
-        return None;
-    }
-    let elapsed = view.now.since(step.first_at.unwrap_or(view.now));
-    let delay = policy.next_delay(counted, elapsed, view.random)?;
-    let asked = match failure.retry {
-        Retry::After(ms) => Duration::from_millis(ms),
-        Retry::AsPolicy | Retry::Never => Duration::ZERO,
-    };
-    Some(view.now.after(delay.max(asked)))
 }
 
 /// What follows when there is no further attempt.

@@ -5,6 +5,7 @@
 
 pub mod abort;
 pub mod advance;
+mod again;
 pub mod agents;
 pub mod approve;
 pub mod approved_cost;

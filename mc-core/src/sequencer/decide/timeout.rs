@@ -1,8 +1,9 @@
 //! Time-out: an attempt took longer than its step allows. It is abandoned: its token is revoked.
 
 use super::View;
+use super::again::Ended;
 use super::attempt_end::end_calls;
-use super::fail::{after_waiting, exhausted, next_attempt, stopped};
+use super::fail::{exhausted, stopped};
 use super::late;
 use crate::error::Result;
 use crate::event::BlockReason;
@@ -25,15 +26,20 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
         message: "the attempt took longer than its step allows".into(),
         retry: Retry::AsPolicy,
     };
-    let (key, outage) = (&token.step, AbandonReason::Outage);
-    let (next, reason) = if irreversible {
-        (None, AbandonReason::Timeout)
-    } else if let Some(at) = after_waiting(view, resident, key, step, &failure) {
-        (Some(at), outage)
-    } else {
-        let next = next_attempt(view, resident, key, step, &failure);
-        (next, AbandonReason::Timeout)
+    let ended = Ended {
+        view,
+        resident,
+        key: &token.step,
+        step,
+        failure: &failure,
     };
+    let uncounted = (!irreversible && ended.waits_at_a_breaker()).then(|| ended.next_uncounted());
+    let uncounted = uncounted.flatten();
+    let reason = match uncounted {
+        Some(_) => AbandonReason::Outage,
+        None => AbandonReason::Timeout,
+    };
+    let next = uncounted.or_else(|| (!irreversible).then(|| ended.next())?);
     // A retry that could act twice waits until the first attempt has ended, or long enough.
     let grace = view.now.after(view.workspace.settings.zombie_grace);
     let writes = step.risk.is_none_or(|risk| risk >= RiskTier::Write);
