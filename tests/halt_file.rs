@@ -61,6 +61,23 @@ async fn bench(waits: bool) -> Bench {
     }
 }
 
+impl Bench {
+    async fn start(&self) -> RunHandle {
+        self.control.start_dispatch().await.unwrap();
+        let options = StartOptions::by("ann");
+        self.control.start("w", json!({}), options).await.unwrap()
+    }
+
+    /// The file goes, and what it held up goes on to its end.
+    async fn goes_on(&self, run: &RunHandle) {
+        std::fs::remove_file(&self.file).unwrap();
+        let resumed = self.control.resume("ann", HaltScope::Workspace).await;
+        resumed.unwrap();
+        assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
+        self.control.shutdown(Duration::from_secs(5)).await.unwrap();
+    }
+}
+
 fn code(position: &Position) -> String {
     match position {
         Position::Blocked { steps, .. } => steps[0].code.clone(),
@@ -72,41 +89,26 @@ fn code(position: &Position) -> String {
 async fn nothing_goes_out_while_the_file_is_there_and_it_has_to_go_before_all_goes_on() {
     let mut bench = bench(false).await;
     std::fs::write(&bench.file, "stop the press\nplease").unwrap();
-    let control = &bench.control;
-    control.start_dispatch().await.unwrap();
-    let run = control
-        .start("w", json!({}), StartOptions::by("ann"))
-        .await
-        .unwrap();
+    let run = bench.start().await;
     assert_eq!(code(&run.settled_or_blocked().await.unwrap()), "halted");
     assert!(bench.begun.try_recv().is_err());
-    let error = control
+    let error = bench
+        .control
         .resume("ann", HaltScope::Workspace)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTransition);
     assert!(error.to_string().contains("agents.redb.halt"), "{error}");
-    std::fs::remove_file(&bench.file).unwrap();
-    control.resume("ann", HaltScope::Workspace).await.unwrap();
-    assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
-    control.shutdown(Duration::from_secs(5)).await.unwrap();
+    bench.goes_on(&run).await;
 }
 
 #[tokio::test]
 async fn what_is_out_is_told_to_stop_as_soon_as_the_file_is_there() {
     let mut bench = bench(true).await;
-    let control = &bench.control;
-    control.start_dispatch().await.unwrap();
-    let run = control
-        .start("w", json!({}), StartOptions::by("ann"))
-        .await
-        .unwrap();
+    let run = bench.start().await;
     bench.begun.recv().await.unwrap();
     std::fs::write(&bench.file, "").unwrap();
     // Nothing is committed meanwhile: only the watch can tell.
     assert_eq!(code(&run.settled_or_blocked().await.unwrap()), "halted");
-    std::fs::remove_file(&bench.file).unwrap();
-    control.resume("ann", HaltScope::Workspace).await.unwrap();
-    assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
-    control.shutdown(Duration::from_secs(5)).await.unwrap();
+    bench.goes_on(&run).await;
 }

@@ -1,16 +1,8 @@
 //! What rules count and whom they mean: tools over a whole run, models by every name of theirs.
 
 use crate::common::*;
-use mission_control::{Policy, RiskTier};
-
-async fn publish(control: &MissionControl, text: &str) {
-    let policy = Policy::from_yaml(text).unwrap();
-    control.publish_policy("ann", policy).await.unwrap();
-}
-
-fn rail(rule: &str, mode: &str) -> String {
-    format!("guardrails: [{{ id: r, mode: {mode}, {rule} }}]")
-}
+use crate::guardrails::{publish, rail};
+use mission_control::RiskTier;
 
 #[test]
 fn a_tool_is_counted_over_all_steps_of_a_run() {

@@ -54,8 +54,10 @@ impl HaltLine {
 /// Every halt of the workspace and of agents; those that are known already are not read again.
 pub(super) async fn shared(log: &dyn EventLog, known: &[HaltLine]) -> Result<Vec<HaltLine>> {
     let mut lines = Vec::new();
-    for halt in halts(log).await? {
-        let end = log.workspace_row().await?.map_or(0, |row| row.next_run_seq);
+    let halts = halts(log).await?;
+    // Read behind them, so that it knows all that they are made of.
+    let end = log.workspace_row().await?.map_or(0, |row| row.next_run_seq);
+    for halt in halts {
         lines.push(line(log, halt, (known, end)).await?);
     }
     Ok(lines)

@@ -4,6 +4,7 @@
 //! owner that it joins. The owner keeps what it was told for as long as the other process is there.
 //! What hangs on it is the sequencer's (`sequencer::acting`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inner::{Inner, lock};
@@ -99,14 +100,6 @@ impl Inner {
         }
         self.bell.notify_one();
     }
-
-    /// Forgets handlers of joined processes that are not there any more.
-    fn forget(&self, is_gone: impl Fn(&Handler) -> bool) -> Vec<Handler> {
-        let mut acting = lock(&self.acting);
-        let gone: Vec<Handler> = acting.iter().filter(|one| is_gone(one)).cloned().collect();
-        acting.retain(|one| !gone.contains(one));
-        gone
-    }
 }
 
 impl Owner {
@@ -126,16 +119,23 @@ impl Owner {
     /// The handler of an attempt of an earlier owner has ended in a joined process.
     pub(super) fn acts_no_more(&self, host: u64, attempt: &AttemptKey) {
         let handler = Handler::of(attempt, Some(host));
-        for gone in self.inner.forget(|one| *one == handler) {
+        if lock(&self.inner.acting).remove(&handler) {
             let inner = self.inner.clone();
-            let telling = async move { inner.tell_ended(&gone).await };
+            let telling = async move { inner.tell_ended(&handler).await };
             self.inner.spawner.spawn_driver(Box::pin(telling));
         }
     }
 
     /// A joined process is gone, and all that acted in it.
-    pub(super) async fn act_no_more(&self, host: u64) {
-        for gone in self.inner.forget(|one| one.host == Some(host)) {
+    pub(super) async fn lose_handlers(&self, host: u64) {
+        let its: BTreeSet<Handler> = {
+            let mut acting = lock(&self.inner.acting);
+            let all = std::mem::take(&mut *acting).into_iter();
+            let (its, others) = all.partition(|one| one.host == Some(host));
+            *acting = others;
+            its
+        };
+        for gone in its {
             self.inner.tell_ended(&gone).await;
         }
     }

@@ -157,6 +157,7 @@ impl Inner {
         self.turned.notify_waiters();
         self.wake_all();
     }
+
     /// Waits until no attempt is out, or until a monotonic time.
     async fn wait_for_attempts(&self, deadline: Duration) {
         loop {

@@ -350,7 +350,7 @@ impl Owner {
     pub async fn lost(&self, host: u64) {
         self.withdraw(host).await;
         self.lose_attempts(host).await;
-        self.act_no_more(host).await;
+        self.lose_handlers(host).await;
     }
 
     async fn lose_attempts(&self, host: u64) {

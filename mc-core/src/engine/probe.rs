@@ -49,8 +49,8 @@ impl Inner {
         }
     }
 
-    /// Asks an agent of this process, as a task of its own: it may hang or panic, and holds no engine
-    /// meanwhile.
+    /// Asks an agent of this process, as a task of its own: it may hang or panic, and an
+    /// engine that ends does not wait for it.
     fn ask_here(self: &Arc<Self>, agent: Arc<dyn AgentExecutor>, order: ProbeOrder) {
         let engine = Arc::downgrade(self);
         self.spawner.spawn_handler(Box::pin(async move {
@@ -96,8 +96,8 @@ impl Inner {
     }
 }
 
-/// Waits for a handler in this process that an earlier owner of the log had dispatched: nobody else
-/// knows that it may still act.
+/// Waits for the attempt's handler in this process. The owner asks nobody while it knows of one; that
+/// word may have been on its way.
 async fn until_it_ended(engine: &Weak<Inner>, order: &ProbeOrder) {
     let key = (order.run_id, order.step.clone(), order.attempt);
     while let Some(inner) = engine.upgrade() {

@@ -76,7 +76,7 @@ impl Sequencer {
 
     fn turn(&mut self, ticket: Ticket) -> Result<Option<RunId>> {
         let waits = self.turn_slots.get(&ticket);
-        let Some((command, _)) = waits.filter(|_| self.is_awaited(ticket)) else {
+        let Some((command, _)) = waits.filter(|(_, slot)| !slot.is_closed()) else {
             self.leave_turn(ticket);
             return Ok(None);
         };

@@ -26,14 +26,22 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// When the next attempt starts, if there is to be one.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    /// When the next attempt of what may be repeated starts, if there is to be one; and whether this one
+    /// counts for nothing, which only an outage gives it.
+    pub(super) fn next(&self, is_outage: fn(&Self) -> bool) -> (Option<Timestamp>, bool) {
+        let uncounted = is_outage(self).then(|| self.next_uncounted()).flatten();
+        match uncounted {
+            Some(at) => (Some(at), true),
+            None => (self.next_counted(), false),
+        }
+    }
+
+    fn next_counted(&self) -> Option<Timestamp> {
         self.after(self.counted(), &self.policy()?)
     }
 
-    /// The same where this one does not count; none for a step that is to be tried once, and for what
-    /// cannot be undone.
-    pub(super) fn next_uncounted(&self) -> Option<Timestamp> {
+    /// None for a step that is to be tried once, and for what cannot be undone.
+    fn next_uncounted(&self) -> Option<Timestamp> {
         let policy = self.policy()?;
         let tier = self.step.risk?;
         let repeats = policy.maximum_attempts() > 1 && tier.is_repeatable();

@@ -42,13 +42,12 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     if run.status == RunStatus::Pending {
         events.push(NewEvent::new(run.run_id, RunStarted {}));
     }
-    let uses = match &step.work {
-        Work::Agent(_) => None,
-        Work::Uses(uses) => view.workspace.definition(uses),
-    };
     let agents = match &step.work {
         Work::Agent(agent) => vec![agent.clone()],
-        Work::Uses(_) => uses.map(Definition::agents).unwrap_or_default(),
+        Work::Uses(uses) => {
+            let used = view.workspace.definition(uses);
+            used.map(Definition::agents).unwrap_or_default()
+        }
     };
     let judged = guard::at_expansion(view, run, (key, &agents), &list);
     events.extend(judged.events);

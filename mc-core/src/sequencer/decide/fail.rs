@@ -55,11 +55,11 @@ pub fn fail(
         step,
         failure,
     };
-    let goes_on = !denied && !acting;
-    let uncounted = (goes_on && ended.met_an_outage()).then(|| ended.next_uncounted());
-    let uncounted = uncounted.flatten();
-    let outage = uncounted.is_some();
-    let retry_at = uncounted.or_else(|| goes_on.then(|| ended.next())?);
+    let (retry_at, outage) = if denied || acting {
+        (None, false)
+    } else {
+        ended.next(Ended::met_an_outage)
+    };
     let facts = AttemptFailed {
         step: token.step.clone(),
         attempt: token.attempt,

@@ -33,13 +33,16 @@ pub fn timeout(view: &View<'_>, token: &Token) -> Decision {
         step,
         failure: &failure,
     };
-    let uncounted = (!irreversible && ended.waits_at_a_breaker()).then(|| ended.next_uncounted());
-    let uncounted = uncounted.flatten();
-    let reason = match uncounted {
-        Some(_) => AbandonReason::Outage,
-        None => AbandonReason::Timeout,
+    let (next, outage) = if irreversible {
+        (None, false)
+    } else {
+        ended.next(Ended::waits_at_a_breaker)
     };
-    let next = uncounted.or_else(|| (!irreversible).then(|| ended.next())?);
+    let reason = if outage {
+        AbandonReason::Outage
+    } else {
+        AbandonReason::Timeout
+    };
     // A retry that could act twice waits until the first attempt has ended, or long enough.
     let grace = view.now.after(view.workspace.settings.zombie_grace);
     let writes = step.risk.is_none_or(|risk| risk >= RiskTier::Write);
