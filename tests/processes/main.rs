@@ -14,6 +14,7 @@ mod joining;
 mod losing;
 mod payments;
 mod refusing;
+mod ruled;
 mod storm;
 mod stuck;
 
