@@ -20,7 +20,7 @@ export INSTA_UPDATE ?= no
 
 .DEFAULT_GOAL := help
 .PHONY: help run test setup fmt tidy clippy test-code prices doctest examples doc deny score optional \
-	bench-compile bench format
+	bench-compile bench format storm
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,10 @@ test-code: ## run the tests
 		echo 'cargo-nextest is not installed: cargo test runs instead'; \
 		cargo test $(CRATES) --lib --bins --tests; \
 	fi
+
+storm: ## kill the owner of a store every two seconds for a minute (MC_STORM_SECONDS), under four workers
+	@MC_STORM_SECONDS="$${MC_STORM_SECONDS:-60}" cargo test --locked --package mission-control --test processes -- \
+		--exact storm::nothing_is_lost_or_overspent_while_the_owner_is_killed_again_and_again --nocapture
 
 prices: ## compare costs with those of other packages, which are installed into target/ once
 	@tests/prices/run

@@ -139,7 +139,7 @@ impl Builder {
         Engine::open(self.parts(log)?).await
     }
 
-    fn parts(self, log: Arc<dyn EventLog>) -> Result<Parts> {
+    pub(crate) fn parts(self, log: Arc<dyn EventLog>) -> Result<Parts> {
         let spawner: Arc<dyn Spawner> = match self.spawner {
             Some(spawner) => spawner,
             None => Threads::start()?,

@@ -102,3 +102,69 @@ fn owner(meta: &fs::Metadata) -> String {
 fn owner(_: &fs::Metadata) -> String {
     "halt-file".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AgentError, AgentExecutor, Builder, HaltScope, MissionControl, Position, StartOptions,
+        StepContext, StepOutcome, Workflow,
+    };
+    use mc_core::engine::{Engine, Parts};
+    use mc_store::MemoryLog;
+    use serde_json::{Value, json};
+
+    /// Gives its input back.
+    struct Echo;
+
+    #[crate::async_trait]
+    impl AgentExecutor for Echo {
+        async fn execute(&self, _: StepContext, input: Value) -> Result<StepOutcome, AgentError> {
+            Ok(input.into())
+        }
+    }
+
+    /// An engine with a halt file beside it, which `watching` may watch.
+    async fn open(file: &Arc<HaltFile>, watching: fn(&HaltFile, SwitchHand)) -> MissionControl {
+        let parts = Builder::new().parts(Arc::new(MemoryLog::new())).unwrap();
+        let switch: Arc<dyn HaltSwitch> = Arc::<HaltFile>::clone(file);
+        let switch = Some(switch);
+        let control = Engine::open(Parts { switch, ..parts }).await.unwrap();
+        control.register_agent("echo", Echo).await.unwrap();
+        let yaml = "{ workflow: w, steps: { a: { agent: echo } } }";
+        let workflow = Workflow::from_yaml(yaml).unwrap();
+        control.publish(workflow).await.unwrap();
+        control.start_dispatch().await.unwrap();
+        watching(file, control.switch_hand());
+        control
+    }
+
+    fn never(_: &HaltFile, _: SwitchHand) {}
+
+    /// The system gives up watching after a while.
+    fn dies(file: &HaltFile, hand: SwitchHand) {
+        file.watch(hand);
+        assert!(file.watcher.lock().unwrap().take().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_finds_the_file_that_nobody_watches() {
+        for watching in [never, dies] {
+            let directory = tempfile::tempdir().unwrap();
+            let file = HaltFile::beside(&directory.path().join("a.redb"));
+            let control = open(&file, watching).await;
+            fs::write(&file.path, "").unwrap();
+            assert!(control.halts().is_empty(), "nobody watches");
+            let run = control.start("w", json!({}), StartOptions::by("ann")).await;
+            let run = run.unwrap();
+            let position = run.settled_or_blocked().await.unwrap();
+            let Position::Blocked { steps, .. } = position else {
+                panic!("{position:?}");
+            };
+            assert_eq!(steps[0].code, "halted");
+            fs::remove_file(&file.path).unwrap();
+            control.resume("ann", HaltScope::Workspace).await.unwrap();
+            assert!(run.outcome().await.unwrap().output().is_some());
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What a program or a remote agent is asked, and what it may answer: the same JSON for both.
 //!
-//! Asked: `{"agent","run","step","attempt","effect_key","input","models"}`. Answered: `{"output":..}`
+//! Asked: `{"agent","run","step","attempt","effect_key","input","models","time_left_ms"}`, the last
+//! where something ends the attempt. Answered: `{"output":..}`
 //! or `{"error":{"code","message","retryable","retry_after_ms"}}`, each with
 //! `"usage":[{"model","usage"}]`. `docs/agents.md` describes both. What is *not* here: how that
 //! usage is paid for (`spending`).
@@ -8,6 +9,7 @@
 use mc_core::engine::{AgentError, StepContext, StepOutcome};
 use mc_core::id::ModelId;
 use mc_core::json;
+use mc_core::time::as_ms;
 use mc_core::usage::Usage;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -23,10 +25,14 @@ const MAX_CODE_BYTES: usize = 64;
 
 /// What an attempt asks.
 pub(crate) fn ask(ctx: &StepContext, input: &Value, models: &Value) -> Value {
-    json!({
+    let mut asked = json!({
         "agent": ctx.agent(), "run": ctx.run_id(), "step": ctx.step(), "attempt": ctx.attempt(),
         "effect_key": ctx.effect_key().to_string(), "input": input, "models": models,
-    })
+    });
+    if let Some(left) = ctx.time_left() {
+        asked["time_left_ms"] = json!(as_ms(left));
+    }
+    asked
 }
 
 /// What was answered.

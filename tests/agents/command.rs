@@ -39,6 +39,17 @@ async fn a_program_gets_its_attempt_as_json_and_gives_its_output() {
     assert_eq!(asked["effect_key"].as_str().unwrap().len(), 64);
     let admitted = json!([{"model": "test/m", "calls": 2, "max_output_tokens": 10}]);
     assert_eq!(asked["models"], admitted);
+    assert_eq!(asked.get("time_left_ms"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_told_how_long_its_attempt_has_left() {
+    let world = World::with(&script("printf '{\"output\":'; cat; echo '}'", "")).await;
+    let limited = format!("{ONCE}, timeout: 1h");
+    let outcome = world.run(&limited, json!({})).await;
+    let asked = output(&outcome);
+    let left = asked["time_left_ms"].as_u64().unwrap();
+    assert!((3_000_000..=3_600_000).contains(&left), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

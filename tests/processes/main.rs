@@ -12,7 +12,9 @@ mod child;
 mod common;
 mod joining;
 mod losing;
+mod payments;
 mod refusing;
+mod ruled;
 mod storm;
 mod stuck;
 
@@ -30,6 +32,8 @@ async fn plays_its_part() {
         "owns_and_starts" => asked::owns_and_starts(&path).await,
         "owns_two" => alive::owns_two(&path).await,
         "owns" => refusing::owns(&path).await,
+        "owns_and_pays" => payments::owns_and_pays(&path).await,
+        "joins_and_pays" => payments::joins_and_pays(&path).await,
         "works" => storm::works(&path).await,
         other => panic!("there is no part `{other}`"),
     }

@@ -13,6 +13,7 @@ use super::attempt::AttemptCell;
 use super::block::Block;
 use super::call_error::{CallError, ProviderError};
 use super::content;
+use super::in_time::{Looks, Watch};
 use super::inner::{Inner, lock};
 use super::outgoing::Outgoing;
 use super::receipt::Receipt;
@@ -203,13 +204,14 @@ pub(super) struct Caller {
 #[must_use = "a permit that is dropped leaves its money in doubt"]
 #[derive(Debug)]
 pub struct Permit {
-    caller: Caller,
+    pub(super) caller: Caller,
     ordinal: u32,
     model: ModelId,
     terms: CallTerms,
     since: Duration,
     max_output_tokens: Option<u64>,
     by: PricedBy,
+    pub(super) looks: Looks,
     open: bool,
 }
 
@@ -260,15 +262,17 @@ impl Caller {
                 CallReply::Allowed {
                     max_output_tokens,
                     by,
+                    looks,
                 } => {
-                    let allowed = (max_output_tokens, by);
+                    let allowed = (max_output_tokens, by, looks);
                     return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Clamped {
                     max_output_tokens,
                     by,
+                    looks,
                 } => {
-                    let allowed = (Some(max_output_tokens), by);
+                    let allowed = (Some(max_output_tokens), by, looks);
                     return Ok(Admission::Clamped(self.permit(ordinal, request, allowed)));
                 }
                 CallReply::Answered { seq } => {
@@ -316,7 +320,8 @@ impl Caller {
             version: price_version,
             at,
         };
-        let permit = self.permit(ordinal, request, (Some(max_output), by));
+        // Where a policy has rules, nothing is drawn.
+        let permit = self.permit(ordinal, request, (Some(max_output), by, Vec::new()));
         let asked = call.bound.max_output_tokens;
         Some(match asked.filter(|asked| max_output < *asked) {
             Some(_) => Admission::Clamped(permit),
@@ -328,7 +333,7 @@ impl Caller {
         &self,
         ordinal: u32,
         request: &ModelRequest,
-        (max_output_tokens, by): (Option<u64>, PricedBy),
+        (max_output_tokens, by, after_ms): (Option<u64>, PricedBy, Vec<u64>),
     ) -> Permit {
         let since = self.inner.clock.monotonic();
         Permit {
@@ -339,6 +344,7 @@ impl Caller {
             since,
             max_output_tokens,
             by,
+            looks: Looks { since, after_ms },
             open: true,
         }
     }
@@ -398,19 +404,35 @@ impl Caller {
                 Admission::Denied(error) => return Err(CallError::Denied(error)),
             };
             let out = permit.outgoing();
-            match send(out.clone()).await {
+            let watch = Watch {
+                caller: self,
+                looks: &permit.looks,
+            };
+            let answered = watch.over(send(out.clone()), |_| out.look()).await;
+            let answered = answered.unwrap_or_else(|rule| {
+                let why = rule.message().to_owned();
+                Err(ProviderError::new(CallFailure::Abandoned, why))
+            });
+            match answered {
                 Ok(answer) => {
                     permit.settle(&answer).await.map_err(CallError::Engine)?;
                     return Ok(answer);
                 }
-                Err(error) => match permit.fail(&error).await.map_err(CallError::Engine)? {
-                    CallEnd::Throttled(at) => {
-                        pass = Pass::Again;
-                        self.wait_until(at).await.map_err(CallError::Engine)?;
-                    }
-                    CallEnd::Released | CallEnd::GaveUp | CallEnd::Settled | CallEnd::InDoubt => {
-                        return Err(out.failed(error));
-                    }
+                Err(error) => match permit.fail(&error).await {
+                    // What wanted it cut may have ended all that was there to be failed.
+                    Err(_) if out.is_cut() => return Err(out.failed(error)),
+                    ended => match ended.map_err(CallError::Engine)? {
+                        CallEnd::Throttled(at) => {
+                            pass = Pass::Again;
+                            self.wait_until(at).await.map_err(CallError::Engine)?;
+                        }
+                        CallEnd::Released
+                        | CallEnd::GaveUp
+                        | CallEnd::Settled
+                        | CallEnd::InDoubt => {
+                            return Err(out.failed(error));
+                        }
+                    },
                 },
             }
         }
@@ -472,6 +494,7 @@ impl Permit {
             terms: self.terms.clone(),
             max_output_tokens: self.max_output_tokens,
             cut: Arc::default(),
+            reported: Arc::default(),
         }
     }
 

@@ -26,6 +26,7 @@ pub struct StepContext {
     pub(super) risk: RiskTier,
     pub(super) tools: Option<BTreeSet<Opaque>>,
     pub(super) deadline: Option<std::time::Duration>,
+    pub(super) run_deadline: Option<std::time::Duration>,
     pub(super) resumed: Option<Arc<(Value, Option<Value>)>>,
 }
 
@@ -70,6 +71,14 @@ impl StepContext {
     /// The time by which the attempt is abandoned, on the engine's monotonic clock.
     pub const fn deadline(&self) -> Option<std::time::Duration> {
         self.deadline
+    }
+
+    /// How long the attempt has left: until its time-out, or until no call of its run goes out any more
+    /// (the rule `deadline` of the policy), whichever is first; zero once that is over, none where
+    /// nothing ends it.
+    pub fn time_left(&self) -> Option<std::time::Duration> {
+        let ends = self.deadline.into_iter().chain(self.run_deadline).min()?;
+        Some(ends.saturating_sub(self.caller.inner.clock.monotonic()))
     }
 
     /// What an earlier attempt suspended with, and the signal that it waited for.

@@ -137,6 +137,7 @@ impl Inner {
             risk: order.risk,
             tools: order.tools,
             deadline,
+            run_deadline: order.run_deadline.map(|at| self.deadline(at)),
             resumed,
         };
         let input = Value::clone(&order.input);

@@ -25,6 +25,7 @@ mod family_events;
 mod given_up;
 mod guest;
 mod halt;
+mod in_time;
 mod inner;
 #[cfg(test)]
 mod interleavings;

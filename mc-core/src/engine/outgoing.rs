@@ -3,6 +3,7 @@
 //! `model_stream` hands it to the sender; what a rule in flight forbids comes back by it, and is
 //! what the caller then gets. What is *not* here: what ends the call (`calls`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::call_error::{CallError, ProviderError};
@@ -22,6 +23,8 @@ pub struct Outgoing {
     pub(super) max_output_tokens: Option<u64>,
     /// What a rule said that wants the call cut.
     pub(super) cut: Arc<OnceLock<Error>>,
+    /// Output tokens, as they were reported last.
+    pub(super) reported: Arc<AtomicU64>,
 }
 
 impl Outgoing {
@@ -37,11 +40,13 @@ impl Outgoing {
     /// # Errors
     /// `PolicyDenied`; `Cancelled` where the attempt is to stop.
     pub async fn progress(&self, output_tokens: u64, text: Option<&str>) -> Result<()> {
+        self.reported.store(output_tokens, Ordering::Relaxed);
         let report = AttemptRequest::Progress(CallProgress {
             ordinal: self.ordinal,
             output_tokens,
             text: text.map(Arc::from),
             terms: self.terms.clone(),
+            elapsed_ms: None,
         });
         let said = refused(self.caller.attempt(report).await?);
         if let Err(error) = &said
@@ -51,6 +56,16 @@ impl Outgoing {
             let _ = self.cut.set(again(error));
         }
         said
+    }
+
+    /// Output tokens, as they were reported last.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// Whether a rule wanted the call cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get().is_some()
     }
 
     /// What the failure of this call is to who made it: the rule that cut it, if one did.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::calls::{refused, unexpected};
 use super::content;
 use super::context::StepContext;
+use super::in_time::{Looks, Watch};
 use super::inner::lock;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::id::{ApprovalId, Digest, Opaque};
@@ -21,8 +22,8 @@ use crate::sequencer::{
 
 /// What came of a tool call that wants to go out.
 enum Admitted {
-    /// It may go out.
-    Allowed,
+    /// It may go out, and is looked at then.
+    Allowed(Looks),
     /// An earlier attempt was answered: this is the result.
     Answered(Value),
     /// A person has to approve it first.
@@ -66,7 +67,7 @@ impl StepContext {
         loop {
             match asked.begin(Patience::Waits).await? {
                 Admitted::Answered(value) => return Ok(value),
-                Admitted::Allowed => return asked.make(call).await,
+                Admitted::Allowed(looks) => return asked.make(call, &looks).await,
                 Admitted::NeedsApproval(id) => asked.decided(id).await?,
             }
         }
@@ -93,7 +94,7 @@ impl StepContext {
         let asked = ToolCall::new(self, tool, risk, params)?;
         match asked.begin(Patience::TellsOnly).await? {
             Admitted::Answered(value) => Ok(value),
-            Admitted::Allowed => asked.make(call).await,
+            Admitted::Allowed(looks) => asked.make(call, &looks).await,
             Admitted::NeedsApproval(id) => {
                 let message = format!("tool `{tool}` is asked of a person: `{id}`");
                 let detail = Detail::ApprovalRequest {
@@ -136,7 +137,10 @@ impl<'a> ToolCall<'a> {
             return Err(unexpected(&reply));
         };
         match reply {
-            ToolReply::Allowed => Ok(Admitted::Allowed),
+            ToolReply::Allowed(after_ms) => {
+                let since = self.ctx.caller.inner.clock.monotonic();
+                Ok(Admitted::Allowed(Looks { since, after_ms }))
+            }
             ToolReply::Answered(place) => {
                 let value = self.ctx.caller.inner.read_value(place).await?;
                 Ok(Admitted::Answered(value))
@@ -192,13 +196,33 @@ impl<'a> ToolCall<'a> {
         approval.is_some_and(Approval::is_pending)
     }
 
+    /// A rule wants the call cut: it failed, unless its whole attempt was cut with it.
+    async fn cut(&self, rule: Error) -> Result<Error> {
+        let caller = &self.ctx.caller;
+        if !caller.cell.is_cancelled() {
+            let failed = (rule.code().into(), rule.message().into());
+            let end = AttemptRequest::EndTool(EndTool {
+                ordinal: self.place.ordinal,
+                result: Err(failed),
+            });
+            caller.attempt(end).await?;
+        }
+        Ok(rule)
+    }
+
     /// Calls the tool, and writes down what it answered.
-    async fn make<F, Fut>(&self, call: F) -> Result<Value>
+    async fn make<F, Fut>(&self, call: F, looks: &Looks) -> Result<Value>
     where
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = std::result::Result<Value, String>> + Send,
     {
-        let outcome = call().await;
+        let caller = &self.ctx.caller;
+        let watch = Watch { caller, looks };
+        let look = |elapsed_ms| caller.look_at_tool(self.place.ordinal, elapsed_ms);
+        let outcome = match watch.over(call(), look).await {
+            Ok(outcome) => outcome,
+            Err(rule) => return Err(self.cut(rule).await?),
+        };
         let kept = match &outcome {
             Ok(value) => content::check("answer", value),
             Err(_) => Ok(()),

@@ -72,7 +72,8 @@ pub struct AttemptFailed {
     pub attempt: u32,
     /// The error's code, e.g. `agent_failed`, `invalid_output`, `timeout`.
     pub code: String,
-    /// Nobody began it, because whoever has the agent was gone: it does not count against the retries.
+    /// Nobody began it, because whoever has the agent was gone, or it was halted before it was handed
+    /// out: it does not count against the retries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_begun: bool,
     /// Its last call failed at a model whose breaker is not closed: the provider is down, and it does not

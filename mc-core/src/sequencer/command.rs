@@ -513,7 +513,7 @@ pub struct SettleCall {
     pub latency_ms: u64,
 }
 
-/// How far a model call's answer has come.
+/// How far a call's answer has come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallProgress {
     /// Its place in the journal.
@@ -524,6 +524,9 @@ pub struct CallProgress {
     pub text: Option<Arc<str>>,
     /// The terms that it was made on.
     pub terms: CallTerms,
+    /// How long it has been out at least, of a tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
 }
 
 /// A model call that failed.

@@ -126,6 +126,9 @@ pub struct AttemptOrder {
     pub tools: Option<BTreeSet<Opaque>>,
     /// The longest that it may take.
     pub timeout: Option<std::time::Duration>,
+    /// After when no call of it goes out any more, as the policy in force says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_deadline: Option<Timestamp>,
     /// What an earlier attempt suspended with, and where the signal stands that it waited for.
     pub suspended: Option<(WaitingFor, PartRef, Option<PartRef>)>,
 }
@@ -210,6 +213,9 @@ pub enum CallReply {
         max_output_tokens: Option<u64>,
         /// The prices that it was reserved by; it is settled by the same.
         by: PricedBy,
+        /// After how many milliseconds it is looked at if it is still out, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        looks: Vec<u64>,
     },
     /// It may go out with a smaller output limit than it asked for.
     Clamped {
@@ -217,6 +223,9 @@ pub enum CallReply {
         max_output_tokens: u64,
         /// As of what is allowed.
         by: PricedBy,
+        /// As of what is allowed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        looks: Vec<u64>,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.
     Answered {
@@ -240,8 +249,8 @@ pub enum CallReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolReply {
-    /// It may go out.
-    Allowed,
+    /// It may go out; after so many milliseconds it is looked at if it is still out, in order.
+    Allowed(Vec<u64>),
     /// It was answered before: the result stands there.
     Answered(PartRef),
     /// It is not made, and counts as answered with `{"dry_run":true}`.

@@ -15,6 +15,8 @@ pub mod decide;
 mod decision;
 mod departures;
 mod ended;
+#[cfg(test)]
+mod evicted_tests;
 mod family;
 mod forward;
 mod given_up;

@@ -51,6 +51,8 @@ pub struct Resident {
     pub failed: Option<StepKey>,
     /// The event that a hold last grew by: a call inside it may go out once that is durable.
     pub hold_seq: BTreeMap<HoldKey, u64>,
+    /// The dispatch of each attempt that is out: until that is durable, nobody has begun it.
+    pub sent: BTreeMap<StepKey, u64>,
     /// The hash of the run's last durable event, and the `run_seq` behind it.
     pub chain: (Digest, u64),
     /// The last event that is not durable yet, or zero.
@@ -168,6 +170,7 @@ impl Resident {
             item_outputs: BTreeMap::new(),
             ready,
             hold_seq: BTreeMap::new(),
+            sent: BTreeMap::new(),
             chain,
             last_seq: 0,
         }
@@ -413,6 +416,7 @@ impl Resident {
             EventKind::StepDispatched(f) => {
                 self.hold_seq
                     .insert(HoldKey::escrow(f.step.clone(), f.attempt), seq);
+                self.sent.insert(f.step.clone(), seq);
                 self.look_at_parent(&f.step);
             }
             EventKind::ModelCallReserved(f) if !f.extended.is_zero() => {
@@ -423,6 +427,12 @@ impl Resident {
         }
         let live = &self.live;
         self.hold_seq.retain(|key, _| live.contains(&key.step));
+        self.sent.retain(|key, _| live.contains(key));
+    }
+
+    /// Whether the attempt of a step is still to be handed out: its dispatch is not durable.
+    pub fn is_unsent(&self, key: &StepKey, durable: u64) -> bool {
+        self.sent.get(key).is_some_and(|seq| *seq >= durable)
     }
 
     fn look_at(&mut self, key: &StepKey) {

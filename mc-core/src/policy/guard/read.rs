@@ -178,6 +178,8 @@ fn scope(
     let known: &[&'static str] = match (key, at) {
         (Some("max_runs_in_flight" | "max_runs_per_minute"), _) => &["workflows"],
         (_, Some(Checkpoint::Admission)) => &["agents", "workflows"],
+        // Calls of either kind take their time.
+        (Some("max_duration"), _) => &["agents", "workflows", "models", "tools"],
         (_, Some(Checkpoint::ModelCall | Checkpoint::InFlight)) | (Some("anomaly"), _) => {
             &["agents", "workflows", "models"]
         }

@@ -14,7 +14,7 @@ use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
-use super::{View, refusal};
+use super::{View, in_time, refusal};
 use crate::budget::{Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
@@ -376,14 +376,17 @@ impl Asking<'_> {
             version: price_version,
             at: self.view.now,
         };
+        let looks = in_time::looks(&self.view, &self.who(self.caller().as_ref()));
         let reply = reply(match (self.clamped_from, max_output) {
             (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
                 max_output_tokens,
                 by,
+                looks,
             },
             (_, max_output_tokens) => CallReply::Allowed {
                 max_output_tokens,
                 by,
+                looks,
             },
         });
         let answer = if durable {

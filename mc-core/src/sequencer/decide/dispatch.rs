@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
 use super::reserving::{self, Cover};
-use super::{View, advance, approve, compose, is_waiting};
+use super::{View, advance, approve, compose, in_time, is_waiting};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
@@ -375,6 +375,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
         .map(|s| (s.waiting_for.clone(), s.checkpoint, s.signal));
     let order = AttemptOrder {
         token,
+        run_deadline: in_time::run_deadline(view, run, &going.agent),
         agent: going.agent,
         agent_version,
         input: Arc::new(going.input),

@@ -119,28 +119,39 @@ pub fn not_begun(view: &View<'_>, token: &Token) -> Result<Decision> {
     let Some((resident, _)) = view.live(token) else {
         return timeout::ended(view, token);
     };
-    let run = &resident.run;
-    let (mut events, released) = end_calls(run, &token.step, "dropped");
-    let reason = BlockReason::AgentUnavailable;
+    let told = "whoever has the agent was gone before it was told";
+    let missing = (BlockReason::AgentUnavailable.as_str(), "");
+    let events = unbegun(&resident.run, &token.step, missing, told);
+    Ok(Decision::events(events))
+}
+
+/// The end of an attempt that nobody began, by its code and that of the block; its step waits as one
+/// whose agent is not here.
+pub fn unbegun(
+    run: &Run,
+    key: &StepKey,
+    (failure, block): (&str, &str),
+    told: &str,
+) -> Vec<NewEvent> {
+    let (mut events, released) = end_calls(run, key, "dropped");
     let failed = AttemptFailed {
-        step: token.step.clone(),
-        attempt: token.attempt,
-        code: reason.as_str().to_owned(),
+        step: key.clone(),
+        attempt: run.step(key).map_or(0, |step| step.attempt),
+        code: failure.to_owned(),
         not_begun: true,
         outage: false,
         retry_at: None,
         released,
     };
-    let message = NewPart::text("whoever has the agent was gone before it was told");
-    events.push(NewEvent::new(run.run_id, failed).with(message));
+    events.push(NewEvent::new(run.run_id, failed).with(NewPart::text(told)));
     let blocked = StepBlocked {
-        step: token.step.clone(),
-        reason,
-        code: String::new(),
+        step: key.clone(),
+        reason: BlockReason::AgentUnavailable,
+        code: block.to_owned(),
         failing: Vec::new(),
     };
     events.push(NewEvent::new(run.run_id, blocked));
-    Ok(Decision::events(events))
+    events
 }
 
 /// What follows when there is no further attempt.

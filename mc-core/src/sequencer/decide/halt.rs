@@ -7,6 +7,7 @@
 use super::View;
 use super::attempt_end::end_calls;
 use super::control;
+use super::fail;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::BlockReason;
 use crate::event::run::{PauseReason, RunPaused};
@@ -155,12 +156,17 @@ fn asked_to_stop(view: &View<'_>, scope: &HaltScope) -> Vec<Effect> {
 
 /// Whoever is still out loses its token.
 pub fn cut(view: &View<'_>, scope: &HaltScope) -> Vec<NewEvent> {
-    let each =
-        out(view, scope).map(|(resident, key, step)| cut_one(view, &resident.run, key, step));
+    let each = out(view, scope).map(|(resident, key, step)| cut_one(view, resident, (key, step)));
     each.flatten().collect()
 }
 
-fn cut_one(view: &View<'_>, run: &Run, key: &StepKey, step: &Step) -> Vec<NewEvent> {
+fn cut_one(view: &View<'_>, resident: &Resident, (key, step): (&StepKey, &Step)) -> Vec<NewEvent> {
+    let run = &resident.run;
+    // What is dispatched and not handed out yet is not, any more: nobody has done anything.
+    if resident.is_unsent(key, view.durable) {
+        let told = "it was halted before anybody had begun it";
+        return fail::unbegun(run, key, (HALTED, HALTED), told);
+    }
     let (mut events, released) = end_calls(run, key, HALTED);
     let acted = step.may_have_acted();
     // A retry that could act twice waits until the first attempt has ended, or long enough.

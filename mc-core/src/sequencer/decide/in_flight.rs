@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::{Place, at_place, cut};
-use super::{View, halt};
+use super::{View, halt, in_time};
 use crate::budget::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ModelId, Region};
 use crate::money::NanoUsd;
 use crate::policy::guard::{Asked, Asking, Checkpoint, Progress, Verdict, Who};
 use crate::pricing::{CallBound, reserve_bound};
-use crate::run::CallState;
+use crate::run::{CallKind, CallState};
 use crate::sequencer::command::CallProgress;
 use crate::sequencer::decision::{Decision, Reply};
 use crate::sequencer::token::Token;
@@ -34,6 +34,9 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
         attempt: token.attempt,
     };
     let open = call.filter(|call| call.state == open);
+    if let Some(call) = open.filter(|call| call.kind == CallKind::Tool) {
+        return in_time::tool(view, token, (resident, step, call), report);
+    }
     let Some((call, model)) = open.and_then(|call| Some((call, call.model.as_ref()?))) else {
         let message = format!("call {} is not open", report.ordinal);
         return Err(Error::new(ErrorKind::InvalidTransition, message));

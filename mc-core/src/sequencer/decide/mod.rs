@@ -27,6 +27,7 @@ pub mod fail;
 pub mod guard;
 pub mod halt;
 pub mod in_flight;
+pub mod in_time;
 pub mod journal;
 pub mod late;
 pub mod limits;

@@ -4,7 +4,7 @@ use super::call_settle::{no_progress, times};
 use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
-use super::{View, guard, halt};
+use super::{View, guard, halt, in_time};
 use crate::budget::Amount;
 use crate::error::{ApprovalFault, Detail, Error, ErrorKind, Result};
 use crate::event::BlockReason;
@@ -201,9 +201,9 @@ impl Calling<'_> {
         match clearance::clear(view, &wish) {
             Clearance::Free(ended) => {
                 events.extend(ended);
-                self.send(None, events)
+                self.send(view, None, events)
             }
-            Clearance::Granted { number, .. } => self.send(Some(number), events),
+            Clearance::Granted { number, .. } => self.send(view, Some(number), events),
             Clearance::Pending(number) => self.wait(number, events),
             Clearance::Asked(number, asked) => {
                 if self.resident.run.created.policy.unattended {
@@ -226,7 +226,7 @@ impl Calling<'_> {
         }
     }
 
-    fn send(self, approval: Option<u32>, mut events: Vec<NewEvent>) -> Decision {
+    fn send(self, view: &View<'_>, approval: Option<u32>, mut events: Vec<NewEvent>) -> Decision {
         let (run, token) = (&self.resident.run, self.token);
         let effect_key = self.step.effect_key.unwrap_or(Digest::ZERO);
         let used = |number| clearance::consumed(run, number, token.attempt, effect_key);
@@ -241,7 +241,14 @@ impl Calling<'_> {
             approval,
         };
         events.push(NewEvent::new(token.run_id, facts).with(self.params));
-        let reply = Reply::Tool(ToolReply::Allowed);
+        let who = Who {
+            agents: self.step.agent.as_slice(),
+            workflow: run.workflow().map(|(name, _)| name),
+            model: None,
+            tool: Some(&self.request.tool),
+        };
+        let looks = in_time::looks(view, &who);
+        let reply = Reply::Tool(ToolReply::Allowed(looks));
         let answer = match self.risk {
             RiskTier::Read => Answer::Now(reply),
             RiskTier::Write | RiskTier::Irreversible | RiskTier::Financial => {
