@@ -81,13 +81,16 @@ async fn nothing_goes_out_while_the_file_is_there_and_it_has_to_go_before_all_go
     assert_eq!(code(&run.settled_or_blocked().await.unwrap()), "halted");
     assert!(bench.begun.try_recv().is_err());
     let error = control
-        .resume("ann", HaltScope::Workspace)
+        .resume(("ann", "as tested"), HaltScope::Workspace)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTransition);
     assert!(error.to_string().contains("agents.redb.halt"), "{error}");
     std::fs::remove_file(&bench.file).unwrap();
-    control.resume("ann", HaltScope::Workspace).await.unwrap();
+    control
+        .resume(("ann", "as tested"), HaltScope::Workspace)
+        .await
+        .unwrap();
     assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
     control.shutdown(Duration::from_secs(5)).await.unwrap();
 }
@@ -106,7 +109,10 @@ async fn what_is_out_is_told_to_stop_as_soon_as_the_file_is_there() {
     // Nothing is committed meanwhile: only the watch can tell.
     assert_eq!(code(&run.settled_or_blocked().await.unwrap()), "halted");
     std::fs::remove_file(&bench.file).unwrap();
-    control.resume("ann", HaltScope::Workspace).await.unwrap();
+    control
+        .resume(("ann", "as tested"), HaltScope::Workspace)
+        .await
+        .unwrap();
     assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
     control.shutdown(Duration::from_secs(5)).await.unwrap();
 }
