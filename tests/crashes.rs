@@ -89,7 +89,12 @@ async fn open(scenario: &Scenario, disk: &CrashBackend, sent: u64) -> MissionCon
 
 async fn begin(control: &MissionControl) -> RunHandle {
     let limit = Limit::usd(mills(LIMIT));
-    let set = control.set_limit("ann", AccountId::Workspace, limit, OnExceed::Abort);
+    let set = control.set_limit(
+        ("ann", "as tested"),
+        AccountId::Workspace,
+        limit,
+        OnExceed::Abort,
+    );
     set.await.unwrap();
     control
         .publish(Workflow::from_yaml(FLOW).unwrap())

@@ -33,7 +33,7 @@ fn the_limit_of_a_run_that_has_ended_is_not_changed_and_nothing_follows_its_seal
             let limit = Limit::usd(NanoUsd::from_nano(5));
             let account = AccountId::Run(run.id());
             let refused = control
-                .set_limit("ann", account, limit, OnExceed::Abort)
+                .set_limit(("ann", "as tested"), account, limit, OnExceed::Abort)
                 .await;
             let events = control.log().read_run(run.id(), 0, 100).await?;
             Ok::<_, Error>((refused, events.last().unwrap().kind.clone()))

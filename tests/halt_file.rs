@@ -71,7 +71,7 @@ impl Bench {
     /// The file goes, and what it held up goes on to its end.
     async fn goes_on(&self, run: &RunHandle) {
         std::fs::remove_file(&self.file).unwrap();
-        let resumed = self.control.resume("ann", HaltScope::Workspace).await;
+        let resumed = self.control.resume(("ann", "as tested"), HaltScope::Workspace).await;
         resumed.unwrap();
         assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
         self.control.shutdown(Duration::from_secs(5)).await.unwrap();
@@ -94,7 +94,7 @@ async fn nothing_goes_out_while_the_file_is_there_and_it_has_to_go_before_all_go
     assert!(bench.begun.try_recv().is_err());
     let error = bench
         .control
-        .resume("ann", HaltScope::Workspace)
+        .resume(("ann", "as tested"), HaltScope::Workspace)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTransition);

@@ -141,7 +141,7 @@ impl Bench {
             let payer = Payer(Arc::clone(&self.paid));
             racing.spawn(async move {
                 let _ = match n % 5 {
-                    0 => run.resume("ann").await,
+                    0 => run.resume(("ann", "as tested")).await,
                     1 => control.start_dispatch().await,
                     2 => control.register_agent("payer", payer).await,
                     3 => limit(&control, 1_000 + n).await,
@@ -179,7 +179,7 @@ async fn an_approved_step_goes_out_once_however_many_reasons_there_are_at_once()
         let before = bench.paid();
         let run = bench.start().await;
         let asked = bench.asked(&run, 1).await[0];
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         bench.control.approve(asked, "bob", "due").await.unwrap();
         assert_eq!(bench.counts(&run, ["approval.consumed"]).await, [0]);
         bench.race(&run, asked, None).await;

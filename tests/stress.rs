@@ -86,7 +86,12 @@ async fn no_interleaving_of_many_callers_passes_a_limit_or_loses_a_cent() {
     let builder = Builder::new().with_settings(settings);
     let control = builder.open_log(Arc::new(MemoryLog::new())).await.unwrap();
     let limit = Limit::usd(mills(LIMIT));
-    let set = control.set_limit("ann", AccountId::Workspace, limit, OnExceed::Abort);
+    let set = control.set_limit(
+        ("ann", "as tested"),
+        AccountId::Workspace,
+        limit,
+        OnExceed::Abort,
+    );
     set.await.unwrap();
     let ended = Arc::new(AtomicBool::new(false));
     let watcher = {

@@ -159,7 +159,7 @@ pub(crate) enum SteerCommand {
 pub(crate) struct AbortArgs {
     /// The run's id, or as much of its beginning as is unique
     pub(crate) run: String,
-    /// Why
+    /// Why; asked for at a terminal where it is not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -176,7 +176,7 @@ pub(crate) struct HaltArgs {
     /// How long what is out has to end by itself
     #[arg(long, value_name = "SPAN", default_value = "5s")]
     pub(crate) drain: String,
-    /// Why
+    /// Why; asked for at a terminal where it is not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -187,7 +187,7 @@ pub(crate) struct ResumeArgs {
     /// What goes on: workspace, agent:NAME or run:ID
     #[arg(value_name = "SCOPE", default_value = "workspace")]
     pub(crate) scope: String,
-    /// Why
+    /// Why; asked for at a terminal where it is not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -375,6 +375,12 @@ pub(crate) enum BudgetsCommand {
         /// `sliding SPAN BUCKETS`, or `lifetime`
         #[arg(long, value_name = "WINDOW")]
         window: Option<String>,
+        /// Only look at the limit: what it has no room for goes out, and an event says so
+        #[arg(long)]
+        observe: bool,
+        /// Cut what is out in the account where it is over this limit
+        #[arg(long, conflicts_with = "observe")]
+        halt_inflight: bool,
         #[command(flatten)]
         note: NoteArgs,
     },
@@ -398,7 +404,7 @@ pub(crate) enum BudgetsCommand {
     Unfreeze {
         /// The account
         account: String,
-        /// Why
+        /// Why; asked for at a terminal where it is not given
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -424,7 +430,7 @@ pub(crate) struct AmountArgs {
 /// Why, and for how long.
 #[derive(Debug, Args)]
 pub(crate) struct NoteArgs {
-    /// Why
+    /// Why; asked for at a terminal where it is not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// Until then, and as it was before from there on: a span (2h, 7d), a day or a time in UTC

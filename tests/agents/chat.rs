@@ -203,7 +203,7 @@ async fn an_abort_cuts_the_stream_in_the_middle_and_pays_for_all_of_it() {
         let world = world(&server, api, "").await;
         let run = world.start(ONCE, json!("hi")).await;
         server.until(|counts| counts.pieces == 2).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         server.until(|counts| counts.hung_up == 1).await;
         world
             .control

@@ -192,7 +192,7 @@ async fn an_abort_ends_the_program_with_its_children_even_if_they_ignore_it() {
     let run = world.start(ONCE, json!({})).await;
     let own = written(&world.dir.path().join("self")).await;
     let child = written(&world.dir.path().join("child")).await;
-    run.abort("ann").await.unwrap();
+    run.abort(("ann", "as tested")).await.unwrap();
     assert!(matches!(run.outcome().await.unwrap(), Outcome::Aborted(_)));
     gone(&own).await;
     gone(&child).await;
@@ -309,10 +309,12 @@ async fn a_limit_of_calls_binds_what_a_program_does_by_itself() {
     };
     let limited = async |most| {
         let world = World::with(&script(&used(&[(10, 1, 2)]), BOUND)).await;
-        let set =
-            world
-                .control
-                .set_limit("ann", AccountId::Workspace, calls(most), OnExceed::Abort);
+        let set = world.control.set_limit(
+            ("ann", "as tested"),
+            AccountId::Workspace,
+            calls(most),
+            OnExceed::Abort,
+        );
         set.await.unwrap();
         let outcome = world.run(ONCE, json!({})).await;
         (matches!(outcome, Outcome::Completed(_)), world)

@@ -208,7 +208,7 @@ async fn an_abort_and_a_time_out_give_the_request_up() {
     let world = world_at(&url, BOUND).await;
     let run = world.start(ONCE, json!({})).await;
     server.until(|counts| counts.pieces == 1).await;
-    run.abort("ann").await.unwrap();
+    run.abort(("ann", "as tested")).await.unwrap();
     server.until(|counts| counts.hung_up == 1).await;
     assert_eq!(world.money(), (NanoUsd::ZERO, mills(HELD)));
     let world = world_at(&url, &format!("{BOUND}, timeout: 50ms")).await;

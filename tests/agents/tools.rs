@@ -225,7 +225,7 @@ async fn an_abort_ends_the_program_with_its_children() {
     let world = world(&server, "openai_chat", &format!("tools: {{ {hangs} }}")).await;
     let run = world.start(ONCE, json!("hi")).await;
     until(|| child(&world).is_some()).await;
-    run.abort("ann").await.unwrap();
+    run.abort(("ann", "as tested")).await.unwrap();
     let closed = world.control.shutdown(Duration::from_secs(10));
     closed.await.unwrap();
     assert_gone(&world);

@@ -11,7 +11,7 @@ fn aborted(yaml: &str, settings: Settings, it: Agent) -> (Outcome, Vec<String>) 
         register(&control, "it", it).await;
         let run = begin(&control, yaml, json!({"list": [1, 2, 3, 4]})).await;
         world.pass(secs(10)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         let outcome = run.outcome().await.unwrap();
         assert!(world.elapsed() <= secs(11));
         world.pass(secs(100)).await;
@@ -76,7 +76,7 @@ fn an_abort_gives_back_what_was_not_sent_and_doubts_the_rest() {
         let run = begin(&control, &yaml, json!({})).await;
         world.pass(secs(1)).await;
         assert_eq!(workspace(&control).reserved().money, mills(100));
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         let account = workspace(&control);
         assert_eq!(
             (account.reserved().money, account.in_doubt().money),
@@ -104,7 +104,7 @@ fn an_answer_that_comes_after_the_abort_is_charged() {
         register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert_eq!(workspace(&control).in_doubt().money, mills(50));
         world.pass(secs(100)).await;
         let account = workspace(&control);
@@ -146,7 +146,7 @@ fn what_an_irreversible_attempt_comes_to_after_the_abort_is_heard_of() {
         unasked(&control).await;
         let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         world.pass(secs(50)).await;
         let step = run
             .state()
@@ -181,7 +181,7 @@ fn an_aborted_irreversible_step_doubts_only_what_was_sent_and_charges_what_comes
         let rest = ", risk: irreversible, estimate: { model: test/m, input_tokens: 0, max_output_tokens: 100 }";
         let run = begin(&control, &one(rest), json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert_eq!(workspace(&control).in_doubt().money, mills(50));
         world.pass(secs(100)).await;
         let account = workspace(&control);
@@ -205,7 +205,7 @@ fn an_irreversible_attempt_that_a_rule_cut_stays_in_doubt_when_its_run_is_aborte
         let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
         world.pass(secs(100)).await;
         assert_eq!(status(&run, "a").await, StepStatus::Blocked);
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         let state = run.state().await.unwrap();
         let block = state.steps.values().next().unwrap().block.clone();
         assert_eq!(block.map(|block| block.reason), Some(BlockReason::InDoubt));

@@ -97,8 +97,11 @@ fn a_limit_for_a_time_is_again_what_it_was_unless_another_was_set() {
             allot(&control, 60).await;
             let budget = Budget::of(AccountId::Workspace)
                 .limit(limit(500))
-                .note(in_an_hour());
-            control.set_budget("ann", budget).await.unwrap();
+                .until(START.after(secs(HOUR)));
+            control
+                .set_budget(("ann", "as tested"), budget)
+                .await
+                .unwrap();
             if let Some(of) = meanwhile {
                 allot(&control, of).await;
             }
@@ -137,7 +140,7 @@ fn a_freeze_outlives_the_process_and_ends_with_unfreeze() {
         let run = begin(&control, CALLS, json!({"bound": 50, "cost": 50})).await;
         world.pass(secs(HOUR)).await;
         assert_eq!(notes.len(), 0);
-        let note = Note::default();
+        let note = Note::because("as tested");
         control
             .unfreeze("ann", AccountId::Workspace, note.clone())
             .await
@@ -180,7 +183,10 @@ fn a_threshold_is_told_of_once_a_period_and_stands_for_those_below_it() {
         let budget = Budget::of(AccountId::Workspace)
             .limit(limit(100))
             .window(window);
-        control.set_budget("ann", budget).await.unwrap();
+        control
+            .set_budget(("ann", "as tested"), budget)
+            .await
+            .unwrap();
         for _ in 0..2 {
             for cost in [30, 15, 10, 30] {
                 spend(&control, cost).await;
@@ -235,7 +241,7 @@ fn a_threshold_may_freeze_its_account() {
         world.pass(secs(HOUR)).await;
         assert_eq!(notes.len(), 1, "the first call alone went out");
         control
-            .unfreeze("ann", AccountId::Workspace, Note::default())
+            .unfreeze("ann", AccountId::Workspace, Note::because("as tested"))
             .await
             .unwrap();
         completes(&run).await;
@@ -248,27 +254,33 @@ fn a_change_that_cannot_be_is_refused_by_name() {
     world.run(async {
         let (control, _) = open_caller(&world).await;
         let top_up = |by, note| control.top_up("ann", AccountId::Workspace, by, note);
-        let refused = top_up(limit(5), Note::default()).await.unwrap_err();
+        let refused = top_up(limit(5), Note::because("as tested"))
+            .await
+            .unwrap_err();
         assert!(
             refused.to_string().contains("no limit of money"),
             "{refused}"
         );
         allot(&control, 100).await;
         for (by, note, says) in [
-            (limit(0), Note::default(), "more than nothing"),
-            (limit(-5), Note::default(), "negative"),
-            (limit(5), Note::default().until(START), "passed already"),
+            (limit(0), Note::because("as tested"), "more than nothing"),
+            (limit(-5), Note::because("as tested"), "negative"),
+            (
+                limit(5),
+                Note::because("as tested").until(START),
+                "passed already",
+            ),
             (
                 Limit {
                     calls: Some(1),
                     ..Limit::default()
                 },
-                Note::default(),
+                Note::because("as tested"),
                 "no limit of calls",
             ),
             (
                 Limit::usd(NanoUsd::from_nano(i64::MAX)),
-                Note::default(),
+                Note::because("as tested"),
                 "ledger",
             ),
         ] {
@@ -277,7 +289,9 @@ fn a_change_that_cannot_be_is_refused_by_name() {
             assert!(refused.to_string().contains(says), "{refused}");
         }
         let account = AccountId::Run(mission_control::RunId::ZERO);
-        let refused = control.freeze("ann", account, Note::default()).await;
+        let refused = control
+            .freeze("ann", account, Note::because("as tested"))
+            .await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(limit_of(&control), Some(mills(100)));
     });

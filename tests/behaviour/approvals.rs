@@ -81,7 +81,7 @@ fn a_step_that_pauses_its_run_asks_anew_once_that_goes_on() {
         let first = pending(&control, &run).await;
         control.reject(first, "bob", "no").await.unwrap();
         assert!(run.state().await.unwrap().paused.is_some());
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let second = pending(&control, &run).await;
         assert_ne!(first, second);
         control.approve(second, "bob", "well then").await.unwrap();
@@ -131,7 +131,7 @@ fn an_approval_that_its_paused_run_does_not_use_in_time_expires_too() {
         let (control, notes) = open_noting(&world).await;
         let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
         let asked = pending(&control, &run).await;
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         control.approve(asked, "bob", "yes").await.unwrap();
         world.pass(secs(25 * 3_600)).await;
         let outcome = run.outcome().await.unwrap();
@@ -253,10 +253,10 @@ fn one_that_is_taken_back_before_its_use_is_asked_anew() {
             control.revoke(asked, "bob", "oh").await,
             ApprovalFault::Pending,
         );
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         control.approve(asked, "bob", "yes").await.unwrap();
         control.revoke(asked, "bob", "I was wrong").await.unwrap();
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let second = pending(&control, &run).await;
         refused(
             control.approve(asked, "bob", "yes").await,
@@ -280,14 +280,14 @@ fn a_tighter_policy_ends_an_approval_that_was_not_used_and_asks_anew() {
         )
         .await;
         let asked = pending(&control, &run).await;
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         control.approve(asked, "ann", "yes").await.unwrap();
         enforce(
             &control,
             "approvals: { four_eyes: [irreversible, financial] }",
         )
         .await;
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let second = pending(&control, &run).await;
         assert_eq!(
             facts(&control, &run, "approval.voided").await["reason"],
@@ -328,7 +328,7 @@ fn a_run_that_is_aborted_while_it_waits_ends_its_request() {
         let (control, _) = open_noting(&world).await;
         let run = begin(&control, &one(", risk: irreversible"), json!({})).await;
         let asked = pending(&control, &run).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert_eq!(
             facts(&control, &run, "approval.voided").await["reason"],
             "step_ended"
@@ -360,7 +360,7 @@ fn an_approval_outlives_a_crash_before_its_use_and_is_used_exactly_once() {
             control.start_dispatch().await.unwrap();
             let run = control.run(run);
             let asked = pending(&control, &run).await;
-            run.pause("ann").await.unwrap();
+            run.pause(("ann", "as tested")).await.unwrap();
             control.approve(asked, "bob", "yes").await.unwrap();
         });
         world.crash();
@@ -368,7 +368,7 @@ fn an_approval_outlives_a_crash_before_its_use_and_is_used_exactly_once() {
             let control = open_for(&world, "it", noting(notes.clone())).await;
             control.start_dispatch().await.unwrap();
             let run = control.run(run);
-            run.resume("ann").await.unwrap();
+            run.resume(("ann", "as tested")).await.unwrap();
             completes(&run).await;
             assert_eq!(count(&control, &run, "approval.consumed").await, 1);
         });

@@ -22,14 +22,14 @@ fn a_word_on_an_approval_counts_once_and_is_told_so() {
         let (owner, joined) = asking(&world).await;
         let run = begin(&owner, &one(", risk: irreversible"), json!({})).await;
         let asked = pending(&owner, &run).await;
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         joined.control.approve(asked, "bob", "yes").await.unwrap();
         joined.control.revoke(asked, "bob", "no").await.unwrap();
         let late = joined.control.approve(asked, "bob", "yes").await;
         refused(late, ApprovalFault::Revoked);
         let late = joined.control.revoke(asked, "bob", "again").await;
         refused(late, ApprovalFault::Revoked);
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let second = pending(&owner, &run).await;
         joined.control.approve(second, "bob", "yes").await.unwrap();
         completes(&run).await;

@@ -16,10 +16,10 @@ fn slow() -> Agent {
 async fn let_go(control: &MissionControl) -> RunHandle {
     let run = begin(control, &one(", risk: irreversible"), json!({})).await;
     let asked = pending(control, &run).await;
-    run.pause("ann").await.unwrap();
+    run.pause(("ann", "as tested")).await.unwrap();
     control.approve(asked, "bob", "yes").await.unwrap();
     enforce(control, "approvals: { from: financial }").await;
-    run.resume("ann").await.unwrap();
+    run.resume(("ann", "as tested")).await.unwrap();
     run
 }
 

@@ -76,7 +76,7 @@ fn a_stream_that_is_cut_after_its_run_was_aborted_settles_its_doubt_as_observed(
         let control = open_with(&world, believing(), "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         world.pass(secs(100)).await;
         let account = control.account(&AccountId::Workspace).unwrap();
         assert_eq!(account.spent().money, mills(4));

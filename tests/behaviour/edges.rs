@@ -52,7 +52,7 @@ fn an_aborted_session_ends_with_its_handle_and_counts_no_more() {
         for _ in 0..9 {
             let session = guard(&control).await;
             let run = control.run(session.id());
-            run.abort("ann").await.unwrap();
+            run.abort(("ann", "as tested")).await.unwrap();
             session.close().await.unwrap();
             assert!(run.state().await.unwrap().sealed);
         }
@@ -89,17 +89,17 @@ fn room_in_a_budget_does_not_undo_a_persons_pause() {
         world.run(async {
             let (control, run) = exceeds_later(&world).await;
             if paused_before {
-                run.pause("ann").await.unwrap();
+                run.pause(("ann", "as tested")).await.unwrap();
             }
             world.pass(secs(20)).await;
             if !paused_before {
-                run.pause("ann").await.unwrap();
+                run.pause(("ann", "as tested")).await.unwrap();
             }
             set(&control, AccountId::Run(run.id()), 900, OnExceed::Pause).await;
             world.pass(secs(60)).await;
             assert!(run.state().await.unwrap().paused.is_some());
             assert_eq!(count(&control, &run, "step.dispatched").await, 1);
-            run.resume("ann").await.unwrap();
+            run.resume(("ann", "as tested")).await.unwrap();
             completes(&run).await;
         });
     }
@@ -154,7 +154,7 @@ fn an_attempt_that_its_run_did_not_outlive_never_begins() {
         for _ in 0..20 {
             let start = control.start("w", json!({}), StartOptions::by("ann"));
             let run = start.await.unwrap();
-            drop(run.abort("ann").await);
+            drop(run.abort(("ann", "as tested")).await);
             let begun_before = begun.len();
             world.pass(secs(1)).await;
             assert_eq!(
@@ -185,7 +185,7 @@ fn what_a_tool_answers_after_its_run_has_ended_is_written_down() {
         register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         world.pass(secs(100)).await;
         let late = events(&control, &run).await;
         let late = late.iter().find(|event| &*event.kind == "result.late");

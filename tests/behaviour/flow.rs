@@ -270,7 +270,7 @@ fn a_failure_pauses_the_run_until_it_is_resumed() {
                 ..
             }
         ));
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         run.outcome().await.unwrap()
     });
     assert_eq!(output(&outcome), json!(1));

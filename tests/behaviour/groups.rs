@@ -42,7 +42,12 @@ fn a_call_that_waited_its_turn_stands_among_the_events_of_what_made_room() {
         for name in ["one", "two"] {
             control.register_agent(name, calls()).await.unwrap();
         }
-        let set = control.set_limit("ann", AccountId::Workspace, limit(150), OnExceed::Abort);
+        let set = control.set_limit(
+            ("ann", "as tested"),
+            AccountId::Workspace,
+            limit(150),
+            OnExceed::Abort,
+        );
         set.await.unwrap();
         let yaml = "{ workflow: w, steps: { a: { agent: one }, b: { agent: two } } }";
         let run = begin(&control, yaml, json!({})).await;

@@ -56,7 +56,10 @@ fn an_agent_that_is_halted_stops_and_is_asked_again_once_it_is_resumed() {
             panic!("it is halted");
         };
         assert_eq!(steps[0].code, "halted");
-        control.resume("bob", of("it")).await.unwrap();
+        control
+            .resume(("bob", "as tested"), of("it"))
+            .await
+            .unwrap();
         completes(&run).await;
         // What was stopped did not count against the one attempt.
         assert_eq!(notes.all(), ["begins 1", "stops", "begins 2"]);
@@ -79,7 +82,7 @@ fn who_does_not_listen_loses_its_token_at_the_deadline() {
         let run = begin(&control, &yaml, json!({})).await;
         world.pass(secs(10)).await;
         control
-            .halt("ann", HaltScope::Workspace, secs(5))
+            .halt(("ann", "as tested"), HaltScope::Workspace, secs(5))
             .await
             .unwrap();
         world.pass(secs(4)).await;
@@ -90,7 +93,10 @@ fn who_does_not_listen_loses_its_token_at_the_deadline() {
         assert_eq!(abandoned["reason"], "halt");
         world.pass(secs(100)).await;
         assert_eq!(count(&control, &run, "result.late").await, 1);
-        control.resume("ann", HaltScope::Workspace).await.unwrap();
+        control
+            .resume(("ann", "as tested"), HaltScope::Workspace)
+            .await
+            .unwrap();
         completes(&run).await;
     });
 }
@@ -106,8 +112,10 @@ fn what_cannot_be_undone_and_was_cut_is_in_doubt() {
         control.publish_policy("ann", policy).await.unwrap();
         let run = begin(&control, &yaml, json!({})).await;
         world.pass(secs(10)).await;
-        run.halt("ann", Duration::ZERO).await.unwrap();
-        run.resume("ann").await.unwrap();
+        run.halt(("ann", "as tested"), Duration::ZERO)
+            .await
+            .unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let position = run.settled_or_blocked().await.unwrap();
         let blocked = blocks(&position);
         assert_eq!(
@@ -127,11 +135,11 @@ fn a_run_that_is_halted_stops_and_no_other_does() {
         let halted = begin(&control, &one(""), json!({})).await;
         let other = begin(&control, &one(""), json!({})).await;
         world.pass(secs(10)).await;
-        halted.halt("ann", secs(5)).await.unwrap();
+        halted.halt(("ann", "as tested"), secs(5)).await.unwrap();
         completes(&other).await;
         world.pass(secs(100)).await;
         assert_eq!(status(&halted, "a").await, StepStatus::Waiting);
-        halted.resume("ann").await.unwrap();
+        halted.resume(("ann", "as tested")).await.unwrap();
         completes(&halted).await;
         assert_eq!(notes.len(), 4);
     });
@@ -147,7 +155,10 @@ fn calls_and_streams_of_a_session_are_refused_while_its_agent_is_halted() {
             panic!("it has room");
         };
         let agent = "host";
-        control.halt("ann", of(agent), secs(1)).await.unwrap();
+        control
+            .halt(("ann", "as tested"), of(agent), secs(1))
+            .await
+            .unwrap();
         let refused = session.reserve(&request("q", 10)).await;
         let Admission::Denied(error) = refused.unwrap() else {
             panic!("its agent is halted");
@@ -158,7 +169,10 @@ fn calls_and_streams_of_a_session_are_refused_while_its_agent_is_halted() {
         assert!(open.progress(1, None).await.is_err());
         open.settle(&answer("cut", 5)).await.unwrap();
         assert_eq!(workspace(&control).spent().money, mills(5));
-        control.resume("ann", of(agent)).await.unwrap();
+        control
+            .resume(("ann", "as tested"), of(agent))
+            .await
+            .unwrap();
         assert!(matches!(
             session.reserve(&request("q", 10)).await,
             Ok(Admission::Allowed(_))
@@ -173,7 +187,7 @@ fn a_halt_outlives_a_crash_and_runs_on_disk_go_on_when_it_is_lifted() {
     let ids = world.run(async {
         let control = open_with(&world, few(), "it", deaf(1)).await;
         control
-            .halt("ann", HaltScope::Workspace, secs(1))
+            .halt(("ann", "as tested"), HaltScope::Workspace, secs(1))
             .await
             .unwrap();
         let mut ids = Vec::new();
@@ -192,7 +206,10 @@ fn a_halt_outlives_a_crash_and_runs_on_disk_go_on_when_it_is_lifted() {
         for id in &ids {
             assert_eq!(status(&control.run(*id), "a").await, StepStatus::Blocked);
         }
-        control.resume("ann", HaltScope::Workspace).await.unwrap();
+        control
+            .resume(("ann", "as tested"), HaltScope::Workspace)
+            .await
+            .unwrap();
         for id in ids {
             completes(&control.run(id)).await;
         }
@@ -205,22 +222,22 @@ fn what_is_not_halted_is_not_resumed_and_a_halt_is_only_cut_shorter() {
     world.run(async {
         let control = world.open().await;
         let error = control
-            .resume("ann", HaltScope::Workspace)
+            .resume(("ann", "as tested"), HaltScope::Workspace)
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidTransition);
         control
-            .halt("ann", HaltScope::Workspace, secs(10))
+            .halt(("ann", "as tested"), HaltScope::Workspace, secs(10))
             .await
             .unwrap();
         let first = control.halts();
         control
-            .halt("ann", HaltScope::Workspace, secs(100))
+            .halt(("ann", "as tested"), HaltScope::Workspace, secs(100))
             .await
             .unwrap();
         assert_eq!(control.halts(), first);
         control
-            .halt("ann", HaltScope::Workspace, secs(1))
+            .halt(("ann", "as tested"), HaltScope::Workspace, secs(1))
             .await
             .unwrap();
         assert!(control.halts()[0].1 < first[0].1);
@@ -241,11 +258,18 @@ fn a_joined_process_asks_for_every_call_of_its_sessions_once_they_are_halted() {
         let first = request("first", 50);
         let called = session.model_call(&first, |_| async { Ok(answer("ok", 20)) });
         called.await.unwrap();
-        owner.halt("ann", of("it"), secs(1)).await.unwrap();
+        owner
+            .halt(("ann", "as tested"), of("it"), secs(1))
+            .await
+            .unwrap();
         let refused = session.reserve(&request("second", 50)).await.unwrap();
         assert!(matches!(refused, Admission::Denied(_)), "{refused:?}");
         // From there it is lifted as well.
-        joined.control.resume("bob", of("it")).await.unwrap();
+        joined
+            .control
+            .resume(("bob", "as tested"), of("it"))
+            .await
+            .unwrap();
         let again = session.reserve(&request("third", 50)).await.unwrap();
         assert!(matches!(again, Admission::Allowed(_)), "{again:?}");
     });

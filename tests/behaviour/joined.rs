@@ -51,7 +51,12 @@ fn a_joined_process_and_its_owner_never_spend_more_than_the_limit_together() {
     let world = World::seeded(2);
     world.run(async {
         let owner = world.open().await;
-        let set = owner.set_limit("ann", AccountId::Workspace, limit(1_000), OnExceed::Abort);
+        let set = owner.set_limit(
+            ("ann", "as tested"),
+            AccountId::Workspace,
+            limit(1_000),
+            OnExceed::Abort,
+        );
         set.await.unwrap();
         let joined = join(&world, &owner);
         let mut spent = 0;
@@ -80,7 +85,11 @@ fn a_session_that_is_aborted_while_its_block_is_lent_leaves_all_of_it_in_doubt()
         let owner = world.open().await;
         let joined = join(&world, &owner);
         let session = session(&joined).await;
-        owner.run(session.id()).abort("ann").await.unwrap();
+        owner
+            .run(session.id())
+            .abort(("ann", "as tested"))
+            .await
+            .unwrap();
         let outcome = owner.run(session.id()).outcome().await.unwrap();
         assert_eq!(outcome, Outcome::Aborted(AbortReason::Operator));
         // A call may have gone out a moment before the other process heard of it.

@@ -15,9 +15,14 @@ async fn allot(control: &MissionControl, of: i64) {
 }
 
 async fn for_hours(control: &MissionControl, of: i64, hours: u64) {
-    let note = Note::because("a campaign").until(START.after(secs(hours * HOUR)));
-    let budget = Budget::of(AccountId::Workspace).limit(limit(of)).note(note);
-    control.set_budget("ann", budget).await.unwrap();
+    let until = START.after(secs(hours * HOUR));
+    let budget = Budget::of(AccountId::Workspace)
+        .limit(limit(of))
+        .until(until);
+    control
+        .set_budget(("ann", "a campaign"), budget)
+        .await
+        .unwrap();
 }
 
 async fn in_window(control: &MissionControl, of: i64, window: &str) {
@@ -26,7 +31,10 @@ async fn in_window(control: &MissionControl, of: i64, window: &str) {
         .limit(limit(of))
         .on_exceed(OnExceed::Pause)
         .window(window);
-    control.set_budget("ann", budget).await.unwrap();
+    control
+        .set_budget(("ann", "as tested"), budget)
+        .await
+        .unwrap();
 }
 
 async fn spend(control: &MissionControl, mills: i64) {
@@ -164,7 +172,7 @@ fn a_threshold_is_not_told_of_again_because_the_account_was_frozen_meanwhile() {
         let run = begin(&control, CALLS, json!({"bound": 60, "cost": 1})).await;
         completes(&run).await;
         let account = || AccountId::Workspace;
-        let note = Note::default();
+        let note = Note::because("as tested");
         control
             .freeze("ann", account(), note.clone())
             .await
@@ -182,11 +190,16 @@ fn the_largest_limit_there_is_may_be_set_under_a_top_up() {
     world.run(async {
         let (control, _) = open_caller(&world).await;
         allot(&control, 60).await;
-        let note = Note::default().until(START.after(secs(HOUR)));
+        let note = Note::because("as tested").until(START.after(secs(HOUR)));
         let top_up = control.top_up("ann", AccountId::Workspace, limit(40), note);
         top_up.await.unwrap();
         let most = Limit::usd(NanoUsd::MAX);
-        let set = control.set_limit("ann", AccountId::Workspace, most, OnExceed::Pause);
+        let set = control.set_limit(
+            ("ann", "as tested"),
+            AccountId::Workspace,
+            most,
+            OnExceed::Pause,
+        );
         set.await.unwrap();
         assert_eq!(limit_of(&control), Some(NanoUsd::MAX));
         spend(&control, 10).await;

@@ -202,7 +202,9 @@ fn a_run_whose_step_an_operator_unblocked_goes_on_once_its_account_has_room() {
         let yaml = "{ workflow: w, steps: { a: { agent: caller } } }";
         let run = begin(&control, yaml, json!({"bound": 50, "cost": 20})).await;
         run.settled_or_blocked().await.unwrap();
-        run.unblock("ann", &"a".parse().unwrap()).await.unwrap();
+        run.unblock(("ann", "as tested"), &"a".parse().unwrap())
+            .await
+            .unwrap();
         world.pass(secs(1)).await;
         set(&control, AccountId::Workspace, 50, OnExceed::Pause).await;
         completes(&run).await;
@@ -218,7 +220,9 @@ fn a_run_whose_step_an_operator_unblocked_goes_on_after_a_crash_too() {
         set(&control, AccountId::Workspace, 40, OnExceed::Pause).await;
         let run = begin(&control, yaml, json!({"bound": 50, "cost": 20})).await;
         run.settled_or_blocked().await.unwrap();
-        run.unblock("ann", &"a".parse().unwrap()).await.unwrap();
+        run.unblock(("ann", "as tested"), &"a".parse().unwrap())
+            .await
+            .unwrap();
         run.id()
     });
     world.crash();
@@ -247,7 +251,7 @@ fn an_item_that_fails_ends_its_run_although_another_waits_for_money() {
         let run = begin(&control, yaml, json!({"list": [1, 2]})).await;
         world.pass(Duration::from_millis(500)).await;
         // What the first item gives back is of no use to the second.
-        let frozen = control.freeze("ann", account, mission_control::Note::default());
+        let frozen = control.freeze("ann", account, mission_control::Note::because("as tested"));
         frozen.await.unwrap();
         let outcome = run.outcome().await.unwrap();
         assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");

@@ -34,9 +34,15 @@ fn unknown_ids_are_not_found() {
         let not_found = |error: mission_control::Error| error.kind() == ErrorKind::NotFound;
         assert!(not_found(run.outcome().await.unwrap_err()));
         assert!(not_found(run.state().await.unwrap_err()));
-        assert!(not_found(run.abort("ann").await.unwrap_err()));
-        assert!(not_found(run.pause("ann").await.unwrap_err()));
-        assert!(not_found(run.resume("ann").await.unwrap_err()));
+        assert!(not_found(
+            run.abort(("ann", "as tested")).await.unwrap_err()
+        ));
+        assert!(not_found(
+            run.pause(("ann", "as tested")).await.unwrap_err()
+        ));
+        assert!(not_found(
+            run.resume(("ann", "as tested")).await.unwrap_err()
+        ));
         assert!(not_found(
             run.signal("ann", "s", json!(1)).await.unwrap_err()
         ));
@@ -44,7 +50,7 @@ fn unknown_ids_are_not_found() {
         assert!(not_found(run.doubts().await.unwrap_err()));
         let account = AccountId::Run(run.id());
         let set = control
-            .set_limit("ann", account, limit(1), OnExceed::Abort)
+            .set_limit(("ann", "as tested"), account, limit(1), OnExceed::Abort)
             .await;
         assert!(not_found(set.unwrap_err()));
         let start = control

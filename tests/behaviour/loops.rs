@@ -36,7 +36,9 @@ fn a_call_that_makes_no_progress_blocks_its_step_until_it_is_unblocked() {
             )]
         );
         assert_eq!(count(&control, &run, "model_call.settled").await, 3);
-        run.unblock("ann", &"a".parse().unwrap()).await.unwrap();
+        run.unblock(("ann", "as tested"), &"a".parse().unwrap())
+            .await
+            .unwrap();
         assert_eq!(output_of(&run).await, json!("done"));
         assert_eq!(count(&control, &run, "model_call.settled").await, 5);
     });

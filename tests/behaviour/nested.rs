@@ -207,7 +207,7 @@ fn a_paused_composed_step_gets_another_run_once_it_may_try_again() {
                 ..
             }
         ));
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         assert_eq!(output_of(&run).await, json!("good"));
         assert_eq!(run.state().await.unwrap().nested.len(), 2);
     });
@@ -229,7 +229,7 @@ fn what_cannot_be_undone_is_not_done_again_by_another_run() {
         control.approve(asked[0].id, "eve", "yes").await.unwrap();
         let position = run.settled_or_blocked().await.unwrap();
         assert!(matches!(position, Position::Blocked { paused: Some(_), .. }), "{position:?}");
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         let position = run.settled_or_blocked().await.unwrap();
         let state = run.state().await.unwrap();
         assert_eq!(state.nested.len(), 1, "{position:?}");
@@ -243,7 +243,7 @@ fn the_end_of_a_run_is_the_end_of_those_nested_in_it() {
         let (control, run) = compose((&world, waiter()), GATE, (&outer(""), json!({}))).await;
         run.settled_or_blocked().await.unwrap();
         let inner = nested(&control, &run, "qa").await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         let outcome = inner.outcome().await.unwrap();
         let with = AbortReason::Outer { run: run.id() };
         assert_eq!(outcome, Outcome::Aborted(with));
@@ -259,7 +259,7 @@ fn a_nested_run_that_is_aborted_by_itself_fails_its_step() {
         run.settled_or_blocked().await.unwrap();
         nested(&control, &run, "qa")
             .await
-            .abort("ann")
+            .abort(("ann", "as tested"))
             .await
             .unwrap();
         let outcome = run.outcome().await.unwrap();
@@ -280,18 +280,18 @@ fn pausing_and_resuming_a_run_does_the_same_to_those_nested_in_it() {
         });
         let (control, run) = compose((&world, it), GATE, (&outer(""), json!({}))).await;
         world.pass(secs(5)).await;
-        run.pause("ann").await.unwrap();
+        run.pause(("ann", "as tested")).await.unwrap();
         let inner = nested(&control, &run, "qa").await;
         let reason = PauseReason::Outer { run: run.id() };
         assert_eq!(inner.state().await.unwrap().paused, Some(reason));
-        let refused = inner.resume("ann").await.unwrap_err();
+        let refused = inner.resume(("ann", "as tested")).await.unwrap_err();
         assert!(
             refused.message().contains(&run.id().to_string()),
             "{refused}"
         );
         world.pass(secs(60)).await;
         assert_eq!(status(&inner, "judge").await, StepStatus::Waiting);
-        run.resume("ann").await.unwrap();
+        run.resume(("ann", "as tested")).await.unwrap();
         completes(&run).await;
     });
 }

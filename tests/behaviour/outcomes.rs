@@ -353,7 +353,7 @@ fn what_an_aborted_call_turns_out_to_be_counts_whatever_held_its_money() {
             world.run(async {
                 let (control, run) = one_step(&world, rest, ends(row.0, 60)).await;
                 world.pass(secs(5)).await;
-                run.abort("ann").await.unwrap();
+                run.abort(("ann", "as tested")).await.unwrap();
                 over(&world, (control, run), row).await;
             });
         }
@@ -421,7 +421,7 @@ fn an_abort_before_anything_was_sent_gives_the_whole_hold_back() {
         let (control, run) = one_step(&world, ESTIMATE, idle).await;
         world.pass(secs(5)).await;
         assert_eq!(columns(&control, &run).await, [0, 2 * HELD, 0]);
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert_eq!(columns(&control, &run).await, [0, 0, 0]);
         let cancelled = facts(&control, &run, "step.cancelled").await;
         assert_eq!(cancelled["released"]["nano_usd"], json!(2 * HELD));

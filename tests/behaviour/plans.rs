@@ -77,7 +77,10 @@ fn a_refusal_names_every_account_and_when_it_resets_and_is_kept_in_the_log() {
         let budget = Budget::of(AccountId::Workspace)
             .limit(limit(12))
             .window(window);
-        control.set_budget("ann", budget).await.unwrap();
+        control
+            .set_budget(("ann", "as tested"), budget)
+            .await
+            .unwrap();
         let session = guard(&control).await;
         let send = |_| async { Ok(answer("ok", 3)) };
         session.model_call(&request("q", 3), send).await.unwrap();

@@ -89,3 +89,23 @@ fn the_policy_says_what_happens_to_unknown_models() {
         assert_eq!(output_of(&start(&control, json!({})).await).await, true);
     });
 }
+
+#[test]
+fn a_rule_for_a_step_is_refused_by_what_it_may_name_instead() {
+    for (key, at) in [
+        ("step", "admission"),
+        ("steps", "admission"),
+        ("models", "admission"),
+        ("step", "model_call"),
+    ] {
+        let rule = if at == "admission" {
+            "max_depth: 1"
+        } else {
+            "max_bytes: 5"
+        };
+        let text = format!("guardrails: [ {{ id: r, at: {at}, for: {{ {key}: [a] }}, {rule} }} ]");
+        let told = format!("{:?}", Policy::from_yaml(&text).unwrap_err());
+        assert!(told.contains("/guardrails/0/for"), "{told}");
+        assert!(told.contains("workflows"), "{told}");
+    }
+}

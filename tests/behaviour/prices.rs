@@ -203,3 +203,76 @@ fn a_dearer_model_that_answers_is_charged_and_flagged() {
         );
     });
 }
+
+/// A session's call that is out while the prices double, and what it and its session come to.
+async fn rises(control: &MissionControl, used: u64) -> (Session, Digest) {
+    let session = guard(control).await;
+    let permit = reserve(&session).await;
+    let version = control.change_prices("ann", double()).await.unwrap();
+    permit.settle(&answer("ok", used)).await.unwrap();
+    (session, version)
+}
+
+#[test]
+fn a_price_that_rose_while_a_call_was_out_is_charged_and_flagged() {
+    let world = World::seeded(8);
+    world.run(async {
+        let control = world.open().await;
+        let (session, version) = rises(&control, 4).await;
+        let run = control.run(session.id());
+        session.close().await.unwrap();
+        let settled = facts(&control, &run, "model_call.settled").await;
+        assert_eq!(settled["price_version"], json!(version.to_string()));
+        assert_eq!(settled["actual"]["nano_usd"], 8_000_000);
+        assert_eq!(settled["flags"], json!(["price_rose"]));
+        let table = control.price_table(version).await.unwrap();
+        let row = table.find(&model(), START).unwrap();
+        let used: Usage = serde_json::from_value(settled["usage"].clone()).unwrap();
+        let again = cost(row, &used, &Terms::default()).unwrap();
+        assert_eq!(again.money, mills(8));
+    });
+}
+
+#[test]
+fn an_overrun_by_a_price_that_rose_is_one_like_any_other() {
+    let world = World::seeded(9);
+    world.run(async {
+        let control = world.open().await;
+        set(&control, AccountId::Workspace, 15, OnExceed::Abort).await;
+        let (session, _) = rises(&control, 10).await;
+        let next = session.reserve(&request("p", 1)).await.unwrap();
+        assert!(matches!(next, Admission::Denied(_)), "{next:?}");
+        let run = control.run(session.id());
+        let settled = facts(&control, &run, "model_call.settled").await;
+        assert_eq!(settled["flags"], json!(["price_rose", "overrun"]));
+        let breached = facts(&control, &run, "budget.breached").await;
+        assert_eq!(breached["over"]["nano_usd"], 5_000_000);
+        assert_eq!(workspace(&control).spent().money, mills(20));
+    });
+}
+
+#[test]
+fn a_late_answer_is_charged_at_the_dearer_price_too() {
+    let world = World::seeded(10);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            let admission = ctx.reserve(&request("p", 10)).await?;
+            ctx.sleep(secs(60)).await;
+            if let Admission::Allowed(permit) = admission {
+                permit.settle(&answer("ok", 4)).await?;
+            }
+            Ok(json!(1).into())
+        });
+        let control = open_with(&world, settings(), "it", it).await;
+        let run = begin(&control, ONE, json!({})).await;
+        world.pass(secs(1)).await;
+        run.abort(("ann", "as tested")).await.unwrap();
+        let version = control.change_prices("ann", double()).await.unwrap();
+        world.pass(secs(100)).await;
+        let log = control.log().read_workspace(0, 1_000).await.unwrap();
+        let late = find(&log, "result.late").unwrap();
+        assert_eq!(late["used"]["price_version"], json!(version.to_string()));
+        assert_eq!(late["used"]["flags"], json!(["price_rose"]));
+        assert_eq!(workspace(&control).spent().money, mills(8));
+    });
+}

@@ -110,7 +110,7 @@ fn a_run_that_is_aborted_while_it_waits_leaves_its_place() {
         register(&control, "it", it).await;
         let run = begin(&control, ONE, json!({})).await;
         world.pass(secs(1)).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         permit.settle(&answer("ok", 1)).await.unwrap();
         let next = session.reserve(&request("q", 4)).await.unwrap();
         assert!(matches!(next, Admission::Allowed(_)), "{next:?}");

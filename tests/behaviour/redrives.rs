@@ -171,7 +171,7 @@ fn only_a_run_that_failed_goes_on_and_every_refusal_says_what_to_do() {
         .await;
         open.settled_or_blocked().await.unwrap();
         assert!(redrive(&open, "b").await.contains("has not ended"));
-        open.abort("ann").await.unwrap();
+        open.abort(("ann", "as tested")).await.unwrap();
         assert!(redrive(&open, "b").await.contains("start another run"));
     });
 }

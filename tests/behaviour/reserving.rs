@@ -134,13 +134,13 @@ fn a_run_whose_account_is_frozen_is_refused_and_what_pauses_runs_is_no_room() {
     world.run(async {
         let (control, _) = open_limited(&world, 30, &[&two("w")]).await;
         control
-            .freeze("ann", AccountId::Workspace, Note::default())
+            .freeze("ann", AccountId::Workspace, Note::because("as tested"))
             .await
             .unwrap();
         let start = || control.start("w", json!({}), options(PlanCheck::Reserving));
         assert_eq!(start().await.unwrap_err().kind(), ErrorKind::Unavailable);
         control
-            .unfreeze("ann", AccountId::Workspace, Note::default())
+            .unfreeze("ann", AccountId::Workspace, Note::because("as tested"))
             .await
             .unwrap();
         set(&control, AccountId::Workspace, 19, OnExceed::Pause).await;
@@ -180,11 +180,14 @@ fn a_run_that_met_a_freeze_goes_on_when_it_is_lifted() {
         let run = start_as(&control, "w", "A", PlanCheck::Reserving).await;
         world.pass(secs(1)).await;
         let it = || AccountId::Agent("it".parse().unwrap());
-        control.freeze("ann", it(), Note::default()).await.unwrap();
+        control
+            .freeze("ann", it(), Note::because("as tested"))
+            .await
+            .unwrap();
         world.pass(secs(20)).await;
         set(&control, AccountId::Workspace, 10, OnExceed::Abort).await;
         control
-            .unfreeze("ann", it(), Note::default())
+            .unfreeze("ann", it(), Note::because("as tested"))
             .await
             .unwrap();
         completes(&run).await;
@@ -242,7 +245,10 @@ fn what_was_held_in_one_day_takes_no_room_of_the_next_unasked() {
         let (control, notes) = open_limited(&world, 20, &[&two("w")]).await;
         let budget = Budget::of(AccountId::Workspace).limit(limit(20));
         let budget = budget.window("day UTC".parse().unwrap());
-        control.set_budget("ann", budget).await.unwrap();
+        control
+            .set_budget(("ann", "as tested"), budget)
+            .await
+            .unwrap();
         let input = json!({"who": "A", "a": DAY + 5});
         let started = control.start("w", input, options(PlanCheck::Reserving));
         let first = started.await.unwrap();
@@ -274,7 +280,7 @@ fn what_is_held_for_steps_outlives_a_crash_and_ends_with_the_run() {
         // What was out is in doubt; the other step has not gone out.
         assert_eq!(held(&control), [mills(10), mills(10)]);
         let run = control.run(run.id());
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert_eq!(held(&control), [mills(0), mills(10)]);
         assert!(run.state().await.unwrap().planned().next().is_none());
     });

@@ -126,7 +126,7 @@ fn a_run_that_ended_in_doubt_stays_as_it_is_and_is_sealed_by_a_word() {
     let run = in_doubt(&world, &notes);
     world.run(async {
         let (_, run) = reopened(&world, &notes, run).await;
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert!(!run.state().await.unwrap().sealed);
         let happened = Resolution::Happened(Arc::new(json!(1)));
         run.resolve("bob", &step(), happened, "it did")
@@ -166,7 +166,7 @@ fn an_irreversible_attempt_that_timed_out_or_was_aborted_is_in_doubt() {
             control.approve(asked, "bob", "yes").await.unwrap();
             world.pass(secs(1)).await;
             if abort {
-                run.abort("ann").await.unwrap();
+                run.abort(("ann", "as tested")).await.unwrap();
             } else {
                 world.pass(secs(500)).await;
             }

@@ -48,14 +48,19 @@ fn a_slow_subscriber_is_told_that_it_lags_and_loses_nothing() {
         }
         for n in 0..1_100 {
             let of = limit(n);
-            let set = control.set_limit("ann", AccountId::Workspace, of, OnExceed::Pause);
+            let set = control.set_limit(
+                ("ann", "as tested"),
+                AccountId::Workspace,
+                of,
+                OnExceed::Pause,
+            );
             set.await.unwrap();
         }
         assert!(matches!(
             stream.next().await.unwrap(),
             Some(RunNews::Lagged(_))
         ));
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         while let Some(news) = stream.next().await.unwrap() {
             seen += usize::from(matches!(news, RunNews::Event(_)));
         }

@@ -224,7 +224,7 @@ fn text_that_would_mislead_is_kept_byte_by_byte() {
         assert_eq!(shown["to"], json!(name));
         let digest = mission_control::Digest::of(&[&params]);
         assert_eq!(asked.asked.params_digest, digest);
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert!(
             control
                 .approvals(ApprovalFilter::Pending)

@@ -19,7 +19,10 @@ async fn allot(control: &MissionControl, of: i64, window: &str) {
         .limit(limit(of))
         .on_exceed(OnExceed::Pause)
         .window(window);
-    control.set_budget("ann", budget).await.unwrap();
+    control
+        .set_budget(("ann", "as tested"), budget)
+        .await
+        .unwrap();
 }
 
 /// The facts of every event of a kind that is about no run.
@@ -213,7 +216,10 @@ fn a_runs_account_has_no_window() {
         let control = open_echo(&world).await;
         let run = begin(&control, ECHO, json!({})).await;
         let budget = Budget::of(AccountId::Run(run.id())).window("day UTC".parse().unwrap());
-        let refused = control.set_budget("ann", budget).await.unwrap_err();
+        let refused = control
+            .set_budget(("ann", "as tested"), budget)
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     });
 }

@@ -115,7 +115,10 @@ async fn spent_over(world: &World, window: &str, hour: u64, boundaries: [&str; 3
     let control = world.open().await;
     let budget = Budget::of(AccountId::Workspace).limit(limit(60));
     let of: Window = window.parse().unwrap();
-    control.set_budget("ann", budget.window(of)).await.unwrap();
+    control
+        .set_budget(("ann", "as tested"), budget.window(of))
+        .await
+        .unwrap();
     world.pass(secs(hour * HOUR)).await;
     let session = guard(&control).await;
     assert_eq!(spend(&session, 60).await, Ok(()));

@@ -22,6 +22,10 @@ from genai_prices import Usage as GenaiUsage  # noqa: E402
 from genai_prices import calc_price  # noqa: E402
 from genai_prices.data import providers  # noqa: E402
 from litellm.cost_calculator import batch_cost_calculator  # noqa: E402
+from litellm.litellm_core_utils.llm_cost_calc.tool_call_cost_tracking import (  # noqa: E402
+    StandardBuiltInToolCostTracking,
+)
+from litellm.llms import get_cost_for_web_search_request  # noqa: E402
 
 AT = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.timezone.utc)
 NANO = decimal.Decimal(10) ** 9
@@ -49,6 +53,18 @@ USAGES = [
     (900001, 1, 0, 0, 60001, 1),
 ]
 
+# Usages with so many uses of the provider's own search, which costs by the piece.
+SEARCHES = [
+    ((1, 0, 0, 0, 1, 0), 1),
+    ((1234, 0, 0, 0, 567, 89), 1),
+    ((1234, 0, 0, 0, 567, 89), 3),
+    ((17, 3, 0, 0, 5, 11), 7),
+    ((441, 0, 0, 0, 59, 0), 1000),
+]
+
+# The sizes of what a search brings that one list tells apart.
+SIZES = ["low", "medium", "high"]
+
 # Our id, the package's id.
 LITELLM_MODELS = [
     ("openai/gpt-4o-mini", "gpt-4o-mini"),
@@ -66,6 +82,12 @@ LITELLM_MODELS = [
     ("groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b"),
     ("moonshot/kimi-k3", "moonshot/kimi-k3"),
     ("cohere/command-r-plus-08-2024", "command-r-plus-08-2024"),
+]
+
+# Models of which a search costs more the more it brings.
+LITELLM_SEARCH_MODELS = [
+    ("perplexity/sonar", "perplexity/sonar"),
+    ("perplexity/sonar-pro", "perplexity/sonar-pro"),
 ]
 
 # The package's provider, ours, and the ids of models that both have.
@@ -94,6 +116,7 @@ class Case:
     usage: tuple
     theirs: decimal.Decimal
     at: datetime.datetime = AT
+    searches: int = 0
 
     def line(self):
         """The case as `price_usage` reads it."""
@@ -106,6 +129,8 @@ class Case:
             "output_reasoning",
         ]
         counts = {name: count for name, count in zip(names, self.usage) if count}
+        if self.searches:
+            counts["web_searches"] = self.searches
         at = int(self.at.timestamp()) * 1_000_000
         line = {"model": self.model, "usage": counts, "tier": self.tier, "at": at}
         if self.region:
@@ -115,7 +140,8 @@ class Case:
     def name(self):
         """The case for people."""
         where = f", {self.region}" if self.region else ""
-        return f"{self.model} {self.tier}{where} {self.usage}"
+        searched = f", {self.searches} searches" if self.searches else ""
+        return f"{self.model} {self.tier}{where} {self.usage}{searched}"
 
 
 def litellm_usage(usage, beside):
@@ -172,7 +198,34 @@ def litellm_cases():
                     yield Case(model, key, tier, region, usage, theirs)
 
 
-def genai_cost(provider, model, usage, tier, at):
+def litellm_searches(key, usage, count, size):
+    """What litellm says of the searches alone."""
+    row = litellm.model_cost[key]
+    provider = row["litellm_provider"]
+    counted = litellm_usage(usage, False)
+    counted.server_tool_use = litellm.types.utils.ServerToolUse(web_search_requests=count)
+    if provider in ("anthropic", "gemini"):
+        each = get_cost_for_web_search_request(provider, counted, row)
+        return decimal.Decimal(repr(float(each)))
+    options = {"search_context_size": size}
+    each = StandardBuiltInToolCostTracking.get_cost_for_web_search(options, row)
+    return decimal.Decimal(repr(float(each))) * count
+
+
+def litellm_search_cases():
+    """Every model whose list prices a search, at every size of what it brings."""
+    models = LITELLM_MODELS + LITELLM_SEARCH_MODELS
+    priced = [(ours, key) for ours, key in models if "search_context_cost_per_query" in litellm.model_cost[key]]
+    assert len(priced) >= len(LITELLM_SEARCH_MODELS) + 5, "the list has lost its prices of searches"
+    for model, key in priced:
+        for usage, count in SEARCHES:
+            tokens = litellm_cost(key, usage, "standard", None)
+            for size in SIZES:
+                theirs = tokens + litellm_searches(key, usage, count, size)
+                yield Case(model, key, "standard", None, usage, theirs, searches=count)
+
+
+def genai_cost(provider, model, usage, tier, at, searches=0):
     """What genai-prices says."""
     fresh, read, five, hour, out, thought = usage
     counts = {"input_tokens": fresh + read + five + hour, "output_tokens": out + thought}
@@ -183,6 +236,8 @@ def genai_cost(provider, model, usage, tier, at):
         "output_reasoning_tokens": thought,
     }
     counts.update({name: count for name, count in parts.items() if count})
+    if searches:
+        counts["web_searches"] = searches
     context = {
         "standard": None,
         "batch": {"processing": "batch"},
@@ -215,6 +270,19 @@ def genai_cases():
                 for usage in USAGES:
                     theirs = genai_cost(provider, model, usage, tier, at)
                     yield Case(f"{ours}/{model}", row, tier, None, usage, theirs, at)
+
+
+def genai_search_cases():
+    """Every model whose list prices a search."""
+    models = {(one.id, model.id): model for one in providers for model in one.models}
+    chosen = [(theirs, ours, model) for theirs, ours, ids in GENAI_MODELS for model in ids]
+    priced = [one for one in chosen if "web_searches_kcount" in repr(models[one[0], one[2]].prices)]
+    assert len(priced) >= 4, "the list has lost its prices of searches"
+    for provider, ours, model in priced:
+        for usage, count in SEARCHES:
+            theirs = genai_cost(provider, model, usage, "standard", AT, count)
+            row = f"{provider}/{model}"
+            yield Case(f"{ours}/{model}", row, "standard", None, usage, theirs, searches=count)
 
 
 def plain(value):
@@ -251,6 +319,13 @@ def ours(binary, source, path, cases):
 
 def reason(case, answer, report):
     """Why ours may be dearer; none if nothing says so."""
+    for lossy in report["lossy"]:
+        if case.searches and lossy["row"] == case.row and "size of the context" in lossy["what"]:
+            return "a search costs the dearest of the sizes of what it brings"
+    if case.searches > 1 and case.row.startswith("gemini/"):
+        # That package bills the prompt of such a model, however often it searched.
+        if litellm.model_cost[case.row].get("web_search_billing_unit", "per_prompt") == "per_prompt":
+            return "searches that are counted are charged, each"
     if "dearest_class" in answer["flags"]:
         return "a class without a price is charged at the dearest of its side"
     for lossy in report["lossy"]:
@@ -294,8 +369,8 @@ def main():
     package = importlib.resources.files("litellm")
     listed = package / "model_prices_and_context_window_backup.json"
     runs = [
-        ("litellm", listed, list(litellm_cases())),
-        ("genai-prices", genai_list(Path(scratch) / "genai-prices.json"), list(genai_cases())),
+        ("litellm", listed, [*litellm_cases(), *litellm_search_cases()]),
+        ("genai-prices", genai_list(Path(scratch) / "genai-prices.json"), [*genai_cases(), *genai_search_cases()]),
     ]
     failures = []
     for source, path, cases in runs:

@@ -175,7 +175,7 @@ async fn an_abort_reaches_a_far_agent() {
     let (owner, joined) = two(&path, far).await;
     let run = start(&joined, "one", hello()).await;
     out.notified().await;
-    run.abort("ann").await.unwrap();
+    run.abort(("ann", "as tested")).await.unwrap();
     let outcome = owner.run(run.id()).outcome().await.unwrap();
     assert_eq!(outcome, Outcome::Aborted(AbortReason::Operator));
     told.notified().await;

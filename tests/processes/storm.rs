@@ -421,7 +421,7 @@ async fn nothing_is_lost_or_overspent_while_the_owner_is_killed_again_and_again(
     let (_dir, path) = place();
     let control = prepare(&path).await;
     let limit = Limit::usd(mills(GUARDED));
-    let set = control.set_limit("ann", guarded(), limit, OnExceed::Abort);
+    let set = control.set_limit(("ann", "as tested"), guarded(), limit, OnExceed::Abort);
     set.await.unwrap();
     control.publish(workflow(FLOW)).await.unwrap();
     let policy = Policy::from_yaml(POLICY).unwrap();

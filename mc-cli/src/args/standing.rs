@@ -28,7 +28,7 @@ pub(crate) struct UnblockArgs {
     pub(crate) run: String,
     /// The step
     pub(crate) step: String,
-    /// Why
+    /// Why; asked for at a terminal where it is not given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

@@ -9,6 +9,7 @@ use mc_core::money::NanoUsd;
 use mission_control::{Budget, MissionControl, Note, Settings};
 use serde_json::{Value, json};
 
+use super::why::reason;
 use super::{Done, operator};
 use crate::args::{AmountArgs, BudgetsCommand, Common, NoteArgs};
 use crate::console::Console;
@@ -31,20 +32,31 @@ pub(super) async fn execute(
             amount,
             on_exceed,
             window,
+            observe,
+            halt_inflight,
             note,
         } => {
             let window = window.as_deref().map(str::parse).transpose();
             let window = window.map_err(|fault| wrong("--window", &fault))?;
             let mut budget = Budget::of(self::account(account)?)
                 .limit(limit(amount)?)
-                .on_exceed((*on_exceed).into())
-                .note(self::note(note)?);
+                .on_exceed((*on_exceed).into());
             if let Some(window) = window {
                 budget = budget.window(window);
             }
-            let by = operator(common)?;
+            if *observe {
+                budget = budget.observe();
+            }
+            if *halt_inflight {
+                budget = budget.halt_in_flight();
+            }
+            let note = self::note(common, note, console)?;
+            if let Some(until) = note.until {
+                budget = budget.until(until);
+            }
+            let (by, reason) = (operator(common)?, note.reason);
             change(common, account, console, async |control| {
-                control.set_budget(&by, budget).await
+                control.set_budget((by.as_str(), &*reason), budget).await
             })
             .await
         }
@@ -54,7 +66,7 @@ pub(super) async fn execute(
             note,
         } => {
             let (id, by) = (self::account(account)?, limit(amount)?);
-            let (note, operator) = (self::note(note)?, operator(common)?);
+            let (note, operator) = (self::note(common, note, console)?, operator(common)?);
             change(common, account, console, async |control| {
                 control.top_up(&operator, id, by, note).await
             })
@@ -63,7 +75,7 @@ pub(super) async fn execute(
         BudgetsCommand::Freeze { account, note } => {
             let (id, note, by) = (
                 self::account(account)?,
-                self::note(note)?,
+                self::note(common, note, console)?,
                 operator(common)?,
             );
             change(common, account, console, async |control| {
@@ -73,7 +85,7 @@ pub(super) async fn execute(
         }
         BudgetsCommand::Unfreeze { account, reason } => {
             let (id, by) = (self::account(account)?, operator(common)?);
-            let note = reason.as_deref().map_or_else(Note::default, Note::because);
+            let note = Note::because(&self::reason(common, reason.as_deref(), console)?);
             change(common, account, console, async |control| {
                 control.unfreeze(&by, id, note).await
             })
@@ -122,11 +134,13 @@ fn limit(args: &AmountArgs) -> Result<Limit, Failure> {
     Ok(limit)
 }
 
-fn note(args: &NoteArgs) -> Result<Note, Failure> {
+fn note(common: &Common, args: &NoteArgs, console: &mut Console<'_>) -> Result<Note, Failure> {
     let until = args.until.as_deref().map(|text| in_future("--until", text));
-    Ok(Note {
-        reason: args.reason.as_deref().map(Into::into),
-        until: until.transpose().map_err(Failure::usage)?,
+    let until = until.transpose().map_err(Failure::usage)?;
+    let note = Note::because(&reason(common, args.reason.as_deref(), console)?);
+    Ok(match until {
+        Some(until) => note.until(until),
+        None => note,
     })
 }
 
@@ -179,6 +193,7 @@ fn as_json(id: &AccountId, account: &Account) -> Value {
     json!({
         "account": id, "limit": account.limit(), "on_exceed": account.on_exceed(),
         "window": account.window().to_string(), "period": account.period(),
+        "mode": account.mode(), "in_flight": account.in_flight(),
         "spent": account.spent(), "reserved": account.reserved(), "in_doubt": account.in_doubt(),
         "available": account.available(), "percent": account.percent(),
         "frozen": account.is_frozen(), "lapsing": account.lapsing(),
@@ -247,7 +262,10 @@ fn state(account: &Account) -> String {
             None => "frozen".to_owned(),
         });
     }
-    if account.is_breached() {
+    if !account.mode().is_enforced() {
+        words.push("observed".to_owned());
+    }
+    if account.is_over() {
         words.push("over its limit".to_owned());
     } else if !account.limit().is_none() {
         words.push(format!("{} %", account.percent()));

@@ -30,6 +30,7 @@ mod top;
 mod unblock;
 mod verify;
 mod watch;
+mod why;
 mod workflows;
 
 use mc_core::error::Error;

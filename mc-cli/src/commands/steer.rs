@@ -8,9 +8,10 @@ use mc_core::event::RunStatus;
 use mc_core::id::RunId;
 use mc_core::sequencer::HaltScope;
 use mc_core::time::parse_duration;
-use mission_control::{By, RunHandle, Settings};
+use mission_control::{RunHandle, Settings};
 use serde_json::json;
 
+use super::why::reason as why;
 use super::{Done, operator};
 use crate::args::{AbortArgs, Common, HaltArgs, ResumeArgs, SteerCommand};
 use crate::console::Console;
@@ -32,10 +33,15 @@ pub(super) async fn execute(
 }
 
 async fn abort(common: &Common, args: &AbortArgs, console: &mut Console<'_>) -> Done {
-    let (who, reason) = (operator(common)?, args.reason.as_deref());
+    let (who, reason) = (
+        operator(common)?,
+        why(common, args.reason.as_deref(), console)?,
+    );
     let run = open_run(common, &args.run).await?;
     let opened = Opened::open(common, Settings::default()).await?;
-    let aborted = handle(&opened, run).abort(by(&who, reason)).await;
+    let aborted = handle(&opened, run)
+        .abort((who.as_str(), reason.as_str()))
+        .await;
     opened.close(Duration::ZERO).await?;
     aborted?;
     let text = format!("run {run} is aborted");
@@ -47,10 +53,15 @@ async fn abort(common: &Common, args: &AbortArgs, console: &mut Console<'_>) -> 
 }
 
 async fn pause(common: &Common, args: &AbortArgs, console: &mut Console<'_>) -> Done {
-    let (who, reason) = (operator(common)?, args.reason.as_deref());
+    let (who, reason) = (
+        operator(common)?,
+        why(common, args.reason.as_deref(), console)?,
+    );
     let run = open_run(common, &args.run).await?;
     let opened = Opened::open(common, Settings::default()).await?;
-    let paused = handle(&opened, run).pause(by(&who, reason)).await;
+    let paused = handle(&opened, run)
+        .pause((who.as_str(), reason.as_str()))
+        .await;
     opened.close(Duration::ZERO).await?;
     paused?;
     let text = format!("run {run} is paused; `mission-control resume run:{run}` lets it go on");
@@ -62,12 +73,17 @@ async fn pause(common: &Common, args: &AbortArgs, console: &mut Console<'_>) -> 
 }
 
 async fn halt(common: &Common, args: &HaltArgs, console: &mut Console<'_>) -> Done {
-    let (who, reason) = (operator(common)?, args.reason.as_deref());
+    let (who, reason) = (
+        operator(common)?,
+        why(common, args.reason.as_deref(), console)?,
+    );
     let drain = parse_duration(&args.drain)
         .map_err(|rule| Failure::usage(Error::invalid("--drain", rule)))?;
     let scope = scope(common, &args.scope).await?;
     let opened = Opened::open(common, Settings::default()).await?;
-    let halted = opened.control.halt(by(&who, reason), scope.clone(), drain);
+    let halted = opened
+        .control
+        .halt((who.as_str(), reason.as_str()), scope.clone(), drain);
     let halted = halted.await;
     opened.close(Duration::ZERO).await?;
     halted?;
@@ -83,10 +99,16 @@ async fn halt(common: &Common, args: &HaltArgs, console: &mut Console<'_>) -> Do
 }
 
 async fn resume(common: &Common, args: &ResumeArgs, console: &mut Console<'_>) -> Done {
-    let (who, reason) = (operator(common)?, args.reason.as_deref());
+    let (who, reason) = (
+        operator(common)?,
+        why(common, args.reason.as_deref(), console)?,
+    );
     let scope = scope(common, &args.scope).await?;
     let opened = Opened::open(common, Settings::default()).await?;
-    let resumed = opened.control.resume(by(&who, reason), scope.clone()).await;
+    let resumed = opened
+        .control
+        .resume((who.as_str(), reason.as_str()), scope.clone())
+        .await;
     opened.close(Duration::ZERO).await?;
     resumed?;
     let text = format!("{scope} goes on");
@@ -95,10 +117,6 @@ async fn resume(common: &Common, args: &ResumeArgs, console: &mut Console<'_>) -
         console,
         (&text, json!({"scope": scope.to_string(), "halted": false})),
     )
-}
-
-pub(super) fn by<'a>(operator: &'a str, reason: Option<&'a str>) -> By<'a> {
-    reason.map_or_else(|| operator.into(), |reason| (operator, reason).into())
 }
 
 fn handle(opened: &Opened, run: RunId) -> RunHandle {

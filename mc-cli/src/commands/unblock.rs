@@ -7,7 +7,8 @@ use mc_core::id::StepKey;
 use mission_control::Settings;
 use serde_json::json;
 
-use super::steer::{by, open_run, say};
+use super::steer::{open_run, say};
+use super::why::reason;
 use super::{Done, operator};
 use crate::args::{Common, UnblockArgs};
 use crate::console::Console;
@@ -19,7 +20,10 @@ pub(super) async fn execute(
     args: &UnblockArgs,
     console: &mut Console<'_>,
 ) -> Done {
-    let (who, reason) = (operator(common)?, args.reason.as_deref());
+    let (who, reason) = (
+        operator(common)?,
+        reason(common, args.reason.as_deref(), console)?,
+    );
     let step: StepKey = args
         .step
         .parse()
@@ -27,7 +31,7 @@ pub(super) async fn execute(
     let run_id = open_run(common, &args.run).await?;
     let opened = Opened::open(common, Settings::default()).await?;
     let run = opened.control.run(run_id);
-    let unblocked = run.unblock(by(&who, reason), &step).await;
+    let unblocked = run.unblock((&*who, &*reason), &step).await;
     // A handle keeps the store open.
     drop(run);
     opened.close(Duration::ZERO).await?;

@@ -161,7 +161,7 @@ fn wrong_usage_is_a_json_line_where_json_was_asked_for() {
 fn a_refusal_of_a_command_names_what_it_would_take() {
     let desk = Desk::with_run();
     let (run, calls) = (desk.newest(), desk.text("calls.jsonl"));
-    let ended = desk.ask(&["abort", &run]);
+    let ended = desk.ask(&["abort", &run, "--reason", "as tested"]);
     assert!(next(&ended).contains(&format!("show {run}")), "{ended:?}");
     desk.ask(&["rehearse", &calls]);
     let other = desk.ask(&["rehearse", &calls, "--allow-unknown-models"]);

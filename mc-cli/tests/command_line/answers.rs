@@ -79,7 +79,15 @@ fn a_table_that_is_no_text_is_refused_with_its_place() {
 fn an_account_of_a_run_is_shown_when_it_has_changed() {
     let desk = Desk::with_paused_run();
     let account = format!("run:{}", desk.newest());
-    let more = ["budgets", "top-up", &account, "--usd", "0.50"];
+    let more = [
+        "budgets",
+        "top-up",
+        &account,
+        "--usd",
+        "0.50",
+        "--reason",
+        "as tested",
+    ];
     let answer = desk.ask(&more);
     assert_eq!(answer.exit, Exit::Done, "{answer:?}");
     let row = answer.out.lines().find(|line| line.starts_with(&account));

@@ -35,6 +35,8 @@ fn a_limit_is_set_topped_up_frozen_and_shown() {
         "20.00",
         "--window",
         "day Europe/Berlin",
+        "--reason",
+        "agreed",
     ];
     ok(&desk, &set);
     ok(
@@ -59,6 +61,8 @@ fn a_limit_is_set_topped_up_frozen_and_shown() {
             "2h",
             "--operator",
             "ann",
+            "--reason",
+            "an incident",
         ],
     );
     let account = &listed(&desk)[0];
@@ -70,7 +74,19 @@ fn a_limit_is_set_topped_up_frozen_and_shown() {
     );
     let shown = ok(&desk, &["budgets", "list"]);
     assert!(shown.contains("frozen until "), "{shown}");
-    assert!(ok(&desk, &["budgets", "unfreeze", "agent:writer"]).contains("0 %"));
+    assert!(
+        ok(
+            &desk,
+            &[
+                "budgets",
+                "unfreeze",
+                "agent:writer",
+                "--reason",
+                "as tested"
+            ]
+        )
+        .contains("0 %")
+    );
 }
 
 #[test]
@@ -106,7 +122,7 @@ fn what_cannot_be_set_is_named_and_changes_nothing() {
         (&["top-up", "workspace", "--usd", "1"], "no limit of money"),
         (&["unfreeze", "workspace"], "is not frozen"),
     ] {
-        let answer = desk.ask(&[&["budgets"], args].concat());
+        let answer = desk.ask(&[&["budgets"], args, &["--reason", "as tested"]].concat());
         assert_ne!(answer.exit, Exit::Done, "{args:?}");
         assert!(answer.err.contains(says), "{args:?}: {}", answer.err);
     }

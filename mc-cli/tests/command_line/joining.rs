@@ -100,7 +100,7 @@ fn a_run_of_another_process_is_aborted_through_it() {
     let desk = Desk::with_paused_run();
     let id = desk.newest();
     let host = Host::of(&desk);
-    let answer = desk.ask(&["abort", &id]);
+    let answer = desk.ask(&["abort", &id, "--reason", "as tested"]);
     assert_eq!(answer.exit, Exit::Done, "{answer:?}");
     let outcome = host.control.run(id.parse().unwrap());
     let outcome = host.runtime.block_on(outcome.outcome()).unwrap();

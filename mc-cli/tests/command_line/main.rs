@@ -17,6 +17,7 @@ mod joining;
 mod limits;
 mod looking;
 mod nested;
+mod orders;
 mod pipes;
 mod policies;
 mod prices;

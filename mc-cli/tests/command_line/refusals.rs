@@ -12,7 +12,7 @@ const OPENING: &[&[&str]] = &[
     &["show", "0"],
     &["replay", "0"],
     &["costs"],
-    &["abort", "0"],
+    &["abort", "0", "--reason", "as tested"],
     &["verify"],
     &["export"],
     &["demo"],
@@ -57,10 +57,10 @@ fn a_store_that_is_not_there_is_not_made() {
         vec!["redrive", "0"],
         vec!["approve", "0/1", "--reason", "seen"],
         vec!["workflows", "activate", "brief@1"],
-        vec!["budgets", "freeze", "workspace"],
-        vec!["halt"],
-        vec!["resume"],
-        vec!["pause", "0"],
+        vec!["budgets", "freeze", "workspace", "--reason", "as tested"],
+        vec!["halt", "--reason", "as tested"],
+        vec!["resume", "--reason", "as tested"],
+        vec!["pause", "0", "--reason", "as tested"],
     ] {
         assert_eq!(desk.ask(&args).exit, Exit::CannotOpen, "{args:?}");
     }

@@ -69,14 +69,14 @@ fn the_same_key_finds_the_same_run() {
 fn abort_ends_a_run_once() {
     let desk = Desk::with_paused_run();
     let run = desk.newest();
-    let answer = desk.ask(&["abort", &run]);
+    let answer = desk.ask(&["abort", &run, "--reason", "as tested"]);
     assert_eq!(answer.exit, Exit::Done, "{answer:?}");
     assert_eq!(
         desk.ask(&["show", &run, "--json"]).json()["status"],
         "aborted"
     );
     let before = desk.bytes();
-    let again = desk.ask(&["abort", &run]);
+    let again = desk.ask(&["abort", &run, "--reason", "as tested"]);
     assert!(before == desk.bytes());
     assert_eq!(again.exit, Exit::Negative);
     assert!(again.err.contains("invalid_transition"), "{}", again.err);

@@ -90,7 +90,7 @@ fn a_signal_is_kept_for_later_and_what_is_none_is_refused() {
     assert_eq!(desk.ask(&["signal", &id, "", "1"]).exit, Exit::Usage);
     let absent = desk.ask(&["signal", &id, &name, "@absent.json"]);
     assert_eq!(absent.exit, Exit::CannotOpen, "{absent:?}");
-    desk.ask(&["abort", &id]);
+    desk.ask(&["abort", &id, "--reason", "as tested"]);
     let ended = desk.ask(&["signal", &id, &name, "1"]);
     assert_eq!(ended.exit, Exit::Negative, "{ended:?}");
     assert!(ended.err.contains("has ended"), "{}", ended.err);
@@ -134,12 +134,16 @@ fn a_step_that_is_not_blocked_so_is_not_unblocked() {
     let desk = blocked();
     let id = desk.newest();
     for step in ["write", "nothing"] {
-        let refused = desk.ask(&["unblock", &id, step]);
+        let refused = desk.ask(&["unblock", &id, step, "--reason", "as tested"]);
         assert_eq!(refused.exit, Exit::Negative, "{refused:?}");
         let next = format!("next: `mission-control show {id}`");
         assert!(refused.err.contains(&next), "{}", refused.err);
     }
-    assert_eq!(desk.ask(&["unblock", &id, "No Step"]).exit, Exit::Usage);
+    assert_eq!(
+        desk.ask(&["unblock", &id, "No Step", "--reason", "as tested"])
+            .exit,
+        Exit::Usage
+    );
     assert_eq!(desk.count("step.unblocked"), 0);
 }
 

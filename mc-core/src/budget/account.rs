@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::change::{Change, Lapsing, Threshold, Undo};
 use super::columns::Columns;
 use super::{
-    Amount, Dimension, LedgerFault, Limit, OnExceed, Period, Periods, Window, worst_case_overshoot,
+    Amount, Dimension, InFlight, LedgerFault, Limit, LimitMode, OnExceed, Period, Periods, Window,
+    worst_case_overshoot,
 };
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
@@ -36,6 +37,10 @@ pub struct Account {
     limit: Limit,
     #[serde(default, skip_serializing_if = "is_default")]
     on_exceed: OnExceed,
+    #[serde(default, skip_serializing_if = "is_default")]
+    mode: LimitMode,
+    #[serde(default, skip_serializing_if = "is_default")]
+    in_flight: InFlight,
     #[serde(default, skip_serializing_if = "is_default")]
     spent: Amount,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -108,6 +113,16 @@ impl Account {
         self.on_exceed
     }
 
+    /// Whether the limit holds.
+    pub const fn mode(&self) -> LimitMode {
+        self.mode
+    }
+
+    /// What becomes of what is out where it is over its limit.
+    pub const fn in_flight(&self) -> InFlight {
+        self.in_flight
+    }
+
     /// What was billed.
     pub const fn spent(&self) -> &Amount {
         &self.spent
@@ -177,12 +192,25 @@ impl Account {
         Some(limit.saturating_sub(self.used(dimension)))
     }
 
-    /// Whether a limited dimension is over its limit: an overrun was billed, or the limit was
-    /// lowered. Such an account admits nothing, not even a request of zero.
+    /// Whether a limited dimension is over a limit that holds: an overrun was billed, or the limit
+    /// was lowered. Such an account admits nothing, not even a request of zero.
     pub fn is_breached(&self) -> bool {
+        self.mode.is_enforced() && self.is_over()
+    }
+
+    /// Whether a limited dimension is over its limit, also where that is only looked at.
+    pub fn is_over(&self) -> bool {
         Dimension::ALL
             .iter()
             .any(|d| self.headroom(*d).is_some_and(|room| room < 0))
+    }
+
+    /// As [`Self::available`], of a limit that holds; none of one that is only looked at.
+    pub(super) fn room(&self) -> Limit {
+        match self.mode {
+            LimitMode::Enforce => self.available(),
+            LimitMode::Observe => Limit::default(),
+        }
     }
 
     /// Spent, reserved and in doubt in one dimension; the sum of three always fits.
@@ -199,6 +227,14 @@ impl Account {
         self.limit.of(dimension).unwrap_or_else(|| dimension.most())
     }
 
+    /// As [`Self::cap`]; the most that can be counted where the limit is only looked at.
+    pub(super) fn held_cap(&self, dimension: Dimension) -> i128 {
+        match self.mode {
+            LimitMode::Enforce => self.cap(dimension),
+            LimitMode::Observe => dimension.most(),
+        }
+    }
+
     /// The limit without what was put on top of it for a time.
     pub fn base_limit(&self) -> Limit {
         let tops = self.lapsing.iter().filter_map(|one| match &one.undo {
@@ -208,15 +244,20 @@ impl Account {
         tops.fold(self.limit, |limit, by| limit.minus(by))
     }
 
-    /// The limit, and what passing it does, once every change that was made for a time has lapsed.
-    pub fn lasting_limit(&self) -> (Limit, OnExceed) {
+    /// The limit, what passing it does, and whether it holds, once every change that was made for a
+    /// time has lapsed.
+    pub fn lasting_limit(&self) -> (Limit, OnExceed, LimitMode) {
         let mut undone = self.lapsing.iter().filter_map(|one| match one.undo {
-            Undo::Limit { limit, on_exceed } => Some((limit, on_exceed)),
+            Undo::Limit {
+                limit,
+                on_exceed,
+                mode,
+            } => Some((limit, on_exceed, mode)),
             Undo::TopUp(_) | Undo::Freeze => None,
         });
         undone
             .next()
-            .unwrap_or_else(|| (self.base_limit(), self.on_exceed))
+            .unwrap_or_else(|| (self.base_limit(), self.on_exceed, self.mode))
     }
 
     /// Whether it is frozen, and for longer than a time.
@@ -286,7 +327,7 @@ impl Account {
     /// When waiting alone may make room for an amount in a dimension: none where it never does.
     pub fn resets_at(&self, dimension: Dimension, wanted: i128) -> Option<Timestamp> {
         let end = self.period()?.end;
-        (wanted <= self.cap(dimension) && end < Period::ALWAYS.end).then_some(end)
+        (wanted <= self.held_cap(dimension) && end < Period::ALWAYS.end).then_some(end)
     }
 
     /// Makes one movement; a fault changes nothing.
@@ -336,6 +377,8 @@ impl Account {
                 self.limit = self.limit.plus(by)?;
                 self.fits_limit();
             }
+            Change::SetMode(mode) => self.mode = *mode,
+            Change::SetInFlight(in_flight) => self.in_flight = *in_flight,
             Change::RaiseLasting(by) => self.raise_lasting(by),
             Change::Freeze | Change::Unfreeze => {
                 self.lapsing.retain(|one| one.undo != Undo::Freeze);
@@ -402,7 +445,14 @@ impl Account {
                 self.fits_limit();
             }
             Undo::Freeze => self.frozen = false,
-            Undo::Limit { limit, on_exceed } => self.set_limit(limit, *on_exceed)?,
+            Undo::Limit {
+                limit,
+                on_exceed,
+                mode,
+            } => {
+                self.set_limit(limit, *on_exceed)?;
+                self.mode = *mode;
+            }
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ struct Ask<'a> {
 }
 
 fn room(account: &Account, ask: Ask<'_>, dimension: Dimension) -> Room {
-    let (cap, wanted) = (account.cap(dimension), ask.amount.of(dimension));
+    let (cap, wanted) = (account.held_cap(dimension), ask.amount.of(dimension));
     if wanted.saturating_add(account.used(dimension)) <= cap {
         return Room::Fits;
     }
@@ -250,7 +250,7 @@ pub(super) fn strictest(books: &dyn Books, accounts: &Path) -> OnExceed {
     rules.fold(OnExceed::Pause, OnExceed::stricter)
 }
 
-fn describe(
+pub(super) fn describe(
     id: &AccountId,
     account: &Account,
     dimension: Dimension,
@@ -279,7 +279,7 @@ pub fn affordable(books: &dyn Books, path: &Path) -> Limit {
     let rooms = path
         .iter()
         .filter_map(|id| books.account(id))
-        .map(Account::available);
+        .map(Account::room);
     rooms.fold(Limit::default(), |least, room| least.min(&room))
 }
 

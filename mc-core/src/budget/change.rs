@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limit, OnExceed, Period, Window};
+use super::{InFlight, Limit, LimitMode, OnExceed, Period, Window};
 use crate::time::Timestamp;
 
 /// A change of the rules of an account.
@@ -20,6 +20,10 @@ pub enum Change {
         /// What the account does to a run that it refuses for good.
         on_exceed: OnExceed,
     },
+    /// From now on the limit holds, or is only looked at.
+    SetMode(LimitMode),
+    /// What becomes of what is out where the account is over its limit.
+    SetInFlight(InFlight),
     /// The limit rises, in the dimensions that have one.
     TopUp(Limit),
     /// The limit that follows one for a time rises too.
@@ -62,6 +66,9 @@ pub enum Undo {
         limit: Limit,
         /// What passing it does.
         on_exceed: OnExceed,
+        /// Whether it holds.
+        #[serde(default, skip_serializing_if = "LimitMode::is_enforced")]
+        mode: LimitMode,
     },
 }
 

@@ -4,8 +4,9 @@
 //! (`sequencer::decide::limits`).
 
 use super::control::MissionControl;
+use super::halt::{By, reason};
 use super::options::operator;
-use crate::budget::{AccountId, Limit, OnExceed, Window};
+use crate::budget::{AccountId, InFlight, Limit, LimitMode, OnExceed, Window};
 use crate::error::Result;
 use crate::id::Actor;
 use crate::sequencer::{Adjust, Adjustment, Note, Request, SetLimit};
@@ -20,7 +21,9 @@ pub struct Budget {
     limit: Limit,
     on_exceed: OnExceed,
     window: Option<Window>,
-    note: Note,
+    mode: LimitMode,
+    in_flight: InFlight,
+    until: Option<Timestamp>,
 }
 
 impl Budget {
@@ -31,7 +34,9 @@ impl Budget {
             limit: Limit::default(),
             on_exceed: OnExceed::default(),
             window: None,
-            note: Note::default(),
+            mode: LimitMode::Enforce,
+            in_flight: InFlight::GoesOn,
+            until: None,
         }
     }
 
@@ -57,10 +62,25 @@ impl Budget {
         self
     }
 
-    /// With a reason, and for a time.
+    /// To be looked at only: what the limit has no room for goes out all the same, and
+    /// `budget.judged` says so. To see what a limit would do before it does it.
     #[must_use]
-    pub fn note(mut self, note: Note) -> Self {
-        self.note = note;
+    pub const fn observe(mut self) -> Self {
+        self.mode = LimitMode::Observe;
+        self
+    }
+
+    /// Whatever is out when the account is over this limit is cut, not only kept from asking again.
+    #[must_use]
+    pub const fn halt_in_flight(mut self) -> Self {
+        self.in_flight = InFlight::Halts;
+        self
+    }
+
+    /// Until a time; then it is as it was before.
+    #[must_use]
+    pub const fn until(mut self, until: Timestamp) -> Self {
+        self.until = Some(until);
         self
     }
 }
@@ -69,7 +89,7 @@ impl Note {
     /// A reason.
     pub fn because(reason: &str) -> Self {
         Self {
-            reason: Some(reason.into()),
+            reason: reason.into(),
             until: None,
         }
     }
@@ -87,18 +107,24 @@ impl MissionControl {
     /// more is admitted.
     ///
     /// # Errors
-    /// `InvalidInput` for a negative limit, an operator that is no name, and a window of a run's
-    /// account; `NotFound` for the account of a run that does not exist, `InvalidTransition` for
+    /// `InvalidInput` for a negative limit, an operator that is no name, an order without a reason, and
+    /// a window of a run's account; `NotFound` for the account of a run that does not exist, `InvalidTransition` for
     /// that of a run that has ended.
-    pub async fn set_budget(&self, by: &str, budget: Budget) -> Result<()> {
+    pub async fn set_budget(&self, by: impl Into<By<'_>>, budget: Budget) -> Result<()> {
+        let by = by.into();
         let request = Request::SetLimit(SetLimit {
             account: budget.account,
             limit: budget.limit,
             on_exceed: budget.on_exceed,
             window: budget.window,
-            note: budget.note,
+            mode: budget.mode,
+            in_flight: budget.in_flight,
+            note: Note {
+                reason: by.reason()?,
+                until: budget.until,
+            },
         });
-        self.order(by, request).await
+        self.inner.submit(by.actor()?, request).await.map(drop)
     }
 
     /// Puts so much on top of an account's limit, in the dimensions that are named.
@@ -141,12 +167,9 @@ impl MissionControl {
         how: Adjustment,
         note: Note,
     ) -> Result<()> {
-        let adjust = Adjust { account, how, note };
-        self.order(by, Request::Adjust(adjust)).await
-    }
-
-    async fn order(&self, by: &str, request: Request) -> Result<()> {
+        reason(&note.reason)?;
         let by = Actor::Operator(operator(by)?);
+        let request = Request::Adjust(Adjust { account, how, note });
         self.inner.submit(by, request).await.map(drop)
     }
 }

@@ -8,9 +8,11 @@ use serde_json::Value;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::agent::AgentExecutor;
+use super::budget::Budget;
 use super::calls::unexpected;
 use super::content;
 use super::driver::Driver;
+use super::halt::By;
 use super::inner::{Inner, Live, Phase, lock};
 use super::options::{StartOptions, operator};
 use super::port::{Peek, Peeked};
@@ -27,9 +29,7 @@ use crate::budget::{Account, AccountId, Amount, Limit, OnExceed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, AgentName, AgentVersion, AuthMethod, Digest, RunId, WorkflowName};
 use crate::ports::{Clock, Entropy, EventLog, HaltSwitch, Page, Recovered, RunQuery, RunSummary};
-use crate::sequencer::{
-    Activate, Activation, Note, Publish, Reply, Request, SetLimit, Settings, Start, StartKey,
-};
+use crate::sequencer::{Activate, Activation, Publish, Reply, Request, Settings, Start, StartKey};
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
@@ -342,26 +342,17 @@ impl MissionControl {
     /// Changes an account's limit.
     ///
     /// # Errors
-    /// `InvalidInput`; `NotFound` for the account of a run that does not exist, `InvalidTransition`
+    /// `InvalidInput`, for an order without a reason too; `NotFound` for the account of a run that does not exist, `InvalidTransition`
     /// for that of a run that has ended.
     pub async fn set_limit(
         &self,
-        by: &str,
+        by: impl Into<By<'_>>,
         account: AccountId,
         limit: Limit,
         on_exceed: OnExceed,
     ) -> Result<()> {
-        let request = Request::SetLimit(SetLimit {
-            account,
-            limit,
-            on_exceed,
-            window: None,
-            note: Note::default(),
-        });
-        self.inner
-            .submit(Actor::Operator(operator(by)?), request)
-            .await
-            .map(drop)
+        let budget = Budget::of(account).limit(limit).on_exceed(on_exceed);
+        self.set_budget(by, budget).await
     }
 
     /// A shared account as it stands in memory: workspace, workflow or agent.

@@ -15,7 +15,7 @@ use super::run_handle::RunHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Actor, OperatorName, RunId};
 use crate::ports::{EventLog, Pulled};
-use crate::sequencer::{Halt, HaltScope, Lift, Request, Shared, Steer};
+use crate::sequencer::{Halt, HaltScope, HaltSource, Lift, Request, Shared, Steer};
 use crate::time::{Timestamp, as_ms};
 
 /// As [`MissionControl::halts`], of a log that nobody has to own.
@@ -31,34 +31,17 @@ pub async fn halts(log: &dyn EventLog) -> Result<Vec<(HaltScope, Timestamp)>> {
     Ok(shared.halts.all().collect())
 }
 
-/// Who gives an order, and why: `"ann"`, or `("ann", "it spends too much")`.
+/// Who gives an order, and why: `("ann", "it spends too much")`. Whoever reads the log later asks for
+/// both, so there is no order without a reason.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     operator: &'a str,
-    reason: Option<&'a str>,
-}
-
-impl<'a> From<&'a str> for By<'a> {
-    fn from(operator: &'a str) -> Self {
-        Self {
-            operator,
-            reason: None,
-        }
-    }
-}
-
-impl<'a> From<&'a String> for By<'a> {
-    fn from(operator: &'a String) -> Self {
-        operator.as_str().into()
-    }
+    reason: &'a str,
 }
 
 impl<'a> From<(&'a str, &'a str)> for By<'a> {
     fn from((operator, reason): (&'a str, &'a str)) -> Self {
-        Self {
-            operator,
-            reason: Some(reason),
-        }
+        Self { operator, reason }
     }
 }
 
@@ -67,18 +50,26 @@ impl By<'_> {
         operator(self.operator).map(Actor::Operator)
     }
 
-    fn reason(&self) -> Option<Arc<str>> {
-        self.reason
-            .filter(|reason| !reason.is_empty())
-            .map(Into::into)
+    /// The reason; one of blanks is none.
+    pub(super) fn reason(&self) -> Result<Arc<str>> {
+        reason(self.reason)
     }
 
-    pub(super) fn steers(&self, run_id: RunId) -> Steer {
-        Steer {
+    pub(super) fn steers(&self, run_id: RunId) -> Result<Steer> {
+        Ok(Steer {
             run_id,
-            reason: self.reason(),
-        }
+            reason: self.reason()?,
+        })
     }
+}
+
+/// A reason as it is given; one of blanks is none.
+pub(super) fn reason(given: &str) -> Result<Arc<str>> {
+    if given.trim().is_empty() {
+        let rule = "an order needs a reason: say in a few words why, it is kept with the event";
+        return Err(Error::invalid("reason", rule));
+    }
+    Ok(given.into())
 }
 
 impl MissionControl {
@@ -98,7 +89,8 @@ impl MissionControl {
         let halt = Halt {
             scope,
             drain_ms: as_ms(drain),
-            reason: by.reason(),
+            reason: by.reason()?,
+            source: HaltSource::Word,
         };
         let halted = self.inner.submit(by.actor()?, Request::Halt(halt)).await;
         halted.map(drop)
@@ -112,16 +104,16 @@ impl MissionControl {
     pub async fn resume(&self, by: impl Into<By<'_>>, scope: HaltScope) -> Result<()> {
         let by = by.into();
         let request = match scope {
-            HaltScope::Run(run) => Request::Resume(by.steers(run)),
+            HaltScope::Run(run) => Request::Resume(by.steers(run)?),
             HaltScope::Agent(agent) => Request::Lift(Lift {
                 agent: Some(agent),
-                reason: by.reason(),
+                reason: by.reason()?,
             }),
             HaltScope::Workspace => {
                 self.inner.require_released()?;
                 Request::Lift(Lift {
                     agent: None,
-                    reason: by.reason(),
+                    reason: by.reason()?,
                 })
             }
         };
@@ -199,7 +191,8 @@ impl Inner {
         let halt = Halt {
             scope: HaltScope::Workspace,
             drain_ms: 0,
-            reason: Some(reason.into()),
+            reason: reason.into(),
+            source: HaltSource::Switch,
         };
         Some((by, Request::Halt(halt)))
     }

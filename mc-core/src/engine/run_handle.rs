@@ -114,14 +114,14 @@ impl RunHandle {
     }
 
     async fn steer(&self, by: By<'_>, how: fn(Steer) -> Request) -> Result<()> {
-        let request = how(by.steers(self.run_id));
+        let request = how(by.steers(self.run_id)?);
         self.inner.submit(by.actor()?, request).await.map(drop)
     }
 
     /// Ends the run now, whatever its agents do.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidTransition` where it has ended.
+    /// `NotFound`; `InvalidTransition` where it has ended; `InvalidInput` for an order without a reason.
     pub async fn abort(&self, by: impl Into<By<'_>>) -> Result<()> {
         self.steer(by.into(), Request::Abort).await
     }
@@ -148,7 +148,7 @@ impl RunHandle {
     /// `NotFound`; `InvalidTransition` where it is not blocked so.
     pub async fn unblock(&self, by: impl Into<By<'_>>, step: &StepKey) -> Result<()> {
         let by = by.into();
-        let request = Request::Unblock(by.steers(self.run_id), step.clone());
+        let request = Request::Unblock(by.steers(self.run_id)?, step.clone());
         self.inner.submit(by.actor()?, request).await.map(drop)
     }
 

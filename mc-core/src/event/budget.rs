@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::{AccountId, Amount, Lapsing, Limit, OnExceed, Period, Window};
+use crate::budget::{
+    AccountId, Amount, InFlight, Lapsing, Limit, LimitMode, OnExceed, Period, Refusal, Window,
+};
+use crate::error::FailingAccount;
 use crate::id::StepKey;
 use crate::time::Timestamp;
 
@@ -27,7 +30,7 @@ pub struct BudgetReconciled {
     pub assumed: bool,
 }
 
-/// Facts of `budget.limit_set`. Part 0, where one was given: the reason.
+/// Facts of `budget.limit_set`. Part 0: the operator's reason; none where a policy or a definition says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetLimitSet {
@@ -44,9 +47,35 @@ pub struct BudgetLimitSet {
     /// What the limit is again after a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lapses: Option<Lapsing>,
+    /// Whether it holds, or is only looked at.
+    #[serde(default, skip_serializing_if = "LimitMode::is_enforced")]
+    pub mode: LimitMode,
+    /// What becomes of what is out where the account is over it.
+    #[serde(default, skip_serializing_if = "InFlight::goes_on")]
+    pub in_flight: InFlight,
 }
 
-/// Facts of `budget.topped_up`. Part 0, where one was given: the reason.
+/// Facts of `budget.judged`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetJudged {
+    /// The step that went out, or whose call did.
+    pub step: StepKey,
+    /// Its attempt.
+    pub attempt: u32,
+    /// The call; none for the step's own hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u32>,
+    /// What the limits would have answered.
+    pub verdict: Refusal,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub requested: Amount,
+    /// Every account that would have refused.
+    pub failing: Vec<FailingAccount>,
+}
+
+/// Facts of `budget.topped_up`. Part 0: the operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetToppedUp {
@@ -59,7 +88,7 @@ pub struct BudgetToppedUp {
     pub until: Option<Timestamp>,
 }
 
-/// Facts of `budget.frozen`. Part 0, where one was given: the reason.
+/// Facts of `budget.frozen`. Part 0: the operator's reason; none where a threshold does it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetFrozen {
@@ -70,7 +99,7 @@ pub struct BudgetFrozen {
     pub until: Option<Timestamp>,
 }
 
-/// Facts of `budget.unfrozen`. Part 0, where one was given: the reason.
+/// Facts of `budget.unfrozen`. Part 0: the operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetUnfrozen {

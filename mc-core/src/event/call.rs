@@ -93,12 +93,13 @@ pub struct ModelCallSettled {
     /// What a hold of its own gives back, or what is left of what the escrow grew by for it.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub released: Amount,
-    /// The price table's version; the row is that of the time at which the call was reserved.
+    /// The version of the table that it is charged by: that of its reservation, or with `price_rose` the
+    /// dearer one in force; the row is that of the time at which the call was reserved.
     pub price_version: Digest,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
     /// `usage_missing`, `unpriced`, `model_changed`, `tier_changed`, `cut`, `observed`, `overrun`,
-    /// `answer_refused`.
+    /// `price_rose`, `answer_refused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
 }

@@ -248,6 +248,8 @@ kinds! {
     BudgetReconciled(budget::BudgetReconciled) = "budget.reconciled" of Billing,
     /// An account's limit was changed.
     BudgetLimitSet(budget::BudgetLimitSet) = "budget.limit_set" of Account,
+    /// Limits that are only looked at would have refused what goes out.
+    BudgetJudged(budget::BudgetJudged) = "budget.judged" of Journal,
     /// An account's limit was raised by an amount, perhaps for a time.
     BudgetToppedUp(budget::BudgetToppedUp) = "budget.topped_up" of Account,
     /// An account admits nothing more.

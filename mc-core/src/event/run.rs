@@ -99,6 +99,9 @@ pub struct RunPlanned {
     /// The accounts in which it could never fit; where all of it was to be held, those without room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub over: Vec<FailingAccount>,
+    /// As `over`, of accounts whose limits are only looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<FailingAccount>,
     /// What is held for its steps from now on, until they go out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserved: Vec<PlannedHold>,
@@ -237,7 +240,7 @@ pub enum PauseReason {
     },
 }
 
-/// Facts of `run.paused`. Part 0: an operator's reason, where one was given.
+/// Facts of `run.paused`. Part 0: the operator's reason, where it was one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunPaused {
@@ -245,7 +248,7 @@ pub struct RunPaused {
     pub reason: PauseReason,
 }
 
-/// Facts of `run.resumed`: none. Part 0: an operator's reason, where one was given.
+/// Facts of `run.resumed`: none. Part 0: the operator's reason, where it was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunResumed {}
@@ -290,7 +293,7 @@ pub enum AbortReason {
     },
 }
 
-/// Facts of `run.aborted`. Part 0: an operator's reason, where one was given.
+/// Facts of `run.aborted`. Part 0: the operator's reason, where it was one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunAborted {

@@ -217,7 +217,7 @@ pub struct StepBlocked {
     pub failing: Vec<FailingAccount>,
 }
 
-/// Facts of `step.unblocked`. Part 0, where one was given: an operator's reason.
+/// Facts of `step.unblocked`. Part 0: the operator's reason, where it was one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepUnblocked {

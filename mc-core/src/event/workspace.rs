@@ -45,7 +45,7 @@ pub struct ClockConfirmed {
     pub wall: Timestamp,
 }
 
-/// Facts of `halt.placed`. Part 0: the operator's reason, where one was given.
+/// Facts of `halt.placed`. Part 0: the operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltPlaced {
@@ -56,7 +56,7 @@ pub struct HaltPlaced {
     pub until: Timestamp,
 }
 
-/// Facts of `halt.lifted`. Part 0: the operator's reason, where one was given.
+/// Facts of `halt.lifted`. Part 0: the operator's reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltLifted {

@@ -329,6 +329,9 @@ fn quoted(field: &str, number: &Number) -> String {
     format!("an amount is written in quotes, so that no digit is lost: {field}: \"{example}\"")
 }
 
+/// So many fields are named to whoever wrote another.
+const FEW: usize = 4;
+
 fn unknown(key: &str, known: &[&'static str]) -> String {
     let near = known
         .iter()
@@ -337,6 +340,9 @@ fn unknown(key: &str, known: &[&'static str]) -> String {
     match near {
         Some((distance, field)) if distance <= 2 => {
             format!("there is no such field; did you mean `{field}`?")
+        }
+        Some(_) | None if known.len() <= FEW => {
+            format!("there is no such field, only {}", known.join(", "))
         }
         Some(_) | None => "there is no such field".to_owned(),
     }
@@ -370,6 +376,10 @@ mod tests {
         assert!(unknown("max_item", &["max_items"]).contains("`max_items`"));
         assert_eq!(
             unknown("colour", &["agent", "needs"]),
+            "there is no such field, only agent, needs"
+        );
+        assert_eq!(
+            unknown("colour", &["a", "b", "c", "d", "e"]),
             "there is no such field"
         );
     }

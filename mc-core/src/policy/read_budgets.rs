@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::sections::BudgetRule;
-use crate::budget::{AccountId, Limit, OnExceed, Window};
+use crate::budget::{AccountId, Limit, LimitMode, OnExceed, Window};
 use crate::form::{At, Fields, Reader};
 
 /// The largest count of tokens or calls: what a signed 64-bit integer holds.
@@ -35,7 +35,7 @@ pub(super) fn budgets(reader: &mut Reader, parent: Fields<'_>) -> BTreeMap<Accou
 }
 
 fn budget(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<(AccountId, BudgetRule)> {
-    let known = ["account", "limit", "window", "on_exceed"];
+    let known = ["account", "limit", "window", "on_exceed", "mode"];
     let fields = Fields::open(reader, value, at, &known)?;
     fields.require(reader, "account");
     fields.require(reader, "limit");
@@ -51,10 +51,16 @@ fn budget(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<(AccountId,
     let window = window(reader, fields);
     let choices = [("abort", OnExceed::Abort), ("pause", OnExceed::Pause)];
     let on_exceed = fields.choice(reader, "on_exceed", &choices);
+    let modes = [
+        ("enforce", LimitMode::Enforce),
+        ("observe", LimitMode::Observe),
+    ];
+    let mode = fields.choice(reader, "mode", &modes);
     let rule = BudgetRule {
         limit: limit?,
         window,
         on_exceed: on_exceed.unwrap_or_default(),
+        mode: mode.unwrap_or_default(),
     };
     Some((shared?, rule))
 }

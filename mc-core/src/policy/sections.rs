@@ -10,7 +10,7 @@ use super::guard::Guardrail;
 use super::mode::Mode;
 use super::rates::RateRule;
 use super::tier::RiskTier;
-use crate::budget::{AccountId, Limit, OnExceed, Window};
+use crate::budget::{AccountId, Limit, LimitMode, OnExceed, Window};
 use crate::form::Schema;
 use crate::id::Opaque;
 use crate::money::NanoUsd;
@@ -62,4 +62,6 @@ pub struct BudgetRule {
     pub window: Option<Window>,
     /// What it does to a run that it refuses for good.
     pub on_exceed: OnExceed,
+    /// Whether its limit holds, or is only looked at.
+    pub mode: LimitMode,
 }

@@ -11,7 +11,7 @@ use super::guard::write_guardrail;
 use super::rates;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
-use crate::budget::OnExceed;
+use crate::budget::{LimitMode, OnExceed};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::pricing::UnknownModels;
@@ -130,6 +130,10 @@ fn budget(account: &str, rule: &BudgetRule) -> Value {
     match rule.on_exceed {
         OnExceed::Abort => {}
         OnExceed::Pause => drop(out.insert("on_exceed".to_owned(), "pause".into())),
+    }
+    match rule.mode {
+        LimitMode::Enforce => {}
+        LimitMode::Observe => drop(out.insert("mode".to_owned(), "observe".into())),
     }
     out.into()
 }

@@ -66,6 +66,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
         EventKind::BudgetReconciled(facts) => reconciled(run, facts, event),
         EventKind::ModelCallDenied(_)
         | EventKind::ToolCallDenied(_)
+        | EventKind::BudgetJudged(_)
         | EventKind::GuardrailJudged(_) => Ok(()),
         _ => Err(event.refuse("not_a_call_event")),
     }

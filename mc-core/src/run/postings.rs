@@ -59,7 +59,9 @@ pub fn of_account(kind: &EventKind) -> Vec<Posting> {
             };
             let window = f.window.map(Change::SetWindow);
             let lapses = f.lapses.map(Change::Lapses);
-            changes(&f.account, [Some(limit), window, lapses])
+            let mode = Some(Change::SetMode(f.mode));
+            let in_flight = Some(Change::SetInFlight(f.in_flight));
+            changes(&f.account, [Some(limit), mode, in_flight, window, lapses])
         }
         EventKind::BudgetToppedUp(f) => {
             let undo = Undo::TopUp(f.by);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::halt::HaltScope;
 use super::token::Token;
-use crate::budget::{AccountId, Amount, Limit, OnExceed, Window};
+use crate::budget::{AccountId, Amount, InFlight, Limit, LimitMode, OnExceed, Window};
 use crate::event::approval::ApprovalVerdict;
 use crate::event::run::{RunBudget, RunPolicy};
 use crate::event::step::WaitingFor;
@@ -153,7 +153,7 @@ pub struct Steer {
     /// The run.
     pub run_id: RunId,
     /// Why, in the operator's words.
-    pub reason: Option<Arc<str>>,
+    pub reason: Arc<str>,
 }
 
 /// Lets nothing go out, and stops what is out.
@@ -164,7 +164,19 @@ pub struct Halt {
     /// How long what is out has to end, in milliseconds.
     pub drain_ms: u64,
     /// Why, in the operator's words.
-    pub reason: Option<Arc<str>>,
+    pub reason: Arc<str>,
+    /// Whose word it is.
+    pub source: HaltSource,
+}
+
+/// Who halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HaltSource {
+    /// Somebody, now: every such word is written down.
+    Word,
+    /// The switch beside the store, which is looked at again and again.
+    Switch,
 }
 
 /// Lets what was halted go on.
@@ -173,7 +185,7 @@ pub struct Lift {
     /// The agent; none for everything.
     pub agent: Option<AgentName>,
     /// Why, in the operator's words.
-    pub reason: Option<Arc<str>>,
+    pub reason: Arc<str>,
 }
 
 /// Starts a run.
@@ -242,15 +254,19 @@ pub struct SetLimit {
     pub on_exceed: OnExceed,
     /// The window that it is to count in; none leaves it as it is.
     pub window: Option<Window>,
+    /// Whether it holds, or is only looked at.
+    pub mode: LimitMode,
+    /// What becomes of what is out where the account is over it.
+    pub in_flight: InFlight,
     /// Why, and for how long.
     pub note: Note,
 }
 
 /// Why an account is changed, and until when.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The reason, in words.
-    pub reason: Option<Arc<str>>,
+    pub reason: Arc<str>,
     /// When it is as it was before; none for never.
     pub until: Option<Timestamp>,
 }

@@ -45,10 +45,10 @@ pub use batch::{ClosedBatch, ClosedRun, Pending, Placed, Promised, Slot};
 pub use circuits::Circuits;
 pub use command::{
     Activate, Activation, Adjust, Adjustment, AttemptFailure, AttemptRequest, BeginTool,
-    CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, Informant, JournalPlace,
-    Lift, Note, Observed, OpenSession, OperatorWord, Patience, PricedBy, Publish, Reconcile,
-    Redrive, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall, Start,
-    StartKey, Steer, TokenBound,
+    CallProgress, Command, DecideApproval, Drawn, EndTool, FailCall, Halt, HaltSource, Informant,
+    JournalPlace, Lift, Note, Observed, OpenSession, OperatorWord, Patience, PricedBy, Publish,
+    Reconcile, Redrive, Request, ReserveCall, Resolution, Resolve, Retry, SetLimit, SettleCall,
+    Start, StartKey, Steer, TokenBound,
 };
 pub use core::{Instant, Sequencer, Submitted};
 pub use decision::{

@@ -504,12 +504,14 @@ fn cut_off(run: &Run, kind: &EventKind) -> Vec<ModelId> {
 const fn makes_room(change: &budget::Change) -> bool {
     match change {
         budget::Change::SetLimit { .. }
+        | budget::Change::SetMode(_)
         | budget::Change::TopUp(_)
         | budget::Change::Freeze
         | budget::Change::Unfreeze
         | budget::Change::Lapse(_)
         | budget::Change::OpenWindow { .. } => true,
         budget::Change::Lapses(_)
+        | budget::Change::SetInFlight(_)
         | budget::Change::RaiseLasting(_)
         | budget::Change::Reach(_)
         | budget::Change::SetWindow(_)

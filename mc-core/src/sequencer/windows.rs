@@ -169,7 +169,7 @@ impl Sequencer {
                 self.note_use(path);
             }
             Change::RaiseLasting(_) => self.windows.look(&self.workspace),
-            Change::TopUp(_) | Change::Reach(_) => {}
+            Change::TopUp(_) | Change::Reach(_) | Change::SetMode(_) | Change::SetInFlight(_) => {}
         }
     }
 
@@ -204,7 +204,9 @@ impl Sequencer {
                 used: account.exposure(),
                 period: account.period(),
             };
-            if threshold.then == OnReach::Freeze && !account.is_frozen() {
+            // A limit that is only looked at stops nothing.
+            let holds = account.mode().is_enforced();
+            if holds && threshold.then == OnReach::Freeze && !account.is_frozen() {
                 self.windows.to_freeze.push(id);
             }
             return Some(NewEvent::new(RunId::ZERO, facts));

@@ -52,10 +52,13 @@ pub(crate) const MODULES: [(&str, &str); 7] = [
 ];
 const KINDS: &str = include_str!("../../src/event/kind.rs");
 /// Where the shapes inside facts are declared that are no event's own.
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 10] = [
     ("Amount", include_str!("../../src/budget/amount.rs")),
     ("Limit", include_str!("../../src/budget/amount.rs")),
     ("OnExceed", include_str!("../../src/budget/amount.rs")),
+    ("LimitMode", include_str!("../../src/budget/observed.rs")),
+    ("InFlight", include_str!("../../src/budget/observed.rs")),
+    ("Refusal", include_str!("../../src/budget/observed.rs")),
     ("FailingAccount", include_str!("../../src/error.rs")),
     ("PriceLayer", include_str!("../../src/pricing/layers.rs")),
     ("RiskTier", include_str!("../../src/policy/tier.rs")),

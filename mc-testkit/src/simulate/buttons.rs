@@ -129,15 +129,15 @@ impl Desk<'_> {
         let disk = |disk| self.agent.log.faults().set(disk);
         match (self.draw.below(self.habits.choices(12, 6)), run) {
             (0, Some(run)) => self.abort(&run).await,
-            (1, Some(run)) => drop(run.pause("ann").await),
-            (2, Some(run)) => drop(run.resume("ann").await),
+            (1, Some(run)) => drop(run.pause(("ann", "as drawn")).await),
+            (2, Some(run)) => drop(run.resume(("ann", "as drawn")).await),
             (3, Some(run)) => drop(run.signal("ann", "go", json!({"n": 1})).await),
             (4, Some(run)) => self.reconcile(&run).await,
             (5, Some(run)) => {
                 let steps = ["s0", "s1", "s2"];
                 let step = self.draw.pick(&steps);
                 if let Some(step) = step.and_then(|name| name.parse::<StepKey>().ok()) {
-                    drop(run.unblock("ann", &step).await);
+                    drop(run.unblock(("ann", "as drawn"), &step).await);
                 }
             }
             (6, _) => self.limit().await,
@@ -153,7 +153,7 @@ impl Desk<'_> {
     }
 
     async fn abort(&self, run: &RunHandle) {
-        if run.abort("ann").await.is_ok() {
+        if run.abort(("ann", "as drawn")).await.is_ok() {
             self.acknowledged("an abort", |log| {
                 log.runs()
                     .get(&run.id())
@@ -178,7 +178,17 @@ impl Desk<'_> {
         {
             budget = budget.window(window);
         }
-        if self.control.set_budget("ann", budget).await.is_ok() {
+        match self.draw.below(5) {
+            0 => budget = budget.observe(),
+            1 => budget = budget.halt_in_flight(),
+            _ => {}
+        }
+        if self
+            .control
+            .set_budget(("ann", "as drawn"), budget)
+            .await
+            .is_ok()
+        {
             self.acknowledged("a limit", |log| {
                 let account = log.accounts().get(&account);
                 account.is_some_and(|account| *account.limit() == limit)

@@ -51,6 +51,10 @@ pub(super) fn columns(runs: &BTreeMap<RunId, Run>) -> BTreeMap<AccountId, Column
 
 /// Whether an account with such columns is over its limit.
 pub(super) fn is_over(account: &Account, columns: Columns) -> bool {
+    // What is only looked at is over, and admits.
+    if !account.mode().is_enforced() {
+        return false;
+    }
     let [spent, reserved, in_doubt] = columns;
     let mut books = BTreeMap::new();
     let path: Path = [AccountId::Workspace].into_iter().collect();

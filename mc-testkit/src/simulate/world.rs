@@ -253,14 +253,24 @@ async fn open(parts: Parts, agent: &impl Fn() -> Scripted) -> Result<MissionCont
 async fn raise_limits(control: &MissionControl) -> Result<()> {
     let rich = Limit::usd(NanoUsd::from_nano(1_000_000_000_000));
     control
-        .set_limit("ann", AccountId::Workspace, rich, OnExceed::Abort)
+        .set_limit(
+            ("ann", "as drawn"),
+            AccountId::Workspace,
+            rich,
+            OnExceed::Abort,
+        )
         .await?;
     control
-        .set_limit("ann", tag_account(), rich, OnExceed::Abort)
+        .set_limit(("ann", "as drawn"), tag_account(), rich, OnExceed::Abort)
         .await?;
     for agent in AGENTS.iter().filter_map(|name| name.parse().ok()) {
         control
-            .set_limit("ann", AccountId::Agent(agent), rich, OnExceed::Abort)
+            .set_limit(
+                ("ann", "as drawn"),
+                AccountId::Agent(agent),
+                rich,
+                OnExceed::Abort,
+            )
             .await?;
     }
     Ok(())
@@ -295,13 +305,13 @@ async fn bring_to_an_end(control: &MissionControl, run: &RunHandle) -> Result<()
                 }
                 for step in steps {
                     let its = control.run(step.run);
-                    drop(its.unblock("ann", &step.step).await);
+                    drop(its.unblock(("ann", "as drawn"), &step.step).await);
                     drop(its.signal("ann", "go", json!(null)).await);
                 }
-                drop(run.resume("ann").await);
+                drop(run.resume(("ann", "as drawn")).await);
             }
         }
     }
-    drop(run.abort("ann").await);
+    drop(run.abort(("ann", "as drawn")).await);
     run.outcome().await.map(drop)
 }

@@ -77,9 +77,12 @@ impl World {
     /// Limits what the workspace may spend, in thousandths of a dollar.
     pub async fn limit(&self, thousandths: i64) {
         let limit = Limit::usd(mills(thousandths));
-        let set = self
-            .control
-            .set_limit("ann", AccountId::Workspace, limit, OnExceed::Abort);
+        let set = self.control.set_limit(
+            ("ann", "as tested"),
+            AccountId::Workspace,
+            limit,
+            OnExceed::Abort,
+        );
         set.await.unwrap();
     }
 

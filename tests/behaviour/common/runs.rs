@@ -66,7 +66,7 @@ pub fn workspace(control: &MissionControl) -> Account {
 
 /// Sets the limit of an account, in thousandths of a dollar.
 pub async fn set(control: &MissionControl, account: AccountId, of: i64, on_exceed: OnExceed) {
-    let set = control.set_limit("ann", account, limit(of), on_exceed);
+    let set = control.set_limit(("ann", "as tested"), account, limit(of), on_exceed);
     set.await.unwrap();
 }
 

@@ -261,12 +261,16 @@ fn a_halt_comes_and_goes_by_its_events() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("HALTED workspace by cas since "));
         assert!(told[0].ends_with(": it spends\\u{1b} too much"), "{told:?}");
-        let told = banner(&control, control.halt("dan", agent, Duration::ZERO)).await;
+        let told = banner(
+            &control,
+            control.halt(("dan", "as tested"), agent, Duration::ZERO),
+        )
+        .await;
         assert!(told[1].starts_with("HALTED agent:it by dan"), "{told:?}");
-        let told = banner(&control, run.halt("dan", Duration::ZERO)).await;
+        let told = banner(&control, run.halt(("dan", "as tested"), Duration::ZERO)).await;
         let id = run.id();
         assert!(told[2].starts_with(&format!("HALTED run:{id} by dan")));
-        let told = banner(&control, control.resume("cas", all)).await;
+        let told = banner(&control, control.resume(("cas", "as tested"), all)).await;
         assert_eq!(told.len(), 2, "{told:?}");
     });
     done.unwrap();

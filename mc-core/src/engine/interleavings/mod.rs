@@ -192,7 +192,12 @@ async fn callers_take_turns() {
     let control = open(&log).await;
     let account = AccountId::Workspace;
     let limit = Limit::usd(NanoUsd::from_nano(ROOM));
-    let set = control.set_limit("ann", account.clone(), limit, OnExceed::Abort);
+    let set = control.set_limit(
+        ("ann", "as tested"),
+        account.clone(),
+        limit,
+        OnExceed::Abort,
+    );
     set.await.unwrap();
     let callers: Vec<_> = (0..3)
         .map(|_| future::spawn(calls(control.clone(), log.clone())))

@@ -30,9 +30,8 @@ pub fn abort(view: &View<'_>, steer: &Steer) -> Result<Decision> {
     let end = events
         .iter_mut()
         .find(|event| matches!(event.kind, EventKind::RunAborted(_)));
-    let reason = steer.reason.as_deref().map(NewPart::text);
     if let Some(end) = end {
-        end.parts.extend(reason);
+        end.parts.push(NewPart::text(&steer.reason));
     }
     Ok(Decision::events(events))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::call_settle::{Billed, Holding, after_settling, stop};
+use super::billed::Billed;
+use super::call_settle::{Holding, after_settling, stop};
 use super::{View, abort};
 use crate::budget::{Account, AccountId, Amount, Books, Movement, OnExceed};
 use crate::event::step::AbandonReason;

@@ -15,7 +15,7 @@ use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 
 pub use super::worst_case::worst_case;
-use super::{View, session::most_messages};
+use super::{View, observed, session::most_messages};
 
 /// Writes down that a call draws on its session's block.
 ///
@@ -67,12 +67,28 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Drawn) ->
         clamped_from: asked.filter(|asked| max_output.is_some_and(|most| most < *asked)),
         price_version: prices.version(),
     };
+    let judged = told(view, resident, (token, ordinal), extended);
     let mut event = NewEvent::new(token.run_id, facts);
     event.parts = call.messages.iter().map(NewPart::json).collect();
     Ok(Decision {
-        events: vec![event],
+        events: judged.into_iter().chain([event]).collect(),
         ..Decision::now(Reply::Done)
     })
+}
+
+/// What limits that are only looked at say of what the block grew by.
+fn told(
+    view: &View<'_>,
+    resident: &Resident,
+    (token, ordinal): (&Token, u32),
+    extended: Amount,
+) -> Option<NewEvent> {
+    let run = &resident.run;
+    let agent = run.step(&token.step)?.agent.as_ref()?;
+    let path = run.path(&token.step, agent);
+    let asker = (&token.step, token.attempt, Some(ordinal));
+    let asked = (!extended.is_zero()).then_some((&path, extended))?;
+    observed::judged(view, resident, asker, asked)
 }
 
 /// Whether a session's block may grow by what a call has drawn beyond it.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::call_settle::{Billed, Holding, charged};
+use super::billed::{Billed, Charge, PRICE_ROSE, charge};
+use super::call_settle::Holding;
 use super::{View, late};
 use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, Result};
@@ -12,7 +13,7 @@ use crate::event::call::{
 use crate::event::step::{LateUsage, ResultLate};
 use crate::id::{Digest, ModelId};
 use crate::policy::CutStreams;
-use crate::pricing::{Answered, PriceTable};
+use crate::pricing::Answered;
 use crate::resilience::{CallFailure, CallOutcome, ModelRetry, SettleFlag};
 use crate::run::{Call, CallState, HoldKey, Step};
 use crate::sequencer::command::{FailCall, Observed, PricedBy};
@@ -180,15 +181,11 @@ impl Failed<'_> {
             held,
             actual: billed.actual,
             released,
-            price_version: self.prices().version(),
+            price_version: billed.price_version,
             latency_ms: 0,
             flags: billed.flags,
         };
         NewEvent::new(self.token.run_id, facts).with(NewPart::text(&self.request.message))
-    }
-
-    fn prices(&self) -> &PriceTable {
-        self.view.workspace.prices_of(self.request.by.version)
     }
 
     fn doubted(&self) -> NewEvent {
@@ -211,6 +208,7 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
     let mut billed = Billed {
         actual: held,
         usage: Usage::default(),
+        price_version: view.workspace.prices_of(request.by.version).version(),
         flags: vec![flag.code().to_owned()],
     };
     let believed = view.workspace.settings.cut_streams == CutStreams::AsObserved;
@@ -218,7 +216,14 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
     if let Some(observed) = observed.filter(|_| believed && flag == SettleFlag::Cut)
         && let Some(cost) = cost_of(view, observed, request.by)
     {
-        billed.actual = cost.min(&held);
+        let seen = Amount {
+            calls: 1,
+            ..cost.amount
+        };
+        billed.actual = seen.min(&held);
+        let rose = cost.flags.get(PRICE_ROSE).map(|flag| (*flag).to_owned());
+        billed.flags.extend(rose);
+        billed.price_version = cost.version;
         billed.usage = observed.usage;
         billed.flags.push("observed".to_owned());
     }
@@ -226,7 +231,7 @@ fn billed(view: &View<'_>, (request, flag): (&FailCall, SettleFlag), held: Amoun
 }
 
 /// What was seen costs so much; none where it has no price.
-fn cost_of(view: &View<'_>, observed: &Observed, by: PricedBy) -> Option<Amount> {
+fn cost_of(view: &View<'_>, observed: &Observed, by: PricedBy) -> Option<Charge> {
     let call = Answered {
         request: &observed.model,
         response: None,
@@ -236,13 +241,7 @@ fn cost_of(view: &View<'_>, observed: &Observed, by: PricedBy) -> Option<Amount>
         at: by.at,
         largest_input: None,
     };
-    let cost = charged(view, by.version, &call).ok()?;
-    Some(Amount {
-        money: cost.money,
-        input_tokens: observed.usage.input_tokens(),
-        output_tokens: observed.usage.output_tokens(),
-        calls: 1,
-    })
+    charge(view, by.version, &[call]).ok()
 }
 
 const fn status(failure: CallFailure) -> u16 {
@@ -284,7 +283,7 @@ fn fail_late(view: &View<'_>, token: &Token, request: &FailCall) -> Result<Decis
         service_tier: None,
         usage: billed.usage,
         entries: Vec::new(),
-        price_version: view.workspace.prices_of(request.by.version).version(),
+        price_version: billed.price_version,
         flags: billed.flags,
     });
     let facts = ResultLate {

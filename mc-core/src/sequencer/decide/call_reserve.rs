@@ -14,8 +14,10 @@ use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
-use super::{View, in_time, refusal};
-use crate::budget::{Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter};
+use super::{View, in_time, observed, refusal};
+use crate::budget::{
+    Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter, would_refuse,
+};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
@@ -240,7 +242,7 @@ impl Asking<'_> {
         HoldKey::escrow(self.token.step.clone(), self.token.attempt)
     }
 
-    fn hold(self, amount: Amount, max_output: Option<u64>) -> Decision {
+    fn hold(mut self, amount: Amount, max_output: Option<u64>) -> Decision {
         let run = &self.resident.run;
         let other = self.agent().cloned();
         let escrow = run.holds.get(&self.escrow());
@@ -275,12 +277,25 @@ impl Asking<'_> {
                 amount: block,
                 ..waiter.clone()
             };
-            if self.view.judge(&wanted) == Verdict::Fits {
+            // A block is for calls to come: a limit that is only looked at bounds it too.
+            let books = self.view.books(self.resident);
+            let fits = would_refuse(&books, &wanted.path, &block).is_none();
+            if fits && self.view.judge(&wanted) == Verdict::Fits {
                 waiter.amount = block;
             }
         }
         match self.view.judge(&waiter) {
-            Verdict::Fits => self.allow(amount, waiter.amount, max_output),
+            Verdict::Fits => {
+                let asker = (
+                    &self.token.step,
+                    self.token.attempt,
+                    Some(self.call.place.ordinal),
+                );
+                let asked = (&waiter.path, waiter.amount);
+                let judged = observed::judged(&self.view, self.resident, asker, asked);
+                self.judged.extend(judged);
+                self.allow(amount, waiter.amount, max_output)
+            }
             Verdict::Contended {
                 only_doubt,
                 failing,

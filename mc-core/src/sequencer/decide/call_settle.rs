@@ -1,9 +1,9 @@
 //! Settle: a model call was answered; what it cost is spent in full.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attempt_end::end_calls;
+use super::billed::{Billed, price_of};
 use super::{View, breach, fail, guard, late};
 use crate::budget::{AccountId, Amount, Books, Hold};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +14,6 @@ use crate::id::{Digest, ModelId, StepKey};
 use crate::json;
 use crate::policy::Mode;
 use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Fits, Who};
-use crate::pricing::{Answered, Cost, CostFault, charge_on_terms};
 use crate::resilience::{NoProgress, REPEATS};
 use crate::run::{Call, CallKind, CallState, HoldKey, Run};
 use crate::sequencer::command::SettleCall;
@@ -22,18 +21,6 @@ use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::traffic::measured;
-use crate::usage::{Usage, UsageEntry};
-
-/// What a call cost.
-#[derive(Clone, Debug)]
-pub struct Billed {
-    /// What is spent.
-    pub actual: Amount,
-    /// What it used.
-    pub usage: Usage,
-    /// What a reader should know.
-    pub flags: Vec<String>,
-}
 
 /// Settles a call; one of a dead token is charged as a late result.
 ///
@@ -48,7 +35,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     let hold = Holding::of(run, token, answer.ordinal);
     let cost = price_of(view, model, answer, hold.drawn)?;
     countable(view, resident, &token.step, &cost.actual)?;
-    let mut events = vec![settled(view, (token, model), answer, (&hold, &cost))];
+    let mut events = vec![settled((token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
     let breached = breach::breaches(view, resident, (&hold, answer.ordinal), &cost);
     let judged = judged(view, (token, resident), (call, model), answer, &cost);
@@ -260,97 +247,6 @@ impl Holding {
     }
 }
 
-/// What an answer costs: by its usage, or all that was held where the provider gave none.
-///
-/// # Errors
-/// `InvalidInput` for usage that has no price.
-pub fn price_of(
-    view: &View<'_>,
-    model: &ModelId,
-    answer: &SettleCall,
-    drawn: Amount,
-) -> Result<Billed> {
-    let Some(usage) = answer.usage else {
-        let usage = Usage::default();
-        return Ok(Billed {
-            actual: drawn,
-            usage,
-            flags: vec!["usage_missing".to_owned()],
-        });
-    };
-    let whole = [UsageEntry::of(usage)];
-    let entries = if answer.entries.is_empty() {
-        &whole[..]
-    } else {
-        &answer.entries
-    };
-    let mut actual = Amount::ZERO;
-    let mut all = BTreeSet::new();
-    for entry in entries {
-        let cost = cost_of(view, (model, answer), entry).map_err(|fault| {
-            Error::invalid("usage", "this usage cannot be priced").with_source(fault)
-        })?;
-        let one = Amount {
-            money: cost.money,
-            input_tokens: entry.usage.input_tokens(),
-            output_tokens: entry.usage.output_tokens(),
-            calls: entry.usage.calls(),
-        };
-        actual = actual.saturating_add(&one);
-        all.extend(cost.flags);
-    }
-    let mut flags: Vec<String> = all.iter().map(|flag| flag.code().to_owned()).collect();
-    if answer.answer.is_none() {
-        flags.push("answer_refused".to_owned());
-    }
-    if !actual.fits_in(&drawn) && !drawn.is_zero() {
-        flags.push("overrun".to_owned());
-    }
-    Ok(Billed {
-        actual,
-        usage,
-        flags,
-    })
-}
-
-fn cost_of(
-    view: &View<'_>,
-    (model, answer): (&ModelId, &SettleCall),
-    entry: &UsageEntry,
-) -> std::result::Result<Cost, CostFault> {
-    let call = Answered {
-        request: model,
-        response: answer.model.as_ref(),
-        usage: &entry.usage,
-        terms: &answer.terms,
-        served: answer.service_tier,
-        at: answer.by.at,
-        largest_input: entry.largest_input,
-    };
-    charged(view, answer.by.version, &call)
-}
-
-/// What a call costs by the table that it was reserved by, at the prices of that time. Where it has
-/// none of then, those nearest to it count: what was sent has to be settled.
-///
-/// # Errors
-/// As [`charge_on_terms`].
-pub fn charged(
-    view: &View<'_>,
-    version: Digest,
-    call: &Answered<'_>,
-) -> std::result::Result<Cost, CostFault> {
-    let prices = view.workspace.prices_of(version);
-    let unknown = view.workspace.unknown_models();
-    match charge_on_terms(prices, unknown, call) {
-        Err(CostFault::UnknownModel(model)) => match prices.nearest(&model, call.at) {
-            Some(at) => charge_on_terms(prices, unknown, &Answered { at, ..*call }),
-            None => Err(CostFault::UnknownModel(model)),
-        },
-        cost => cost,
-    }
-}
-
 /// Zero for an answer that cannot be kept: it is none to give again.
 fn digest(answer: &SettleCall) -> Digest {
     answer.answer.as_ref().map_or(Digest::ZERO, json::digest)
@@ -365,7 +261,6 @@ fn content(answer: &SettleCall) -> NewPart {
 }
 
 fn settled(
-    view: &View<'_>,
     (token, model): (&Token, &ModelId),
     answer: &SettleCall,
     (source, billed): (&Holding, &Billed),
@@ -384,7 +279,7 @@ fn settled(
         held: out,
         actual: billed.actual,
         released,
-        price_version: view.workspace.prices_of(answer.by.version).version(),
+        price_version: billed.price_version,
         latency_ms: answer.latency_ms,
         flags: billed.flags.clone(),
     };
@@ -517,7 +412,7 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         service_tier: answer.service_tier,
         usage: billed.usage,
         entries: answer.entries.clone(),
-        price_version: view.workspace.prices_of(answer.by.version).version(),
+        price_version: billed.price_version,
         flags: billed.flags,
     });
     let facts = ResultLate {

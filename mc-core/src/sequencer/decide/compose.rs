@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::dispatch::{Candidate, Dispatched, blocked, started};
 use super::fail::exhausted;
 use super::{View, advance, guard};
-use crate::budget::{AccountId, Amount};
+use crate::budget::{AccountId, Amount, InFlight, LimitMode};
 use crate::event::BlockReason;
 use crate::event::budget::BudgetLimitSet;
 use crate::event::nested::{NestedEnd, NestedEnded, NestedIn, NestedSealed, StepComposed};
@@ -142,6 +142,8 @@ pub fn step_budgets(run: RunId, definition: &Definition) -> impl Iterator<Item =
             on_exceed: budget.on_exceed,
             window: None,
             lapses: None,
+            mode: LimitMode::Enforce,
+            in_flight: InFlight::GoesOn,
         };
         Some(NewEvent::new(run, facts))
     })

@@ -19,19 +19,21 @@ use crate::sequencer::family;
 pub fn pause(view: &View<'_>, steer: &Steer) -> Result<Decision> {
     let run = &view.resident(steer.run_id)?.run;
     check(run, RunTrigger::Pause)?;
-    match run.paused {
+    let reason = match &run.paused {
         // What waits for room in an account would go on by itself; from now on it waits for a
         // person.
         // What waits for the run around it would go on with that one; from now on it does not.
-        None | Some(PauseReason::Budget { .. } | PauseReason::Outer { .. }) => {}
-        Some(PauseReason::Operator | PauseReason::StepFailed { .. } | PauseReason::Halt { .. }) => {
-            return Ok(Decision::durable(Vec::new(), Reply::Done));
+        None | Some(PauseReason::Budget { .. } | PauseReason::Outer { .. }) => {
+            PauseReason::Operator
         }
-    }
-    let facts = RunPaused {
-        reason: PauseReason::Operator,
+        // It stays as it is; that somebody said so once more is kept.
+        Some(
+            standing @ (PauseReason::Operator
+            | PauseReason::StepFailed { .. }
+            | PauseReason::Halt { .. }),
+        ) => standing.clone(),
     };
-    Ok(Decision::events(vec![said(steer, facts)]))
+    Ok(Decision::events(vec![said(steer, RunPaused { reason })]))
 }
 
 /// Dispatches again, in the run and in those that are nested in it, and lets what a pause held up try
@@ -76,10 +78,7 @@ pub fn resume(view: &View<'_>, steer: &Steer) -> Result<Decision> {
 
 /// An event of a run with the operator's reason.
 pub fn said(steer: &Steer, kind: impl Into<EventKind>) -> NewEvent {
-    let mut event = NewEvent::new(steer.run_id, kind);
-    let reason = steer.reason.as_deref();
-    event.parts.extend(reason.map(NewPart::text));
-    event
+    NewEvent::new(steer.run_id, kind).with(NewPart::text(&steer.reason))
 }
 
 /// Whether a run may be steered so.

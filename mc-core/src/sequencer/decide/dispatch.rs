@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
 use super::reserving::{self, Cover};
-use super::{View, advance, approve, compose, in_time, is_waiting};
+use super::{View, advance, approve, compose, in_time, is_waiting, observed};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
 use crate::event::run::RunStarted;
@@ -385,12 +385,24 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
         timeout: candidate.step.timeout,
         suspended,
     };
+    // What was held for it before is counted already.
+    let asked = match going.cover {
+        Some(_) => Amount::ZERO,
+        None => going.hold,
+    };
+    let judged = (!going.hold.is_zero()).then(|| {
+        let path = run.path(candidate.key, &order.agent);
+        let asker = (candidate.key, attempt, None);
+        observed::judged(view, candidate.resident, asker, (&path, asked))
+    });
+    let judged = judged.flatten();
     let mut events = started(run);
     events.extend(going.ended);
     events.extend(going.cover.map(Cover::drawn));
     let fresh = going.grant.filter(|(_, fresh)| *fresh);
     let used = |(number, _)| clearance::consumed(run, number, attempt, effect_key);
     events.extend(fresh.and_then(used));
+    events.extend(judged);
     events.push(NewEvent::new(run.run_id, facts).with(going.part));
     Dispatched::Decided(Decision::events(events).and(Effect::Start(Box::new(order))))
 }

@@ -8,6 +8,8 @@ use super::View;
 use super::attempt_end::end_calls;
 use super::control;
 use super::fail;
+use super::refusal::exceeded_error;
+use crate::budget::{AccountId, Amount, Books, Path, Staying, Verdict, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::BlockReason;
 use crate::event::run::{PauseReason, RunPaused};
@@ -16,38 +18,41 @@ use crate::event::workspace::{HaltLifted, HaltPlaced};
 use crate::id::{AgentName, RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::{Run, RunTrigger, Step};
-use crate::sequencer::command::{Halt, Lift};
+use crate::sequencer::command::{Halt, HaltSource, Lift};
 use crate::sequencer::decision::{Decision, Effect, NewEvent, NewPart};
 use crate::sequencer::halt::{HaltScope, refused, run_halt};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::time::Timestamp;
 
-/// Puts a halt into force; one that is in force already can only be cut shorter.
+/// Puts a halt into force; one that is in force already can only be cut shorter. Every word is an
+/// event, but for that of a switch that asks for what is in force.
 ///
 /// # Errors
 /// `NotFound`; `InvalidTransition` for a run that has ended.
 pub fn halt(view: &View<'_>, order: &Halt) -> Result<Decision> {
-    let until = view
+    let asked = view
         .now
         .after(std::time::Duration::from_millis(order.drain_ms));
-    let (before, mut event) = match &order.scope {
+    let before = match &order.scope {
         HaltScope::Run(id) => {
             let run = &view.resident(*id)?.run;
             control::check(run, RunTrigger::Pause)?;
-            let reason = PauseReason::Halt { until };
-            (run_halt(run), NewEvent::new(*id, RunPaused { reason }))
+            run_halt(run)
         }
-        HaltScope::Agent(agent) => placed(view, Some(agent), until),
-        HaltScope::Workspace => placed(view, None, until),
+        HaltScope::Agent(agent) => view.workspace.shared.halts.until(Some(agent)),
+        HaltScope::Workspace => view.workspace.shared.halts.until(None),
     };
-    if before.is_some_and(|before| before <= until) {
+    let until = before.map_or(asked, |before| before.min(asked));
+    let stands = before == Some(until);
+    if stands && order.source == HaltSource::Switch {
         return Ok(Decision::events(Vec::new()));
     }
-    event
-        .parts
-        .extend(order.reason.as_deref().map(NewPart::text));
+    let event = placed(&order.scope, until).with(NewPart::text(&order.reason));
     let mut decision = Decision::events(vec![event]);
+    if stands {
+        return Ok(decision);
+    }
     if order.drain_ms == 0 {
         decision.events.extend(cut(view, &order.scope));
     } else {
@@ -56,17 +61,16 @@ pub fn halt(view: &View<'_>, order: &Halt) -> Result<Decision> {
     Ok(decision)
 }
 
-fn placed(
-    view: &View<'_>,
-    agent: Option<&AgentName>,
-    until: Timestamp,
-) -> (Option<Timestamp>, NewEvent) {
-    let before = view.workspace.shared.halts.until(agent);
-    let agent = agent.cloned();
-    (
-        before,
-        NewEvent::new(RunId::ZERO, HaltPlaced { agent, until }),
-    )
+fn placed(scope: &HaltScope, until: Timestamp) -> NewEvent {
+    let agent = match scope {
+        HaltScope::Run(run) => {
+            let reason = PauseReason::Halt { until };
+            return NewEvent::new(*run, RunPaused { reason });
+        }
+        HaltScope::Agent(agent) => Some(agent.clone()),
+        HaltScope::Workspace => None,
+    };
+    NewEvent::new(RunId::ZERO, HaltPlaced { agent, until })
 }
 
 /// Lets the workspace, or an agent, go on.
@@ -80,11 +84,10 @@ pub fn lift(view: &View<'_>, order: &Lift) -> Result<Decision> {
         let message = format!("`{scope}` is not halted");
         return Err(Error::new(ErrorKind::InvalidTransition, message));
     }
-    let mut event = NewEvent::new(RunId::ZERO, HaltLifted { agent });
-    event
-        .parts
-        .extend(order.reason.as_deref().map(NewPart::text));
-    Ok(Decision::events(vec![event]))
+    let event = NewEvent::new(RunId::ZERO, HaltLifted { agent });
+    Ok(Decision::events(vec![
+        event.with(NewPart::text(&order.reason)),
+    ]))
 }
 
 /// The halt that keeps an attempt from acting: of its run, its agent, of another agent in whose name
@@ -158,6 +161,45 @@ fn asked_to_stop(view: &View<'_>, scope: &HaltScope) -> Vec<Effect> {
 pub fn cut(view: &View<'_>, scope: &HaltScope) -> Vec<NewEvent> {
     let each = out(view, scope).map(|(resident, key, step)| cut_one(view, resident, (key, step)));
     each.flatten().collect()
+}
+
+/// What is out and counts in an account loses its token, as at a halt; its steps then ask for room
+/// like any other. A session stays open: its calls are refused, and its streams told to stop.
+pub fn cut_account(view: &View<'_>, account: &AccountId) -> Vec<NewEvent> {
+    let everything = HaltScope::Workspace;
+    let each = out(view, &everything).filter(|(resident, key, step)| {
+        let run = &resident.run;
+        let own = step.agent.as_ref().map(|agent| run.path(key, agent));
+        let counts = |path: &Path| path.iter().any(|id| id == account);
+        let holds = run.holds.iter().filter(|(hold, _)| hold.step == **key);
+        own.is_some_and(|path| counts(&path))
+            || holds.into_iter().any(|(_, hold)| counts(hold.path()))
+    });
+    each.flat_map(|(resident, key, step)| cut_one(view, resident, (key, step)))
+        .collect()
+}
+
+/// Why a call that is out may not go on: an account that it counts in is over its limit, and cuts what
+/// is out.
+pub fn account_forbids(
+    view: &View<'_>,
+    resident: &Resident,
+    (key, step): (&StepKey, &Step),
+) -> Option<Error> {
+    let agent = step.agent.as_ref()?;
+    let books = view.books(resident);
+    let path = resident.run.path(key, agent);
+    let cuts = |id: &&AccountId| {
+        let account = books.account(id);
+        account.is_some_and(|one| !one.in_flight().goes_on() && one.is_breached())
+    };
+    let over: Path = path.iter().filter(cuts).cloned().collect();
+    match check(&books, &over, &Amount::ZERO, &Staying::none()) {
+        Verdict::Fits => None,
+        Verdict::Contended { failing, .. }
+        | Verdict::Frozen { failing, .. }
+        | Verdict::Exceeded { failing, .. } => Some(exceeded_error(&failing)),
+    }
 }
 
 fn cut_one(view: &View<'_>, resident: &Resident, (key, step): (&StepKey, &Step)) -> Vec<NewEvent> {

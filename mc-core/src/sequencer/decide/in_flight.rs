@@ -23,7 +23,9 @@ use crate::sequencer::token::Token;
 /// `Cancelled` where the token was revoked; `InvalidTransition` for a call that is not open.
 pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result<Decision> {
     let (resident, step) = view.require_live(token)?;
-    if let Some(error) = halt::forbids(view, &resident.run, step, None) {
+    let forbids = halt::forbids(view, &resident.run, step, None)
+        .or_else(|| halt::account_forbids(view, resident, (&token.step, step)));
+    if let Some(error) = forbids {
         return Ok(Decision::durable(
             Vec::new(),
             Reply::Refused(Arc::new(error)),

@@ -1,9 +1,10 @@
 //! Limits: an operator changes what an account may spend, whether it admits at all, and for how long.
 
 use super::View;
-use super::control;
+use super::{control, halt};
 use crate::budget::{
-    Account, AccountId, Amount, Dimension, Lapsing, Limit, Staying, Undo, Verdict, check,
+    Account, AccountId, Amount, Books, Change, Dimension, Lapsing, Limit, Movement, Staying, Undo,
+    Verdict, check,
 };
 use crate::error::{Error, ErrorKind, FailingAccount, Result};
 use crate::event::budget::{BudgetFrozen, BudgetLimitSet, BudgetToppedUp, BudgetUnfrozen};
@@ -36,8 +37,12 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
     check_account(view, account, &request.note)?;
     let lapses = request.note.until.map(|at| {
         let now = view.workspace.accounts.get(account);
-        let (limit, on_exceed) = now.map_or_else(Default::default, Account::lasting_limit);
-        let undo = Undo::Limit { limit, on_exceed };
+        let (limit, on_exceed, mode) = now.map_or_else(Default::default, Account::lasting_limit);
+        let undo = Undo::Limit {
+            limit,
+            on_exceed,
+            mode,
+        };
         Lapsing { at, undo }
     });
     let facts = BudgetLimitSet {
@@ -46,8 +51,39 @@ pub fn set(view: &View<'_>, request: &SetLimit) -> Result<Decision> {
         on_exceed: request.on_exceed,
         window: request.window,
         lapses,
+        mode: request.mode,
+        in_flight: request.in_flight,
     };
-    Ok(one(account, facts, &request.note))
+    let mut decision = one(account, facts, &request.note);
+    if is_over_then(view, request)? {
+        decision.events.extend(halt::cut_account(view, account));
+    }
+    Ok(decision)
+}
+
+/// Whether what is out is to be cut, since it is more than the new limit has room for.
+fn is_over_then(view: &View<'_>, request: &SetLimit) -> Result<bool> {
+    if request.in_flight.goes_on() {
+        return Ok(false);
+    }
+    let books = match request.account.run() {
+        Some(run) => view
+            .books(view.resident(run)?)
+            .account(&request.account)
+            .cloned(),
+        None => view.workspace.accounts.get(&request.account).cloned(),
+    };
+    let mut account = books.unwrap_or_default();
+    for change in [
+        Change::SetLimit {
+            limit: request.limit,
+            on_exceed: request.on_exceed,
+        },
+        Change::SetMode(request.mode),
+    ] {
+        account.apply(&Movement::Change(change))?;
+    }
+    Ok(account.is_breached())
 }
 
 /// Raises a limit, or lets an account admit nothing, or again.
@@ -87,11 +123,8 @@ pub fn adjust(view: &View<'_>, request: &Adjust) -> Result<Decision> {
 }
 
 fn one(account: &AccountId, kind: impl Into<EventKind>, note: &Note) -> Decision {
-    let mut event = NewEvent::new(account.run().unwrap_or(RunId::ZERO), kind);
-    event
-        .parts
-        .extend(note.reason.as_deref().map(NewPart::text));
-    Decision::events(vec![event])
+    let event = NewEvent::new(account.run().unwrap_or(RunId::ZERO), kind);
+    Decision::events(vec![event.with(NewPart::text(&note.reason))])
 }
 
 /// Whether the rules of an account may be changed now, and for this long.

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
 use super::dispatch::{times, worst_case};
-use crate::budget::{Account, AccountId, Amount, OnExceed, Staying, Verdict, check};
+use crate::budget::{
+    Account, AccountId, Amount, OnExceed, Refusal, Staying, Verdict, check, would_refuse,
+};
 use crate::error::FailingAccount;
 use crate::event::run::{PlanCheck, PlannedHold, RunBudget, RunPlanned};
 use crate::id::{AgentName, RunId, StepKey, StepName, TagName, WorkflowName};
@@ -28,6 +30,16 @@ pub(super) struct Plan {
     /// The same, by what can be held for it.
     holds: BTreeMap<(StepName, WorkflowName, AgentName), Amount>,
     tags: BTreeSet<TagName>,
+}
+
+/// The accounts in which a plan could never fit.
+pub(super) struct Over {
+    /// Those whose limits hold.
+    pub(super) failing: Vec<FailingAccount>,
+    /// Those whose limits are only looked at.
+    pub(super) observed: Vec<FailingAccount>,
+    /// Whether one of the first ends runs for that.
+    pub(super) strictest: OnExceed,
 }
 
 /// What one step can cost at most, with all that it uses.
@@ -162,8 +174,9 @@ impl Plan {
         view: &View<'_>,
         budget: Option<RunBudget>,
         definition: &Definition,
-    ) -> (Vec<FailingAccount>, OnExceed) {
-        let (mut failing, mut strictest) = (Vec::new(), OnExceed::Pause);
+    ) -> Over {
+        let (mut failing, mut observed) = (Vec::new(), Vec::new());
+        let mut strictest = OnExceed::Pause;
         for (id, amount) in &self.worst {
             let own = match id {
                 AccountId::Run(_) => budget,
@@ -185,6 +198,9 @@ impl Plan {
             };
             let books = BTreeMap::from([(id.clone(), account)]);
             let path = [id.clone()].into_iter().collect();
+            let looked_at = would_refuse(&books, &path, amount);
+            let never = looked_at.filter(|one| one.refusal == Refusal::Exceeded);
+            observed.extend(never.into_iter().flat_map(|one| one.failing));
             if let Verdict::Exceeded {
                 failing: own,
                 on_exceed,
@@ -194,7 +210,11 @@ impl Plan {
                 strictest = strictest.stricter(on_exceed);
             }
         }
-        (failing, strictest)
+        Over {
+            failing,
+            observed,
+            strictest,
+        }
     }
 
     /// The shared accounts that have no room for all of it now.
@@ -242,13 +262,14 @@ impl Plan {
     }
 
     /// What was found, for the log; none where nothing is known of what it can cost.
-    pub(super) fn facts(self, check: PlanCheck, over: Vec<FailingAccount>) -> Option<RunPlanned> {
+    pub(super) fn facts(self, check: PlanCheck, over: Over) -> Option<RunPlanned> {
         let worst_case = self.worst.get(&AccountId::Workspace).copied()?;
         (!worst_case.is_zero()).then_some(RunPlanned {
             check,
             worst_case,
             unbounded: self.unbounded,
-            over,
+            over: over.failing,
+            observed: over.observed,
             reserved: Vec::new(),
         })
     }

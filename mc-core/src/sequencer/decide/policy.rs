@@ -4,7 +4,7 @@
 //! approvals that were given under another version are judged (`approval`).
 
 use super::View;
-use crate::budget::{AccountId, Limit, OnExceed};
+use crate::budget::{AccountId, InFlight, Limit, LimitMode, OnExceed};
 use crate::event::MediaType;
 use crate::event::budget::BudgetLimitSet;
 use crate::event::workspace::PolicyPublished;
@@ -53,6 +53,8 @@ fn limits(view: &View<'_>, policy: &Policy) -> Vec<NewEvent> {
                 on_exceed: rule.on_exceed,
                 window: rule.window,
                 lapses: None,
+                mode: rule.mode,
+                in_flight: InFlight::GoesOn,
             };
             NewEvent::new(RunId::ZERO, facts)
         })
@@ -68,6 +70,7 @@ const NO_LIMIT: BudgetRule = BudgetRule {
     },
     window: None,
     on_exceed: OnExceed::Abort,
+    mode: LimitMode::Enforce,
 };
 
 /// Whether the account is as the rule says already, and not for a time alone.
@@ -78,7 +81,7 @@ fn holds(view: &View<'_>, account: &AccountId, rule: &BudgetRule) -> bool {
     let next = account.periods().and_then(|periods| periods.next());
     let window = next.copied().unwrap_or_else(|| account.window());
     let wanted = rule.window.unwrap_or(window);
-    let as_it_is = (account.base_limit(), account.on_exceed());
+    let as_it_is = (account.base_limit(), account.on_exceed(), account.mode());
     let lasts = account.lasting_limit() == as_it_is;
-    lasts && as_it_is == (rule.limit, rule.on_exceed) && window == wanted
+    lasts && as_it_is == (rule.limit, rule.on_exceed, rule.mode) && window == wanted
 }

@@ -97,8 +97,8 @@ fn planned(view: &View<'_>, request: &Start, definition: &Definition) -> Planned
         return Planned::Goes(None);
     }
     let plan = Plan::of(view, request, definition);
-    let (over, on_exceed) = plan.over(view, budget(request, definition), definition);
-    let ends = !over.is_empty() && on_exceed == OnExceed::Abort;
+    let over = plan.over(view, budget(request, definition), definition);
+    let ends = !over.failing.is_empty() && over.strictest == OnExceed::Abort;
     let whole = (check == PlanCheck::Reserving).then(|| Whole {
         short: plan.without_room(view),
         behind: plan.with_others_waiting(view),
