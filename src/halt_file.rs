@@ -163,7 +163,10 @@ mod tests {
             };
             assert_eq!(steps[0].code, "halted");
             fs::remove_file(&file.path).unwrap();
-            control.resume(("ann", "as tested"), HaltScope::Workspace).await.unwrap();
+            control
+                .resume(("ann", "as tested"), HaltScope::Workspace)
+                .await
+                .unwrap();
             assert!(run.outcome().await.unwrap().output().is_some());
         }
     }

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mission_control::{
-    AgentError, AgentExecutor, ErrorKind, HaltScope, MissionControl, Position, StartOptions,
-    StepContext, StepOutcome, Workflow,
+    AgentError, AgentExecutor, ErrorKind, HaltScope, MissionControl, Position, RunHandle,
+    StartOptions, StepContext, StepOutcome, Workflow,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -71,7 +71,10 @@ impl Bench {
     /// The file goes, and what it held up goes on to its end.
     async fn goes_on(&self, run: &RunHandle) {
         std::fs::remove_file(&self.file).unwrap();
-        let resumed = self.control.resume(("ann", "as tested"), HaltScope::Workspace).await;
+        let resumed = self
+            .control
+            .resume(("ann", "as tested"), HaltScope::Workspace)
+            .await;
         resumed.unwrap();
         assert_eq!(run.outcome().await.unwrap().output(), Some(&json!("done")));
         self.control.shutdown(Duration::from_secs(5)).await.unwrap();

@@ -168,7 +168,12 @@ impl Bench {
 async fn limit(control: &MissionControl, mills: usize) -> mission_control::Result<()> {
     let mills = i64::try_from(mills).unwrap();
     let limit = Limit::usd(NanoUsd::from_nano(mills * 1_000_000));
-    let set = control.set_limit(("ann", "as tested"), AccountId::Workspace, limit, OnExceed::Pause);
+    let set = control.set_limit(
+        ("ann", "as tested"),
+        AccountId::Workspace,
+        limit,
+        OnExceed::Pause,
+    );
     set.await
 }
 

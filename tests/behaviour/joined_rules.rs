@@ -199,10 +199,16 @@ fn halted(side: Side, scope: fn(&Bench<'_>) -> HaltScope) -> Vec<String> {
     world.run(async {
         let bench = Bench::open(&world, side, "no_progress: enforce", When::Within).await;
         let scope = scope(&bench);
-        let halt = bench.owner.halt(("ann", "as tested"), scope.clone(), Duration::ZERO);
+        let halt = bench
+            .owner
+            .halt(("ann", "as tested"), scope.clone(), Duration::ZERO);
         halt.await.unwrap();
         let mut told = vec![bench.call(&request("halted", 4)).await];
-        bench.owner.resume(("ann", "as tested"), scope).await.unwrap();
+        bench
+            .owner
+            .resume(("ann", "as tested"), scope)
+            .await
+            .unwrap();
         told.push(bench.call(&request("resumed", 4)).await);
         told.push(format!("{:?}", workspace(&bench.owner).spent()));
         told

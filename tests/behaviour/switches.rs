@@ -124,7 +124,10 @@ async fn held(world: &World, yaml: &str, way: &str, on: Trigger) -> (usize, usiz
     assert_eq!(control.halts().len(), 1, "{yaml}");
     let began = notes.len();
     lever.set(false);
-    control.resume(("ann", "as tested"), HaltScope::Workspace).await.unwrap();
+    control
+        .resume(("ann", "as tested"), HaltScope::Workspace)
+        .await
+        .unwrap();
     completes(&run).await;
     (began, notes.len())
 }
@@ -169,7 +172,10 @@ fn an_agent_that_comes_late_gets_nothing_while_the_switch_is_pulled() {
         world.pass(secs(100)).await;
         assert_eq!((notes.len(), control.halts().len()), (1, 1));
         lever.set(false);
-        control.resume(("ann", "as tested"), HaltScope::Workspace).await.unwrap();
+        control
+            .resume(("ann", "as tested"), HaltScope::Workspace)
+            .await
+            .unwrap();
         completes(&run).await;
         assert_eq!(notes.len(), 2);
     });

@@ -91,7 +91,9 @@ async fn a_halt_is_heard_by_a_session_with_a_block_in_hand_and_so_is_its_end() {
         let session = session(&joined).await;
         let scope: HaltScope = scope.parse().unwrap();
         // Whoever halts has the answer once the owner has written it down and told everybody.
-        let halted = joined.halt(("ann", "as tested"), scope.clone(), Duration::ZERO).await;
+        let halted = joined
+            .halt(("ann", "as tested"), scope.clone(), Duration::ZERO)
+            .await;
         halted.unwrap();
         let refused = session.reserve(&request("p")).await.unwrap();
         let Admission::Denied(error) = refused else {
