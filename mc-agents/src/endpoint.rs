@@ -5,12 +5,15 @@
 //! was paid for.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use mc_core::engine::ProviderError;
 use mc_core::resilience::{CallFailure, OutputBegun};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, Certificate, Client, Response, StatusCode, Url};
 
 use crate::hiding::{Secrets, beginning};
 
@@ -64,7 +67,8 @@ impl fmt::Debug for Secret {
 /// # Errors
 /// Why it is none, in words.
 pub(crate) fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|fault| format!("`{text}` is no URL: {fault}"))?;
+    // The text is not repeated: there may be a password in it.
+    let url = Url::parse(text).map_err(|fault| format!("it is no URL: {fault}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("an address has no user and no password: name a key with key_env".to_owned());
     }
@@ -150,6 +154,27 @@ pub(crate) fn certified(url: &Url, authority: Option<&Authority>) -> Result<(), 
     }
 }
 
+/// Whether a request has begun to go out: its body is asked for once there is a connection, and not
+/// before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    pub(crate) fn is_out(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// The body, which notes when it is asked for.
+    fn noted(&self, body: Vec<u8>) -> Body {
+        let out = Arc::clone(&self.0);
+        let body = Body::from(body).map_frame(move |frame| {
+            out.store(true, Ordering::Release);
+            frame
+        });
+        Body::wrap(body)
+    }
+}
+
 /// What stands before an answer's body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
@@ -209,11 +234,20 @@ impl Endpoint {
         &self,
         body: Vec<u8>,
         more: HeaderMap,
+        gone: &Gone,
     ) -> Result<Response, ProviderError> {
         let request = self.client.post(self.url.clone()).timeout(self.timeout);
         let request = request.headers(self.headers.clone()).headers(more);
-        let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        request.send().await.map_err(|error| self.lost(&error))
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = request.header(CONTENT_LENGTH, body.len());
+        let sent = request.body(gone.noted(body)).send().await;
+        sent.map_err(|error| {
+            let mut lost = self.lost(&error);
+            if !gone.is_out() && lost.failure != CallFailure::NotSent {
+                lost.failure = CallFailure::Unreachable;
+            }
+            lost
+        })
     }
 
     /// What a status other than a success says; nothing of the answer had begun.
@@ -325,6 +359,19 @@ mod tests {
             "https://user:key@a.b/",
         ] {
             assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_not_repeated_with_its_password() {
+        for bad in [
+            "https://user:hunter22@host:99999/",
+            "https://user:hunter22@[::1/",
+            "user:hunter22@host",
+            "ftp://user:hunter22@host/",
+        ] {
+            let refused = url(bad).unwrap_err();
+            assert!(!refused.contains("hunter22"), "{refused}");
         }
     }
 

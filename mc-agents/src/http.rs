@@ -20,7 +20,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::endpoint::{Authority, Endpoint, Head, Reaching, Secret};
+use crate::endpoint::{Authority, Endpoint, Gone, Head, Reaching, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::hiding::Secrets;
 use crate::runtime;
@@ -84,16 +84,19 @@ impl HttpAgent {
         if let Ok(key) = HeaderValue::from_str(&ctx.effect_key().to_string()) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
+        let gone = Gone::default();
         let answer = async {
-            let mut response = self.endpoint.post(json::canonical(asked), headers).await?;
+            let posted = self.endpoint.post(json::canonical(asked), headers, &gone);
+            let mut response = posted.await?;
             let head = Head::of(&response);
             Ok((head, self.endpoint.bytes(&mut response).await?))
         };
         tokio::select! {
             biased;
             () = ctx.cancelled() => {
+                let failure = if gone.is_out() { CallFailure::Abandoned } else { CallFailure::NotSent };
                 let message = "it was given up: its attempt is to stop";
-                Err(ProviderError::new(CallFailure::Abandoned, message))
+                Err(ProviderError::new(failure, message))
             }
             answer = answer => answer,
         }
@@ -209,7 +212,7 @@ impl AgentExecutor for HttpAgent {
             Ok((head, body)) if is_pending(&head, &body) => suspend(&ctx, spending).await,
             Ok((head, body)) => self.answered(&ctx, spending, (head, &body)).await,
             Err(error) => {
-                let given_up = error.failure == CallFailure::Abandoned;
+                let given_up = ctx.is_cancelled();
                 spending.fail(&error).await?;
                 if given_up {
                     let code = ErrorKind::Cancelled.code();

@@ -6,13 +6,14 @@
 //! | no report | in doubt |
 //! | nothing was started | released |
 //!
-//! What a report names beyond what was held is settled as a call of its own. The first
+//! What a report names beyond what was held is recorded as a call of its own, held or not. The first
 //! hold keeps the answer in the journal: an attempt that comes again does not start anything anew.
 
 use std::sync::Arc;
 
 use mc_core::engine::{
-    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, Receipt, StepContext,
+    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, Receipt, Reported,
+    StepContext,
 };
 use mc_core::error::{Error, ErrorKind};
 use mc_core::id::ModelId;
@@ -173,23 +174,21 @@ impl Spending {
                 .await;
         };
         let held = |model: &ModelId| self.permits.iter().any(|held| held.share.model == *model);
-        let beyond: Vec<Used> = { used.iter() }
-            .filter(|one| !held(&one.model))
-            .cloned()
-            .collect();
+        let beyond: Vec<&Used> = used.iter().filter(|one| !held(&one.model)).collect();
+        let mut settled: Result<(), AgentError> = Ok(());
         for (at, held) in self.permits.into_iter().enumerate() {
             let entries = held.share.entries(used);
             if entries.is_empty() && at > 0 {
                 let unused = ProviderError::new(CallFailure::NotSent, "it was not used");
-                held.permit.fail(&unused).await?;
+                let released = held.permit.fail(&unused).await;
+                settled = settled.and(released.map(drop).map_err(Into::into));
                 continue;
             }
-            held.permit.settle(&answer(&reply.whole, entries)).await?;
+            let one = held.permit.settle(&answer(&reply.whole, entries)).await;
+            settled = settled.and(one.map_err(Into::into));
         }
-        for one in &beyond {
-            account(ctx, one, (&reply.whole, Repeats::Another)).await?;
-        }
-        Ok(())
+        let beyond = account_for(ctx, &beyond, (&reply.whole, Repeats::Another)).await;
+        settled.and(beyond)
     }
 }
 
@@ -203,7 +202,8 @@ impl Spending {
                 .answered_later("the agent answers later")
                 .await?;
             let share = held.share;
-            if ctx.is_in_doubt(&receipt) {
+            // What may be in doubt is settled with this receipt, and not paid for as another call.
+            if ctx.is_in_doubt(&receipt).await.unwrap_or(true) {
                 later.push(Later { share, receipt });
             }
         }
@@ -220,16 +220,17 @@ pub(crate) async fn settle_later(
     later: &[Later],
     (used, reply): (&[Used], &Value),
 ) -> Result<(), AgentError> {
+    let mut settled: Result<(), AgentError> = Ok(());
     for held in later {
         let entries = held.share.entries(used);
         let answer = (!entries.is_empty()).then(|| answer(reply, entries));
-        ctx.settle_later(&held.receipt, answer.as_ref()).await?;
+        let one = ctx.settle_later(&held.receipt, answer.as_ref()).await;
+        settled = settled.and(one.map_err(Into::into));
     }
     let held = |one: &&Used| later.iter().any(|held| held.share.model == one.model);
-    for one in used.iter().filter(|one| !held(one)) {
-        account(ctx, one, (reply, Repeats::Same)).await?;
-    }
-    Ok(())
+    let beyond: Vec<&Used> = used.iter().filter(|one| !held(one)).collect();
+    let beyond = account_for(ctx, &beyond, (reply, Repeats::Same)).await;
+    settled.and(beyond)
 }
 
 impl Share {
@@ -284,11 +285,11 @@ pub(crate) enum Repeats {
     Same,
 }
 
-/// Writes down what was used and not held before. It is spent already, so it stands behind the
-/// smallest hold there is and is recorded in full, over a limit too.
+/// Writes down what was used and not held before. It is spent already, so it is recorded in full, over a
+/// limit too.
 ///
 /// # Errors
-/// Where not even that fits, or the model has no price.
+/// Where the model has no price, or a rule forbids it; that is recorded all the same.
 pub(crate) async fn account(
     ctx: &StepContext,
     used: &Used,
@@ -299,24 +300,33 @@ pub(crate) async fn account(
         .max_output_tokens(1);
     request.messages = Vec::new();
     request.parameters = json!({"reported_by": "the agent"});
+    let answer = answer(reply, vec![UsageEntry::of(used.usage)]);
     loop {
-        match ctx.reserve(&request).await? {
-            Admission::Allowed(permit) | Admission::Clamped(permit) => {
-                let entries = vec![UsageEntry::of(used.usage)];
-                return Ok(permit.settle(&answer(reply, entries)).await?);
-            }
-            Admission::Answered(earlier) => {
+        match ctx.report(&request, &answer).await? {
+            Reported::Written => return Ok(()),
+            Reported::Before(earlier) => {
                 if repeats == Repeats::Same && earlier.output == *reply {
                     return Ok(());
                 }
             }
-            Admission::NeedsApproval(reason) => {
-                let code = ErrorKind::ApprovalRequired.code();
-                return Err(AgentError::with_code(code, reason).fatal());
-            }
-            Admission::Denied(error) => return Err(denied(&error)),
         }
     }
+}
+
+/// Writes down all that was used and not held before: one that is refused keeps nobody else out.
+///
+/// # Errors
+/// The first of [`account`].
+async fn account_for(
+    ctx: &StepContext,
+    beyond: &[&Used],
+    how: (&Value, Repeats),
+) -> Result<(), AgentError> {
+    let mut all = Ok(());
+    for one in beyond {
+        all = all.and(account(ctx, one, how).await);
+    }
+    all
 }
 
 fn denied(error: &Arc<Error>) -> AgentError {

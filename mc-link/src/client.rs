@@ -73,6 +73,18 @@ pub(crate) enum NotJoined {
     Refused(Error),
 }
 
+/// A connection while it is served. Dropped, however that ends, it tells whoever waits that the owner is
+/// gone: one that reads nothing is given up in the middle.
+struct Served<'a>(&'a Connection);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.outbox.close();
+        let waiting = lock(&self.0.waiting).take();
+        drop(waiting);
+    }
+}
+
 /// Joins the owner of a file, wherever it listens. `epoch` is the last one that is known.
 pub(crate) async fn join(place: &Place, epoch: u64) -> Result<(Arc<Connection>, Wire), NotJoined> {
     for path in place.found_at() {
@@ -149,13 +161,11 @@ impl Connection {
     /// Serves the connection until either side ends it; `ear` gets what the owner says unasked.
     pub(crate) async fn serve(&self, wire: Wire, ear: Ear<'_>) {
         let Wire { mut reader, writer } = wire;
+        let _served = Served(self);
         tokio::select! {
             () = self.outbox.write_to(writer) => {}
             () = self.listen(&mut reader, ear) => {}
         }
-        self.outbox.close();
-        // Whoever waits is told that the owner is gone.
-        drop(lock(&self.waiting).take());
     }
 
     async fn listen(&self, reader: &mut BufReader<OwnedReadHalf>, ear: Ear<'_>) {
@@ -324,5 +334,48 @@ impl OwnerPort for Connection {
 
     fn close(&self) {
         self.outbox.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> (Arc<Connection>, Wire, UnixStream) {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (reader, writer) = here.into_split();
+        let connection = Connection {
+            pid: std::process::id(),
+            owner: 0,
+            terms: OwnerTerms {
+                epoch: 1,
+                price_label: String::new(),
+                prices: Vec::new(),
+                unknown_models: Default::default(),
+                price_age: None,
+            },
+            outbox: Outbox::default(),
+            next: AtomicU64::new(1),
+            waiting: Mutex::new(Some(BTreeMap::new())),
+        };
+        let reader = BufReader::new(reader);
+        (Arc::new(connection), Wire { reader, writer }, there)
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_however_a_connection_ends() {
+        let (connection, wire, there) = connection();
+        let served = Arc::clone(&connection);
+        let serving = tokio::spawn(async move { served.serve(wire, Ear::Nobody).await });
+        let asked = connection.ask_for(Ask::Leave);
+        tokio::pin!(asked);
+        assert!(futures::poll!(&mut asked).is_pending());
+        tokio::task::yield_now().await;
+        // The owner reads nothing, and is given up.
+        serving.abort();
+        assert!(matches!(asked.await, Err(Unreached::Unknown)));
+        let after = connection.ask_for(Ask::Leave).await;
+        assert!(matches!(after, Err(Unreached::NotSent)));
+        drop(there);
     }
 }

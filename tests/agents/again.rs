@@ -25,7 +25,7 @@ async fn what_a_tool_answered_is_not_done_again_by_an_attempt_that_comes_after_i
 }
 
 /// The store of a world whose process is gone: another one takes its log over.
-async fn taken_over(world: &World, server: &ModelServer, tools: &str) -> World {
+pub(crate) async fn taken_over(world: &World, server: &ModelServer, tools: &str) -> World {
     let dir = tempfile::tempdir().unwrap();
     let builder = Builder::new().with_settings(priced(PRICES));
     let log = Arc::clone(world.control.log());
@@ -42,7 +42,8 @@ async fn taken_over(world: &World, server: &ModelServer, tools: &str) -> World {
 }
 
 /// What cannot be undone, and is not asked of a person.
-const UNASKED: &str = "approvals: { from: financial }\ntools: { pay: { risk: irreversible } }";
+pub(crate) const UNASKED: &str =
+    "approvals: { from: financial }\ntools: { pay: { risk: irreversible } }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_undone_and_was_out_when_its_process_died_is_not_done_twice() {

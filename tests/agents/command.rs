@@ -326,3 +326,54 @@ async fn a_limit_of_calls_binds_what_a_program_does_by_itself() {
     let account = world.control.account(&AccountId::Workspace).unwrap();
     assert_eq!(account.spent().calls, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reported_beyond_a_budget_that_is_full_is_recorded_in_full_and_flagged() {
+    for on_exceed in [OnExceed::Abort, OnExceed::Pause] {
+        let world = World::with(&script(&report(5_000, 0), "")).await;
+        let set = |limit| {
+            let limit = Limit::usd(mills(limit));
+            world
+                .control
+                .set_limit("ann", AccountId::Workspace, limit, on_exceed)
+        };
+        set(100).await.unwrap();
+        // All of it is spent before.
+        let before = world.start(ONCE, json!({})).await;
+        before.settled_or_blocked().await.unwrap();
+        set(5_000).await.unwrap();
+        let run = world.start(ONCE, json!({})).await;
+        run.settled_or_blocked().await.unwrap();
+        assert_eq!(world.money(), (mills(10_000), NanoUsd::ZERO));
+        assert_eq!(world.facts(&run, "budget.breached").await.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_price_does_not_keep_the_rest_of_a_report_from_being_recorded() {
+    let one = |model: &str, used: u64| {
+        let usage = json!({"input_uncached": used, "requests": 1});
+        json!({"model": model, "usage": usage})
+    };
+    let usage = [one("test/nobody-knows", 1), one("test/m", 7)];
+    let reply = json!({"output": "done", "usage": usage});
+    let world = World::with(&script(&format!("cat > /dev/null; echo '{reply}'"), "")).await;
+    let run = world.start(ONCE, json!({})).await;
+    let position = run.settled_or_blocked().await.unwrap();
+    assert!(matches!(position, Position::Blocked { .. }), "{position:?}");
+    assert_eq!(world.money(), (mills(7), NanoUsd::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_a_rule_forbids_is_recorded_and_the_step_is_stopped() {
+    let world = World::with(&script(&report(30, 5), "")).await;
+    let rules = "guardrails: [ { id: cap, at: model_call, models: { deny: [test/m] } } ]";
+    crate::tools::policy(&world, rules).await;
+    let run = world.start(ONCE, json!({})).await;
+    let position = run.settled_or_blocked().await.unwrap();
+    let Position::Blocked { steps, .. } = position else {
+        panic!("{position:?}");
+    };
+    assert_eq!(steps[0].reason, BlockReason::Guardrail, "{steps:?}");
+    assert_eq!(world.money(), (mills(35), NanoUsd::ZERO));
+}

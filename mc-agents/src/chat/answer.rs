@@ -49,6 +49,8 @@ pub(super) struct Answer {
     pub(super) tier: Option<ServiceTier>,
     /// Whether the stream has said that it is over.
     pub(super) over: bool,
+    /// Whether output has begun, seen or not: thoughts may not be shown.
+    pub(super) begun: bool,
     /// The bytes that were written.
     pub(super) bytes: usize,
     /// What was written since the last report.
@@ -58,7 +60,7 @@ pub(super) struct Answer {
 impl Answer {
     /// Whether anything of it has come.
     pub(super) const fn has_begun(&self) -> bool {
-        self.bytes > 0
+        self.begun || self.bytes > 0
     }
 
     /// Takes a piece of the text.

@@ -17,7 +17,7 @@ use super::sse::Lines;
 use super::stream::Streaming;
 use super::whole;
 use super::wire::{Asked, Delivery};
-use crate::endpoint::{Endpoint, Head};
+use crate::endpoint::{Endpoint, Gone, Head};
 
 /// Bytes of text that count as one token while a stream runs; what is paid is what is settled.
 const BYTES_A_TOKEN: usize = 4;
@@ -74,9 +74,11 @@ impl Call<'_> {
     pub(super) async fn send(&self, out: Outgoing) -> Result<ModelAnswer, ProviderError> {
         self.sent.times.fetch_add(1, Ordering::Relaxed);
         let tokens = AtomicU64::new(0);
+        let gone = Gone::default();
         let answer = async {
             let body = self.body(out.max_output_tokens());
-            let mut response = self.endpoint.post(body, HeaderMap::new()).await?;
+            let posted = self.endpoint.post(body, HeaderMap::new(), &gone);
+            let mut response = posted.await?;
             let head = Head::of(&response);
             if !head.status.is_success() {
                 // Why it was refused is worth having; that it was does not depend on it.
@@ -98,8 +100,8 @@ impl Call<'_> {
         };
         let answer = tokio::select! {
             biased;
-            () = self.ctx.cancelled() => Err(self.cut("its attempt is to stop")),
-            error = self.forbidden(&out, &tokens) => Err(self.cut(error.message())),
+            () = self.ctx.cancelled() => Err(self.cut_off(&gone, "its attempt is to stop")),
+            error = self.forbidden(&out, &tokens) => Err(self.cut_off(&gone, error.message())),
             answer = answer => answer,
         };
         Ok(answer?.into_model_answer(self.spec.model.provider()))
@@ -133,6 +135,14 @@ impl Call<'_> {
             Delivery::Whole => CallFailure::Abandoned,
         };
         ProviderError::new(failure, format!("it was cut: {why}"))
+    }
+
+    /// As `cut`; what has not gone out yet costs nothing.
+    fn cut_off(&self, gone: &Gone, why: &str) -> ProviderError {
+        if gone.is_out() {
+            return self.cut(why);
+        }
+        ProviderError::new(CallFailure::NotSent, format!("it was not sent: {why}"))
     }
 
     /// Returns once a rule in flight wants the call cut although nothing comes.
@@ -180,28 +190,65 @@ impl Call<'_> {
         mut watched: Watched<'_>,
         response: &mut Response,
     ) -> Result<Answer, ProviderError> {
-        let api = self.spec.api;
         let (mut lines, mut state) = (Lines::default(), Streaming::default());
         let broken = |message: &str| ProviderError::new(CallFailure::Reset, message);
-        while let Some(chunk) = self.endpoint.chunk(response).await? {
+        // What comes once the answer is over does not make it another one; nor does how it ends.
+        while !state.answer.over
+            && let Some(chunk) = self.endpoint.chunk(response).await?
+        {
             for data in lines.take(&chunk).map_err(broken)? {
-                if data == b"[DONE]" {
-                    state.done(api);
-                    continue;
+                if state.answer.over {
+                    break;
                 }
-                let event: Value = serde_json::from_slice(&data)
-                    .map_err(|_| broken("an event of the stream is no JSON"))?;
-                let taken = state.event(api, &event);
-                taken.map_err(|error| self.hidden(error))?;
+                let event = event(&data).ok_or_else(|| broken("an event of the stream is no JSON"));
+                self.taken(&mut state, event?)?;
             }
             if state.answer.bytes > self.spec.max_answer {
                 return Err(self.too_large(CallFailure::Cut));
             }
             watched.report(&mut state.answer).await?;
         }
+        if !state.answer.over {
+            // The last line may have had no end; half an event is none.
+            let last = lines.end().map_err(broken)?;
+            for event in last.iter().filter_map(|data| event(data)) {
+                self.taken(&mut state, event)?;
+            }
+            watched.report(&mut state.answer).await?;
+        }
         let early = || broken("the stream ended before the answer did");
         state.end().ok_or_else(early)
     }
+
+    /// Takes an event of a stream.
+    fn taken(&self, state: &mut Streaming, event: Streamed) -> Result<(), ProviderError> {
+        let api = self.spec.api;
+        match event {
+            Streamed::Done => {
+                state.done(api);
+                Ok(())
+            }
+            Streamed::Event(event) => {
+                let taken = state.event(api, &event);
+                taken.map_err(|error| self.hidden(error))
+            }
+        }
+    }
+}
+
+/// What stands in an event of a stream.
+enum Streamed {
+    /// `[DONE]`.
+    Done,
+    /// Anything else.
+    Event(Value),
+}
+
+fn event(data: &[u8]) -> Option<Streamed> {
+    if data == b"[DONE]" {
+        return Some(Streamed::Done);
+    }
+    serde_json::from_slice(data).ok().map(Streamed::Event)
 }
 
 impl Watched<'_> {

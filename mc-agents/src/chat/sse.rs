@@ -49,6 +49,14 @@ impl Lines {
         }
         Ok(events)
     }
+
+    /// What the end of the stream completes: a last event whose line, or whose empty line, never came.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(super) fn end(&mut self) -> Result<Vec<Vec<u8>>, &'static str> {
+        self.take(b"\n\n")
+    }
 }
 
 fn position(bytes: &[u8]) -> Option<usize> {
@@ -67,6 +75,21 @@ mod tests {
             let pieces = text.chunks(size).map(|piece| lines.take(piece).unwrap());
             let events: Vec<Vec<u8>> = pieces.flatten().collect();
             assert_eq!(events, [b"{\"b\":1}".to_vec(), b"x\ny".to_vec()], "{size}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_stream_completes_its_last_event() {
+        for (text, last) in [
+            (&b"data: x"[..], 1),
+            (b"data: x\n", 1),
+            (b"data: x\r\n", 1),
+            (b"data: x\n\n", 0),
+            (b"", 0),
+        ] {
+            let mut lines = Lines::default();
+            lines.take(text).unwrap();
+            assert_eq!(lines.end().unwrap(), vec![b"x".to_vec(); last]);
         }
     }
 

@@ -81,7 +81,13 @@ impl Streaming {
         broken_off(error, begun)
     }
 
+    /// Notes that output has begun, where an event says so.
+    fn begins(&mut self, so: bool) {
+        self.answer.begun |= so;
+    }
+
     fn chat(&mut self, event: &Value) {
+        self.begins(!list(&event["choices"]).is_empty() || is_billed(&event["usage"]));
         let answer = &mut self.answer;
         note_model(&event["model"], answer);
         if let Some(tier) = charged_tier(&event["service_tier"]) {
@@ -132,6 +138,9 @@ impl Streaming {
     }
 
     fn response(&mut self, kind: &str, event: &Value) -> Result<(), ProviderError> {
+        let made = &event["response"];
+        let item = kind.starts_with("response.output_item.");
+        self.begins(item || !list(&made["output"]).is_empty() || is_billed(&made["usage"]));
         let answer = &mut self.answer;
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => answer.say(&event["delta"]),
@@ -169,6 +178,7 @@ impl Streaming {
         if whole.reasoning.is_empty() {
             whole.reasoning = std::mem::take(&mut answer.reasoning);
         }
+        whole.begun = answer.begun;
         // What was reported already is not reported again.
         whole.bytes = whole.bytes.max(answer.bytes);
         whole.fresh = std::mem::take(&mut answer.fresh);
@@ -181,6 +191,7 @@ impl Streaming {
             "message_delta" => &event["usage"],
             _ => &Value::Null,
         };
+        self.begins(kind.starts_with("content_block_") || is_billed(said));
         if let Some(fields) = said.as_object() {
             // Counts of a later message are sums and stand for those before.
             let known = fields.iter().filter(|(_, value)| !value.is_null());
@@ -239,6 +250,14 @@ impl Streaming {
     }
 }
 
+/// Whether usage, in any format, has output in it.
+fn is_billed(usage: &Value) -> bool {
+    let counts = [&usage["completion_tokens"], &usage["output_tokens"]];
+    counts
+        .iter()
+        .any(|count| count.as_u64().is_some_and(|count| count > 0))
+}
+
 fn note_model(model: &Value, answer: &mut Answer) {
     if answer.model.is_none() {
         answer.model = text(model);
@@ -247,6 +266,8 @@ fn note_model(model: &Value, answer: &mut Answer) {
 
 #[cfg(test)]
 mod tests {
+    use mc_core::resilience::CallFailure;
+
     use super::*;
 
     fn stream(api: Api, events: &[Value]) -> Answer {
@@ -322,5 +343,66 @@ mod tests {
         let error = json!({"type": "error", "code": "rate_limit_exceeded", "message": "slow"});
         let failed = state.event(Api::OpenaiResponses, &error).unwrap_err();
         assert_eq!(failed.failure.code(), "status_429");
+    }
+
+    /// Whether output had begun when the stream broke off after these events.
+    fn had_begun(api: Api, events: &[Value]) -> bool {
+        let mut state = Streaming::default();
+        for event in events {
+            state.event(api, event).unwrap();
+        }
+        let error = json!({"error": {"code": "rate_limit_exceeded", "message": "slow"}});
+        begun(&state.event(api, &error).unwrap_err())
+    }
+
+    fn begun(error: &ProviderError) -> bool {
+        matches!(
+            error.failure,
+            CallFailure::Status {
+                output_begun: OutputBegun::Yes,
+                ..
+            }
+        )
+    }
+
+    #[test]
+    fn what_has_begun_without_a_text_has_begun() {
+        let block = |block: Value| json!({"type": "content_block_start", "content_block": block});
+        let thought = block(json!({"type": "redacted_thinking", "data": "x"}));
+        let empty = block(json!({"type": "text", "text": ""}));
+        let start = |output: u64| json!({"type": "message_start", "message": {"usage": {"output_tokens": output}}});
+        let item = json!({"type": "response.output_item.added", "item": {"type": "reasoning", "summary": []}});
+        let made = json!({"type": "response.created", "response": {"output": []}});
+        let first = json!({"choices": [{"delta": {"role": "assistant", "content": ""}}]});
+        let used = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+        for (api, event, so) in [
+            (Api::Anthropic, thought, true),
+            (Api::Anthropic, empty, true),
+            (Api::Anthropic, start(2), true),
+            (Api::Anthropic, start(0), false),
+            (Api::OpenaiResponses, item, true),
+            (Api::OpenaiResponses, made, false),
+            (Api::OpenaiChat, first, true),
+            (Api::OpenaiChat, used, true),
+            (Api::OpenaiChat, json!({"choices": []}), false),
+        ] {
+            assert_eq!(had_begun(api, std::slice::from_ref(&event)), so, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_failed_response_that_was_billed_has_begun() {
+        let failed = |usage: Value| {
+            let error = json!({"code": "rate_limit_exceeded", "message": "slow"});
+            let response = json!({"error": error, "usage": usage, "output": []});
+            let event = json!({"type": "response.failed", "response": response});
+            Streaming::default()
+                .event(Api::OpenaiResponses, &event)
+                .unwrap_err()
+        };
+        assert!(begun(&failed(
+            json!({"input_tokens": 9, "output_tokens": 4})
+        )));
+        assert!(!begun(&failed(Value::Null)));
     }
 }

@@ -5,7 +5,7 @@
 //! an attempt that comes again does not start it anew. What is *not* here: how a program is run and
 //! ended (`crate::command`), and what the model is then told (`talk`).
 
-use mc_core::engine::{AgentError, StepContext, StepOutcome};
+use mc_core::engine::{AgentError, StepContext, StepOutcome, kept};
 use mc_core::error::{Detail, Error, ErrorKind, Result};
 use mc_core::event::step::WaitingFor;
 use mc_core::form::Schema;
@@ -140,6 +140,10 @@ impl Tools {
     }
 }
 
+fn not_kept(refused: Error) -> Value {
+    json!({ "error": format!("it was called, and its answer cannot be kept: {}", refused.message()) })
+}
+
 /// The same for every attempt at one call of a conversation, and of no other.
 fn effect_key(ctx: &StepContext, turn: usize, at: usize) -> Digest {
     let place = format!("tool {turn} {at}");
@@ -226,10 +230,12 @@ impl Tool {
         if ended.why == Why::Cancelled {
             return Err("it was stopped: its attempt is to stop".to_owned());
         }
-        Ok(match self.output(&ended) {
+        let answer = match self.output(&ended) {
             Ok(output) => json!({ "output": output }),
             Err(error) => json!({ "error": error }),
-        })
+        };
+        // What it did is done: an answer in its place is, so that nobody starts it for it again.
+        Ok(kept(&answer).map_or_else(not_kept, |()| answer))
     }
 
     /// What a program answered: JSON, or else a text.

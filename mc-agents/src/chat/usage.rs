@@ -1,6 +1,7 @@
 //! Usage as providers write it, in our disjoint classes.
 //!
-//! Both `OpenAI` formats count cached tokens inside the input and reasoning inside the output;
+//! Both `OpenAI` formats count cached tokens inside the input and reasoning inside the output, or
+//! beside it where the total says so;
 //! Anthropic counts what was read from or written to a cache beside the input. What does not add up
 //! is no usage: then all that was held counts.
 
@@ -21,11 +22,12 @@ pub(super) fn openai_chat(usage: &Value) -> Option<Usage> {
         usage["prompt_tokens"].as_u64()?,
         usage["completion_tokens"].as_u64()?,
     );
+    let said = written_without_thoughts(usage, (read, written, thought))?;
     Some(Usage {
         input_uncached: read.checked_sub(cached)?.checked_sub(heard)?,
         input_cache_read: cached,
         input_audio: heard,
-        output_text: written.checked_sub(thought)?.checked_sub(spoken)?,
+        output_text: said.checked_sub(spoken)?,
         output_reasoning: thought,
         output_audio: spoken,
         requests: 1,
@@ -44,7 +46,7 @@ pub(super) fn openai_responses(usage: &Value) -> Option<Usage> {
     Some(Usage {
         input_uncached: read.checked_sub(cached)?,
         input_cache_read: cached,
-        output_text: written.checked_sub(thought)?,
+        output_text: written_without_thoughts(usage, (read, written, thought))?,
         output_reasoning: thought,
         requests: 1,
         ..Usage::default()
@@ -64,6 +66,23 @@ pub(super) fn anthropic(usage: &Value) -> Option<Usage> {
         requests: 1,
         ..Usage::default()
     })
+}
+
+/// The output without the thoughts, by what the total says: most providers count them inside the output,
+/// some beside it, and what fits neither cannot be believed. Without a total they are inside.
+fn written_without_thoughts(
+    usage: &Value,
+    (read, written, thought): (u64, u64, u64),
+) -> Option<u64> {
+    let inside = read.checked_add(written)?;
+    if usage["total_tokens"].is_null() {
+        return written.checked_sub(thought);
+    }
+    let total = usage["total_tokens"].as_u64()?;
+    if total == inside {
+        return written.checked_sub(thought);
+    }
+    (total == inside.checked_add(thought)?).then_some(written)
 }
 
 /// A count that may be absent, and then is 0; none where it is something else.
@@ -113,5 +132,46 @@ mod tests {
         ] {
             assert_eq!(openai_chat(&usage), None, "{usage}");
         }
+    }
+
+    fn chat(completion: u64, thought: u64, total: u64) -> Option<Usage> {
+        openai_chat(&json!({
+            "prompt_tokens": 10, "completion_tokens": completion, "total_tokens": total,
+            "completion_tokens_details": {"reasoning_tokens": thought},
+        }))
+    }
+
+    fn responses(output: u64, thought: u64, total: u64) -> Option<Usage> {
+        openai_responses(&json!({
+            "input_tokens": 10, "output_tokens": output, "total_tokens": total,
+            "output_tokens_details": {"reasoning_tokens": thought},
+        }))
+    }
+
+    #[test]
+    fn a_total_says_whether_thoughts_stand_inside_the_output_or_beside_it() {
+        for of in [chat, responses] {
+            let inside = of(8, 3, 18).unwrap();
+            assert_eq!((inside.output_text, inside.output_reasoning), (5, 3));
+            let beside = of(8, 300, 318).unwrap();
+            assert_eq!((beside.output_text, beside.output_reasoning), (8, 300));
+            let few_beside = of(8, 3, 21).unwrap();
+            assert_eq!(
+                (few_beside.output_text, few_beside.output_reasoning),
+                (8, 3)
+            );
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_no_sum_is_no_usage() {
+        for of in [chat, responses] {
+            for total in [0, 17, 19, 20, 22, u64::MAX] {
+                assert_eq!(of(8, 3, total), None, "{total}");
+            }
+            assert_eq!(of(8, 9, 18), None, "more thoughts inside than output");
+        }
+        let text = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": "2"});
+        assert_eq!(openai_chat(&text), None);
     }
 }

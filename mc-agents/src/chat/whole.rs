@@ -17,7 +17,7 @@ use super::wire::{Api, charged_tier};
 /// The provider's own error under a status of success.
 pub(super) fn read(api: Api, body: &Value) -> Result<Answer, ProviderError> {
     if body["error"].is_object() {
-        return Err(broken_off(&body["error"], OutputBegun::No));
+        return Err(broken_off(&body["error"], begun(body)));
     }
     let mut answer = Answer {
         model: text(&body["model"]),
@@ -46,6 +46,16 @@ pub(super) fn read(api: Api, body: &Value) -> Result<Answer, ProviderError> {
         }
     }
     Ok(answer)
+}
+
+/// Whether output had begun: an error may stand beside what was made until then.
+fn begun(body: &Value) -> OutputBegun {
+    let made = ["choices", "output", "content"].map(|key| &body[key]);
+    if body["usage"].is_object() || made.iter().any(|made| !list(made).is_empty()) {
+        OutputBegun::Yes
+    } else {
+        OutputBegun::No
+    }
 }
 
 /// A message of chat completions, or a piece of one, without its wishes.
@@ -179,4 +189,43 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use mc_core::resilience::CallFailure;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_beside_what_was_made_is_not_one_before_it() {
+        let error = json!({"code": "rate_limit_exceeded", "message": "slow"});
+        for (more, begun) in [
+            (json!({}), OutputBegun::No),
+            (json!({"choices": [], "usage": null}), OutputBegun::No),
+            (
+                json!({"choices": [{"message": {"content": "half"}}]}),
+                OutputBegun::Yes,
+            ),
+            (json!({"output": [{"type": "reasoning"}]}), OutputBegun::Yes),
+            (
+                json!({"content": [{"type": "text", "text": "half"}]}),
+                OutputBegun::Yes,
+            ),
+            (json!({"usage": {"prompt_tokens": 1}}), OutputBegun::Yes),
+        ] {
+            let mut body = more.clone();
+            body["error"] = error.clone();
+            for api in [Api::OpenaiChat, Api::OpenaiResponses, Api::Anthropic] {
+                let failure = read(api, &body).unwrap_err().failure;
+                let (code, output_begun) = (429, begun);
+                assert_eq!(
+                    failure,
+                    CallFailure::Status { code, output_begun },
+                    "{more}"
+                );
+            }
+        }
+    }
 }

@@ -89,7 +89,9 @@ fn post(port: u16, authority: &str) -> Result<Vec<u8>, ProviderError> {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let mut response = endpoint.post(b"{}".to_vec(), HeaderMap::new()).await?;
+        let gone = Gone::default();
+        let response = endpoint.post(b"{}".to_vec(), HeaderMap::new(), &gone);
+        let mut response = response.await?;
         endpoint.bytes(&mut response).await
     })
 }

@@ -152,13 +152,7 @@ impl RecordedAgent {
         ordinal: u32,
         call: &RecordedCall,
     ) -> Result<(), AgentError> {
-        let request = ModelRequest {
-            agent: Some(call.agent.clone()),
-            ..ModelRequest::text(call.model.clone(), &call.prompt)
-        };
-        let request = request
-            .input_tokens(call.prompt_tokens)
-            .max_output_tokens(call.max_output_tokens);
+        let request = request(call);
         let step = ctx.step();
         let key = (ctx.run_id(), step.clone(), ordinal);
         let refused = AtomicU32::new(self.refused.get(&key).copied().unwrap_or(0));
@@ -207,12 +201,25 @@ fn too_many_requests() -> ProviderError {
     ProviderError::new(failure, "rate limit reached, as recorded")
 }
 
-/// Settles what calls of earlier attempts left in doubt, with nothing.
+/// What a recorded call asks for.
+fn request(call: &RecordedCall) -> ModelRequest {
+    let request = ModelRequest {
+        agent: Some(call.agent.clone()),
+        ..ModelRequest::text(call.model.clone(), &call.prompt)
+    };
+    request
+        .input_tokens(call.prompt_tokens)
+        .max_output_tokens(call.max_output_tokens)
+}
+
+/// Settles what its own calls of earlier attempts left in doubt, with nothing.
 ///
 /// This provider is a file and has no account of its own. What it answered and nobody settled was
-/// never paid for: the call is made again, and charged then. A real provider may have billed it.
-async fn reconcile(ctx: &StepContext) -> Result<(), AgentError> {
-    for (hold, _) in ctx.doubts() {
+/// never paid for: the call is made again, and charged then. A real provider may have billed it, so
+/// what another agent of this name has sent stays in doubt.
+async fn reconcile(ctx: &StepContext, calls: &[&RecordedCall]) -> Result<(), AgentError> {
+    let own: Vec<ModelRequest> = calls.iter().map(|call| request(call)).collect();
+    for (hold, _) in ctx.doubts_of(&own).await? {
         ctx.reconcile(&hold, Amount::ZERO, EVIDENCE).await?;
     }
     Ok(())
@@ -228,7 +235,7 @@ impl AgentExecutor for RecordedAgent {
         let step = ctx.step();
         let calls = self.calls(&input, step.name())?;
         if ctx.attempt() > 1 {
-            reconcile(&ctx).await?;
+            reconcile(&ctx, &calls).await?;
         }
         for (ordinal, call) in (0..).zip(&calls) {
             self.make(&ctx, ordinal, call).await?;

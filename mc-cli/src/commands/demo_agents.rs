@@ -35,6 +35,10 @@ const FIELDS: [(&str, &str); 4] = [
 /// The most output tokens of an answer: room for a page, and for a model that thinks first.
 const MAX_OUTPUT_TOKENS: u64 = 2_000;
 
+/// What stands before the names of the example's workflow and agents here: the store may be in use, and
+/// the demo takes over no step, and no workflow, of its host's.
+const PREFIX: &str = "demo-";
+
 /// What each agent is told to be.
 const PROMPTS: [(&str, &str); 5] = [
     (
@@ -117,16 +121,25 @@ impl Cast {
 
     /// The agents, ready to be registered.
     pub(super) fn agents(&self) -> Result<Vec<(AgentName, ReadyAgent)>, Failure> {
-        match self {
-            Self::Recorded => recorded(),
-            Self::Model(endpoint) => endpoint.agents(),
-        }
+        let agents = match self {
+            Self::Recorded => recorded()?,
+            Self::Model(endpoint) => endpoint.agents()?,
+        };
+        let agents = agents.into_iter();
+        agents
+            .map(|(name, agent)| Ok((renamed(&name)?, agent)))
+            .collect()
     }
 
-    /// The example's workflow with the model in its estimate that will be asked.
+    /// The example's workflow with the demo's names, and the model in its estimate that will be asked.
     pub(super) fn workflow(&self, yaml: &str) -> String {
+        let yaml = ["workflow: ", "agent: "]
+            .iter()
+            .fold(yaml.to_owned(), |yaml, field| {
+                yaml.replace(field, &format!("{field}{PREFIX}"))
+            });
         match self {
-            Self::Recorded => yaml.to_owned(),
+            Self::Recorded => yaml,
             Self::Model(endpoint) => {
                 yaml.replace("recorded/GPT_4", &format!("\"{}\"", endpoint.model))
             }
@@ -199,11 +212,19 @@ impl Endpoint {
 fn recorded() -> Result<Vec<(AgentName, ReadyAgent)>, Failure> {
     let specs = file::read(AGENTS.as_bytes(), &Place::of(""))?;
     let ready = specs.into_iter().map(|spec| {
-        let runs = parse_runs(CALLS.as_bytes())?;
+        let mut runs = parse_runs(CALLS.as_bytes())?;
+        for call in runs.iter_mut().flat_map(|run| &mut run.calls) {
+            call.agent = renamed(&call.agent)?;
+        }
         let agent = agents_file::recorded(runs, Speed::Max, spec.version.as_ref());
         Ok((spec.name, ReadyAgent::new(agent)))
     });
     ready.collect()
+}
+
+fn renamed(name: &AgentName) -> Result<AgentName, Failure> {
+    let name = AgentName::new(&format!("{PREFIX}{name}"));
+    name.map_err(|fault| Error::internal(fault.to_string()).into())
 }
 
 fn missing(name: &'static str, given: &str) -> Failure {

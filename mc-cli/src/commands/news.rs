@@ -121,15 +121,13 @@ async fn tell(
     watched: &mut Watched,
     (common, console): (&Common, &mut Console<'_>),
 ) -> Result<Then, Stop> {
-    let looked = following.log().await?;
-    let log = &**looked.log();
     loop {
-        let page = watched.page(log).await?;
+        let page = read(following, watched).await?;
         if page.is_empty() {
             return Ok(Then::More);
         }
-        for record in &page {
-            let said = said(log, record).await?;
+        // Nothing is open any more: whoever reads slowly keeps nobody from the file.
+        for (record, said) in &page {
             if let Some(told) = Told::of(record, said.as_deref()) {
                 if common.json {
                     console.json(&told.json())?;
@@ -143,6 +141,21 @@ async fn tell(
             }
         }
     }
+}
+
+/// The events that were not told yet, a page of them, each with what was said in it.
+async fn read(
+    following: &Following,
+    watched: &Watched,
+) -> Result<Vec<(Record, Option<Arc<str>>)>, Error> {
+    let looked = following.log().await?;
+    let log = &**looked.log();
+    let mut page = Vec::new();
+    for record in watched.page(log).await? {
+        let said = said(log, &record).await?;
+        page.push((record, said));
+    }
+    Ok(page)
 }
 
 impl Watched {

@@ -27,7 +27,9 @@ pub(super) async fn execute(
     let control = &opened.control;
     let redriven = control
         .redrive(run_id, from.as_ref(), &by, &args.reason)
-        .await;
+        .await
+        // The run's handle would keep the file from being freed.
+        .map(drop);
     let status = control.run(run_id).state().await.map(|run| run.status);
     opened.close(Duration::ZERO).await?;
     redriven?;

@@ -5,8 +5,10 @@ use std::process::Command;
 use mc_cli::Exit;
 use mc_core::usage::Usage;
 use mc_testkit::model_server::{Answer as Reply, ModelServer, Script};
-use serde_json::Value;
+use mission_control::{StartOptions, Workflow};
+use serde_json::{Value, json};
 
+use crate::joining::Host;
 use crate::support::{Answer, Desk};
 
 const VARIABLES: [&str; 4] = ["URL", "KEY", "MODEL", "API"];
@@ -158,4 +160,30 @@ fn what_is_missing_or_wrong_is_told_by_its_variable_and_nothing_is_sent() {
         answer.err
     );
     assert_eq!(server.counts().received, 0);
+}
+
+#[test]
+fn the_demo_leaves_a_step_of_an_agent_of_its_hosts_alone() {
+    let desk = Desk::new();
+    let host = Host::of(&desk);
+    let text = "{ workflow: product-brief, steps: { a: { agent: writer } } }";
+    let (run, before) = host.runtime.block_on(async {
+        let workflow = Workflow::from_yaml(text).unwrap();
+        host.control.publish(workflow).await.unwrap();
+        host.control.start_dispatch().await.unwrap();
+        let options = StartOptions::by("ann");
+        let started = host.control.start("product-brief", json!({}), options);
+        let run = started.await.unwrap();
+        run.settled_or_blocked().await.unwrap();
+        let before = run.state().await.unwrap();
+        (run, before)
+    });
+    let answer = demo(&desk, &[], &[]);
+    assert_eq!(answer.exit, Exit::Done, "{answer:?}");
+    let after = host.runtime.block_on(run.state()).unwrap();
+    assert_eq!(after, before);
+    let briefs = desk.ask(&["runs", "--workflow", "product-brief", "--json"]);
+    assert_eq!(briefs.json()["runs"].as_array().unwrap().len(), 1);
+    drop(run);
+    host.close();
 }

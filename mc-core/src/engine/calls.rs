@@ -125,7 +125,7 @@ impl ModelRequest {
         u64::try_from(bytes).ok()
     }
 
-    fn digest(&self) -> Digest {
+    pub(super) fn digest(&self) -> Digest {
         json::digest(&json!({
             "agent": self.agent, "model": self.model, "messages": self.messages,
             "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
@@ -162,6 +162,21 @@ impl ModelAnswer {
             output: Value::from(text),
             usage: Some(usage),
             ..Self::default()
+        }
+    }
+}
+
+impl ModelRequest {
+    /// What is asked for at a place in the journal.
+    pub(super) fn reserves(&self, place: JournalPlace) -> ReserveCall {
+        ReserveCall {
+            place,
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            bound: self.bound,
+            terms: self.terms.clone(),
+            messages: self.messages.clone(),
+            rendered_bytes: self.rendered_bytes(),
         }
     }
 }
@@ -234,15 +249,7 @@ impl Caller {
             ordinal,
             request: request.digest(),
         };
-        let call = Arc::new(ReserveCall {
-            place,
-            agent: request.agent.clone(),
-            model: request.model.clone(),
-            bound: request.bound,
-            terms: request.terms.clone(),
-            messages: request.messages.clone(),
-            rendered_bytes: request.rendered_bytes(),
-        });
+        let call = Arc::new(request.reserves(place));
         if pass == Pass::First
             && let Some(admission) = self.draw(request, &call)
         {
@@ -284,6 +291,7 @@ impl Caller {
                     return Ok(Admission::NeedsApproval(reason));
                 }
                 CallReply::Denied(error) => return Ok(Admission::Denied(error)),
+                CallReply::Reported { .. } => return Err(unexpected(&Reply::Call(reply))),
             }
         }
     }
@@ -329,7 +337,7 @@ impl Caller {
         })
     }
 
-    fn permit(
+    pub(super) fn permit(
         &self,
         ordinal: u32,
         request: &ModelRequest,
@@ -349,7 +357,7 @@ impl Caller {
         }
     }
 
-    async fn answer_at(&self, seq: u64) -> Result<ModelAnswer> {
+    pub(super) async fn answer_at(&self, seq: u64) -> Result<ModelAnswer> {
         let output = self.inner.read_value(PartRef { seq, part: 0 }).await?;
         let reasoning = self.inner.read_value(PartRef { seq, part: 1 }).await.ok();
         let record = self.inner.log.read_workspace(seq, 1).await?;

@@ -26,6 +26,14 @@ pub(super) fn check(what: &'static str, value: &Value) -> Result<()> {
     check_all(what, std::slice::from_ref(value))
 }
 
+/// Whether a value can be kept as what a tool has answered.
+///
+/// # Errors
+/// `InvalidInput` that names the limit: nesting of 64, or 64 MiB as JSON.
+pub fn kept(answer: &Value) -> Result<()> {
+    check("answer", answer)
+}
+
 /// As [`check`], for values that are kept together: the limit of bytes holds for their sum.
 ///
 /// # Errors
@@ -51,6 +59,13 @@ fn check_attempt(request: &AttemptRequest) -> Result<()> {
     match request {
         AttemptRequest::ReserveCall(call) | AttemptRequest::DrawCall(call, _) => {
             check_all("messages", &call.messages)
+        }
+        AttemptRequest::ReportCall(call, settle) => {
+            check_all("messages", &call.messages)?;
+            settle
+                .answer
+                .iter()
+                .try_for_each(|one| check("answer", one))
         }
         AttemptRequest::SettleCall(settle) => {
             let answers = settle.answer.iter().chain(&settle.reasoning);

@@ -1,6 +1,6 @@
 //! What an attempt gets: its input's surroundings, and the calls that are governed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::budget::Amount;
 use crate::error::{Error, Result};
 use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
 use crate::policy::RiskTier;
-use crate::run::HoldKey;
+use crate::run::{CallKind, HoldKey};
 use crate::sequencer::{AttemptRequest, JournalPlace, Reconcile, Reply, Request};
 
 /// The surroundings of one attempt.
@@ -211,9 +211,38 @@ impl StepContext {
     }
 
     /// Money of earlier attempts of this step that is in doubt, by hold.
-    pub fn doubts(&self) -> Vec<(HoldKey, Amount)> {
+    ///
+    /// # Errors
+    /// `Unavailable` while it is not known: the log is being taken over.
+    pub async fn doubts(&self) -> Result<Vec<(HoldKey, Amount)>> {
         let token = self.caller.cell.token();
-        self.caller.inner.doubts(token.run_id, Some(&token.step))
+        self.caller.inner.doubts(token.run_id, &token.step).await
+    }
+
+    /// As [`doubts`](Self::doubts), but only the holds of calls that asked for nothing but what stands in
+    /// these requests, the first at the journal's place 0 and so on: what somebody else has sent in the
+    /// same step is not among them. A hold of the whole attempt is, where all calls of the step were such.
+    ///
+    /// # Errors
+    /// As [`doubts`](Self::doubts); `Corrupt`.
+    pub async fn doubts_of(&self, requests: &[ModelRequest]) -> Result<Vec<(HoldKey, Amount)>> {
+        let mut doubts = self.doubts().await?;
+        let token = self.caller.cell.token();
+        let run = self.caller.inner.durable_run(token.run_id).await?;
+        let calls = run.step(&token.step).map(|step| &step.calls);
+        let calls = calls.into_iter().flatten();
+        let calls = calls.filter(|(_, call)| call.kind == CallKind::Model);
+        let made = calls.map(|(at, call)| (*at, call.request));
+        let made: BTreeMap<u32, Digest> = made.collect();
+        let known = |(at, made): (&u32, &Digest)| {
+            let asked = usize::try_from(*at).ok().and_then(|at| requests.get(at));
+            asked.is_some_and(|asked| asked.digest() == *made)
+        };
+        doubts.retain(|(key, _)| match &key.ordinal {
+            Some(at) => made.get_key_value(at).is_some_and(known),
+            None => !made.is_empty() && made.iter().all(known),
+        });
+        Ok(doubts)
     }
 
     /// Settles money of this step that is in doubt with what the agent knows was billed.

@@ -3,7 +3,7 @@
 use super::control::MissionControl;
 use super::run_handle::RunHandle;
 use crate::budget::{AccountId, Amount, Hold};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RunId, StepKey};
 use crate::run::{HoldKey, Run};
 use crate::sequencer::{Informant, Request, Resolution, Resolve};
@@ -96,10 +96,11 @@ impl RunHandle {
         self.command(operator, request).await
     }
 
-    /// Settles all money of the run that is in doubt.
+    /// Settles all money of the run that is in doubt. What somebody else settles meanwhile is left out.
     ///
     /// # Errors
-    /// As [`reconcile`](Self::reconcile).
+    /// As [`reconcile`](Self::reconcile); `settled_before` in its context counts the holds that were
+    /// settled before it.
     pub async fn reconcile_all(
         &self,
         operator: &str,
@@ -122,12 +123,25 @@ impl RunHandle {
                 Billed::InFull => held,
                 Billed::Nothing => Amount::ZERO,
             };
-            self.reconcile(operator, &hold, actual, evidence).await?;
+            match self.reconcile(operator, &hold, actual, evidence).await {
+                Ok(()) => {}
+                // Somebody has settled it meanwhile.
+                Err(error) if is_settled(&error) => continue,
+                Err(error) => return Err(error.with_context("settled_before", settled.holds)),
+            }
             settled.holds = settled.holds.saturating_add(1);
             settled.held = settled.held.saturating_add(&held);
         }
         Ok(settled)
     }
+}
+
+/// Whether an error says that a hold is not in doubt any more.
+fn is_settled(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::InvalidTransition
+    )
 }
 
 impl MissionControl {

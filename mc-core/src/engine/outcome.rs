@@ -43,6 +43,9 @@ impl Outcome {
     }
 }
 
+/// Holds that are in doubt, and what they hold.
+pub(super) type Doubts = Vec<(HoldKey, Amount)>;
+
 /// Events that are read at a time, from a run's end back to its failure.
 const FAILURE_PAGE: u64 = 64;
 
@@ -78,28 +81,37 @@ impl Inner {
         Run::decode(&row.state).map(Arc::new)
     }
 
-    /// Money of a run, or of one step of it, that is in doubt.
-    pub(super) fn doubts(&self, run_id: RunId, step: Option<&StepKey>) -> Vec<(HoldKey, Amount)> {
-        if let Some(owner) = self.joined() {
-            let question = Peek::Doubts(run_id, step.cloned());
-            return match owner.port.peek(question) {
-                Some(Peeked::Doubts(doubts)) => doubts,
-                Some(_) | None => Vec::new(),
-            };
-        }
-        let live = lock(&self.live);
-        let resident = live
-            .sequencer
-            .as_ref()
-            .and_then(|s| s.workspace().runs.get(&run_id));
-        let Some(resident) = resident else {
-            return Vec::new();
+    /// Money of one step of a run that is in doubt.
+    ///
+    /// # Errors
+    /// `Unavailable` while nobody knows: no money is not the same as none that is known of.
+    pub(super) async fn doubts(&self, run: RunId, step: &StepKey) -> Result<Doubts> {
+        let here = match self.joined() {
+            Some(owner) => match owner.port.ask(Peek::Doubts(run, Some(step.clone()))).await {
+                Ok(Peeked::Doubts(doubts)) => doubts,
+                Ok(_) | Err(_) => None,
+            },
+            None => self.doubts_here(run, Some(step)),
         };
-        let holds = resident.run.holds.iter();
-        holds
-            .filter(|(key, hold)| hold.is_in_doubt() && step.is_none_or(|step| key.step == *step))
-            .map(|(key, hold)| (key.clone(), *hold.amount()))
-            .collect()
+        here.ok_or_else(|| {
+            let message = "the engine takes the log over; ask again what is in doubt";
+            Error::new(ErrorKind::Unavailable, message)
+        })
+    }
+
+    /// As [`doubts`](Self::doubts), of what is in memory; none while the state is taken over.
+    pub(super) fn doubts_here(&self, run: RunId, step: Option<&StepKey>) -> Option<Doubts> {
+        let live = lock(&self.live);
+        let workspace = live.sequencer.as_ref()?.workspace();
+        let holds = workspace.runs.get(&run).map(|one| one.run.holds.iter());
+        let holds = holds.into_iter().flatten();
+        let holds = holds
+            .filter(|(key, hold)| hold.is_in_doubt() && step.is_none_or(|step| key.step == *step));
+        Some(
+            holds
+                .map(|(key, hold)| (key.clone(), *hold.amount()))
+                .collect(),
+        )
     }
 
     /// How a run ended, with its outputs from the log; none while it goes on.

@@ -237,7 +237,8 @@ impl Owner {
             AttemptRequest::DrawCall(call, _) => Some(About::Drawn(call.place.ordinal)),
             AttemptRequest::ReserveCall(call) => Some(About::Asked(call.place.ordinal)),
             AttemptRequest::SettleCall(_) | AttemptRequest::FailCall(_) => None,
-            AttemptRequest::Progress(_)
+            AttemptRequest::ReportCall(..)
+            | AttemptRequest::Progress(_)
             | AttemptRequest::BeginTool(_)
             | AttemptRequest::EndTool(_)
             | AttemptRequest::LookUpOnce(_)
@@ -290,7 +291,7 @@ impl Owner {
                 workspace(&mut |state| found = state.accounts.get(id).cloned());
                 Peeked::Account(found.map(Box::new))
             }
-            Peek::Doubts(run, step) => Peeked::Doubts(inner.doubts(*run, step.as_ref())),
+            Peek::Doubts(run, step) => Peeked::Doubts(inner.doubts_here(*run, step.as_ref())),
             Peek::Definition(hash) => {
                 let mut found = None;
                 workspace(&mut |state| found = state.compiled.get(hash).cloned());

@@ -158,6 +158,7 @@ const fn if_reported(request: &AttemptRequest) -> Option<Proof> {
     match request {
         AttemptRequest::ReserveCall(_)
         | AttemptRequest::DrawCall(..)
+        | AttemptRequest::ReportCall(..)
         | AttemptRequest::FailCall(_)
         | AttemptRequest::Progress(_)
         | AttemptRequest::BeginTool(_)

@@ -113,7 +113,7 @@ pub enum Peeked {
     /// The account; none where nothing has moved in it.
     Account(Option<Box<Account>>),
     /// The money, by hold.
-    Doubts(Vec<(HoldKey, Amount)>),
+    Doubts(Option<Vec<(HoldKey, Amount)>>),
     /// The definition's canonical text; none where it is not known.
     Definition(Option<String>),
     /// The table's canonical text; none where it has no such form.

@@ -83,10 +83,13 @@ impl Permit {
 
 impl StepContext {
     /// Whether the money of a call of an earlier attempt of this step is still in doubt.
-    pub fn is_in_doubt(&self, receipt: &Receipt) -> bool {
+    ///
+    /// # Errors
+    /// `Unavailable` while that is not known.
+    pub async fn is_in_doubt(&self, receipt: &Receipt) -> Result<bool> {
         let step = self.caller.cell.token().step;
         let key = HoldKey::call(step, receipt.attempt, receipt.ordinal);
-        self.doubts().iter().any(|(hold, _)| *hold == key)
+        Ok(self.doubts().await?.iter().any(|(hold, _)| *hold == key))
     }
 
     /// Settles a call of an earlier attempt of this step by the answer that came meanwhile; none
@@ -99,7 +102,8 @@ impl StepContext {
         receipt: &Receipt,
         answer: Option<&ModelAnswer>,
     ) -> Result<()> {
-        if !self.is_in_doubt(receipt) {
+        // Where it is not known, the sequencer says.
+        if let Ok(false) = self.is_in_doubt(receipt).await {
             return Ok(());
         }
         let request = match answer {

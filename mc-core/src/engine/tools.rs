@@ -15,7 +15,7 @@ use crate::id::{ApprovalId, Digest, Opaque};
 use crate::json;
 use crate::policy::RiskTier;
 use crate::run::{Approval, Run};
-use crate::sequencer::decide::tool::dry_run_answer;
+use crate::sequencer::decide::tool::{FAILED, NOT_KEPT, STOPPED, dry_run_answer};
 use crate::sequencer::{
     AttemptRequest, BeginTool, EndTool, JournalPlace, Patience, Reply, ToolReply,
 };
@@ -48,7 +48,9 @@ impl StepContext {
     ///
     /// # Errors
     /// `PolicyDenied` for a tool or parameters that are not allowed, `ApprovalInvalid` where a person
-    /// rejected it or nobody decided in time, `Cancelled`, or what the tool said.
+    /// rejected it or nobody decided in time, `Cancelled`, or what the tool said. An error of the tool
+    /// once the attempt is to stop is `Cancelled` too, and what cannot be undone is in doubt then; as it
+    /// is where the answer cannot be kept, which is `InvalidInput`.
     ///
     /// # Cancel safety
     /// Dropped while it waits for a decision, it leaves the request open for a later attempt.
@@ -223,18 +225,27 @@ impl<'a> ToolCall<'a> {
             Ok(outcome) => outcome,
             Err(rule) => return Err(self.cut(rule).await?),
         };
+        // An error of one that is to stop may be no more than that it was stopped.
+        let stopped = outcome.is_err() && self.ctx.is_cancelled();
         let kept = match &outcome {
             Ok(value) => content::check("answer", value),
             Err(_) => Ok(()),
         };
         let result = match (&outcome, &kept) {
             (Ok(value), Ok(())) => Ok(Arc::new(value.clone())),
-            (Ok(_), Err(refused)) => Err(("invalid_output".into(), refused.to_string().into())),
-            (Err(message), _) => Err(("tool_failed".into(), message.as_str().into())),
+            (Ok(_), Err(refused)) => Err((NOT_KEPT.into(), refused.to_string().into())),
+            (Err(message), _) if stopped => Err((STOPPED.into(), message.as_str().into())),
+            (Err(message), _) => Err((FAILED.into(), message.as_str().into())),
         };
         let ordinal = self.place.ordinal;
         let end = AttemptRequest::EndTool(EndTool { ordinal, result });
-        let reply = self.ctx.caller.attempt(end).await?;
+        let reply = self.ctx.caller.attempt(end).await;
+        if stopped {
+            let message = outcome.err().unwrap_or_default();
+            let message = format!("this attempt is to stop: {message}");
+            return Err(Error::new(ErrorKind::Cancelled, message).with_context("tool", &self.tool));
+        }
+        let reply = reply?;
         kept?;
         refused(reply)?;
         outcome.map_err(|message| {

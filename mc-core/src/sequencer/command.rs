@@ -396,6 +396,9 @@ pub enum AttemptRequest {
     ReserveCall(Arc<ReserveCall>),
     /// A model call goes out that a joined process admitted inside its block, with what it drew.
     DrawCall(Arc<ReserveCall>, Drawn),
+    /// A model call was made already, and nobody was asked: it is written down, to be settled with its
+    /// usage; of a dead token that is charged at once.
+    ReportCall(Arc<ReserveCall>, Arc<SettleCall>),
     /// A model call was answered.
     SettleCall(Arc<SettleCall>),
     /// So much of a model call's answer has come.

@@ -373,6 +373,9 @@ fn decide_attempt(view: &View<'_>, token: &Token, request: &AttemptRequest) -> R
     match request {
         AttemptRequest::ReserveCall(call) => decide::call_reserve::reserve(view, token, call),
         AttemptRequest::DrawCall(call, drawn) => decide::call_draw::draw(view, token, call, *drawn),
+        AttemptRequest::ReportCall(call, answer) => {
+            decide::call_report::report(view, token, call, answer)
+        }
         AttemptRequest::SettleCall(answer) => decide::call_settle::settle(view, token, answer),
         AttemptRequest::Progress(report) => decide::in_flight::progress(view, token, report),
         AttemptRequest::FailCall(failure) => decide::call_fail::fail(view, token, failure),

@@ -241,6 +241,13 @@ pub enum CallReply {
         /// Why.
         reason: String,
     },
+    /// It was made already, and is written down: settle it.
+    Reported {
+        /// The prices that it is settled by.
+        by: PricedBy,
+        /// Why it would not have been let out.
+        refused: Option<Arc<Error>>,
+    },
     /// It may not go out.
     Denied(Arc<Error>),
 }

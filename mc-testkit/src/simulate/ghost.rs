@@ -30,7 +30,7 @@ pub(super) async fn leave(
         let answer = ModelAnswer::text("of a ghost", Usage::text(used, used));
         drop(permit.settle(&answer).await);
         // The doubt of its own permit, if there is one, is told twice.
-        for (hold, amount) in ctx.doubts() {
+        for (hold, amount) in ctx.doubts().await.unwrap_or_default() {
             for _ in 0..2 {
                 drop(ctx.reconcile(&hold, amount, "of a ghost").await);
             }

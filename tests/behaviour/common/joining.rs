@@ -35,6 +35,8 @@ struct Wire {
     pub asked: AtomicU64,
     /// Whether every command is given again, as if its first answer had been lost.
     twice: AtomicBool,
+    /// Whether the owner does not say what it has in memory.
+    silent: AtomicBool,
     /// What the owner said of blocks, on its way.
     rooms: Mutex<VecDeque<Room>>,
 }
@@ -150,11 +152,15 @@ impl OwnerPort for Wire {
     }
 
     async fn ask(&self, question: Peek) -> Result<Peeked, Unreached> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(Unreached::Unknown);
+        }
         Ok(self.owner.peek(&question))
     }
 
     fn peek(&self, question: Peek) -> Option<Peeked> {
-        Some(self.owner.peek(&question))
+        let silent = self.silent.load(Ordering::SeqCst);
+        (!silent).then(|| self.owner.peek(&question))
     }
 
     fn acting(&self, attempts: &[AttemptKey]) {
@@ -216,6 +222,7 @@ impl Wire {
             this: Weak::clone(this),
             asked: AtomicU64::new(0),
             twice: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             rooms: Mutex::default(),
         })
     }
@@ -243,6 +250,11 @@ impl Joined {
     /// From now on every command is given again, as if its first answer had been lost with an owner.
     pub fn ask_twice(&self) {
         self.wire.twice.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the owner does not say what it has in memory.
+    pub fn hear_nothing(&self) {
+        self.wire.silent.store(true, Ordering::SeqCst);
     }
 
     /// The process gives its agents up, and goes on.

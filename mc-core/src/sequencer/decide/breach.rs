@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::billed::Billed;
 use super::call_settle::{Holding, after_settling, stop};
 use super::{View, abort};
-use crate::budget::{Account, AccountId, Amount, Books, Movement, OnExceed};
+use crate::budget::{Account, AccountId, Amount, Books, Movement, OnExceed, Path, Shares};
 use crate::event::step::AbandonReason;
 use crate::money::NanoUsd;
 use crate::sequencer::decision::NewEvent;
@@ -14,14 +14,14 @@ use crate::sequencer::token::Token;
 
 pub(super) fn breaches(
     view: &View<'_>,
-    resident: &Resident,
+    (resident, by): (&Resident, &Token),
     (hold, ordinal): (&Holding, u32),
     billed: &Billed,
 ) -> Vec<(AccountId, OnExceed, Amount)> {
     if billed.actual.fits_in(&hold.drawn) {
         return Vec::new();
     }
-    let Some(open) = &hold.hold else {
+    let Some((path, shares)) = source(resident, by, (hold, ordinal)) else {
         return Vec::new();
     };
     let books = view.books(resident);
@@ -29,16 +29,13 @@ pub(super) fn breaches(
     let mut over = Vec::new();
     // What the hold has beside the call's own part covers it too.
     let (taken, _) = hold.settle(ordinal, billed.actual);
-    for id in open.path() {
+    for id in &path {
         let account = books.account(id).unwrap_or(&empty);
         let settle = Movement::Settle {
             held: taken,
             actual: billed.actual,
         };
-        let mut parts = open
-            .leaving(Some(ordinal))
-            .split(&settle, view.now)
-            .into_iter();
+        let mut parts = shares.clone().split(&settle, view.now).into_iter();
         let after = parts.try_fold(account.clone(), |account, (at, part)| {
             account.after_at(at, &part)
         });
@@ -63,6 +60,21 @@ pub(super) fn breaches(
         }
     }
     over
+}
+
+/// The accounts that a call counts in, and when what it takes there was reserved; one that held nothing
+/// counts in its step's.
+fn source(
+    resident: &Resident,
+    token: &Token,
+    (hold, ordinal): (&Holding, u32),
+) -> Option<(Path, Shares)> {
+    if let Some(open) = &hold.hold {
+        return Some((open.path().clone(), open.leaving(Some(ordinal))));
+    }
+    let run = &resident.run;
+    let agent = run.step(&token.step)?.agent.as_ref()?;
+    Some((run.path(&token.step, agent), Shares::default()))
 }
 
 /// More was billed than the account allows: the run stops in flight.

@@ -67,19 +67,8 @@ fn reply(reply: CallReply) -> Reply {
 /// # Errors
 /// `Cancelled` where the token was revoked; `InvalidInput` for a bound that cannot be priced.
 pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Result<Decision> {
-    let (resident, step) = view.require_live(token)?;
-    most_messages(&call.messages)?;
-    let mut asking = Asking {
-        view: *view,
-        token,
-        call,
-        resident,
-        step,
-        clamped_from: None,
-        events: Vec::new(),
-        judged: Vec::new(),
-    };
-    not_out(token, step, call.place.ordinal)?;
+    let mut asking = Asking::new(view, token, call)?;
+    let (resident, step) = (asking.resident, asking.step);
     match journal::look_up(token, step, CallKind::Model, call.place) {
         Found::Answered { seq } => {
             return Ok(Decision::now(reply(CallReply::Answered { seq })));
@@ -115,6 +104,25 @@ fn not_out(token: &Token, step: &Step, ordinal: u32) -> Result<()> {
     let message = format!("call {ordinal} is out already");
     let error = Error::new(ErrorKind::InvalidTransition, message);
     Err(error.with_context("token", token))
+}
+
+impl<'a> Asking<'a> {
+    /// A call of a live attempt at a place that is free.
+    pub(super) fn new(view: &View<'a>, token: &'a Token, call: &'a ReserveCall) -> Result<Self> {
+        let (resident, step) = view.require_live(token)?;
+        most_messages(&call.messages)?;
+        not_out(token, step, call.place.ordinal)?;
+        Ok(Self {
+            view: *view,
+            token,
+            call,
+            resident,
+            step,
+            clamped_from: None,
+            events: Vec::new(),
+            judged: Vec::new(),
+        })
+    }
 }
 
 impl Asking<'_> {
@@ -357,7 +365,12 @@ impl Asking<'_> {
         refusal::blocked(&asker, "only_doubt", failing)
     }
 
-    fn allow(mut self, amount: Amount, extended: Amount, max_output: Option<u64>) -> Decision {
+    pub(super) fn allow(
+        mut self,
+        amount: Amount,
+        extended: Amount,
+        max_output: Option<u64>,
+    ) -> Decision {
         if self.is_blocked_by(BlockReason::Budget) {
             self.events.push(self.unblocked(BlockReason::Budget));
         }
@@ -476,7 +489,7 @@ impl Asking<'_> {
         (mode == Mode::Enforce).then_some(error)
     }
 
-    fn deny_by_policy(self, code: &'static str) -> Decision {
+    pub(super) fn deny_by_policy(self, code: &'static str) -> Decision {
         let message = match code {
             "unknown_model" => format!("{code}: model `{}` has no price", self.call.model),
             _ => format!("{code}: model `{}` may not be called", self.call.model),

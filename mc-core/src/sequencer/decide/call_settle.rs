@@ -37,7 +37,7 @@ pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Resul
     countable(view, resident, &token.step, &cost.actual)?;
     let mut events = vec![settled((token, model), answer, (&hold, &cost))];
     let same = repeats(step.calls.values(), call.request, digest(answer));
-    let breached = breach::breaches(view, resident, (&hold, answer.ordinal), &cost);
+    let breached = breach::breaches(view, (resident, token), (&hold, answer.ordinal), &cost);
     let judged = judged(view, (token, resident), (call, model), answer, &cost);
     events.extend(judged.events);
     let mut reply = Reply::Done;
@@ -385,6 +385,29 @@ pub(super) fn after_settling(run: &Run, token: &Token, (ordinal, actual): (u32, 
     after
 }
 
+/// What a dead token reports of a call that nothing was ever held for: it is charged.
+///
+/// # Errors
+/// `InvalidInput` for usage that has no price; `NotFound`.
+pub fn settle_reported(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<Decision> {
+    let run = late::known(view, token)?;
+    let billed = price_of(view, &answer.asked, answer, Amount::ZERO)?;
+    let resident = view.resident(token.run_id)?;
+    countable(view, resident, &token.step, &billed.actual)?;
+    // The accounts of a run that is sealed are closed.
+    let actual = if run.sealed {
+        Amount::ZERO
+    } else {
+        billed.actual
+    };
+    Ok(charged_late(
+        view,
+        (run, token),
+        answer,
+        (Amount::ZERO, actual, Some(billed)),
+    ))
+}
+
 fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<Decision> {
     let run = late::known(view, token)?;
     let key = HoldKey::call(token.step.clone(), token.attempt, answer.ordinal);
@@ -407,6 +430,20 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     };
     let actual = billed.as_ref().filter(|_| doubt.is_some());
     let actual = actual.map_or(Amount::ZERO, |billed| billed.actual);
+    Ok(charged_late(
+        view,
+        (run, token),
+        answer,
+        (held, actual, billed),
+    ))
+}
+
+fn charged_late(
+    view: &View<'_>,
+    (run, token): (&Run, &Token),
+    answer: &SettleCall,
+    (held, actual, billed): (Amount, Amount, Option<Billed>),
+) -> Decision {
     let used = billed.map(|billed| LateUsage {
         model: answer.asked.clone(),
         service_tier: answer.service_tier,
@@ -425,5 +462,5 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
         used,
     };
     let event = NewEvent::new(late::chain_of(run), facts).with(content(answer));
-    Ok(Decision::events(vec![event]))
+    Decision::events(vec![event])
 }

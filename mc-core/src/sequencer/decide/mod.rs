@@ -14,6 +14,7 @@ mod billed;
 mod breach;
 pub mod call_draw;
 pub mod call_fail;
+pub mod call_report;
 pub mod call_reserve;
 mod call_rules;
 pub mod call_settle;

@@ -1,5 +1,7 @@
 //! Tool calls: written down before they act; an answered one is not made again.
 
+use std::sync::Arc;
+
 use super::call_settle::{no_progress, times};
 use super::clearance::{self, Clearance, Wish};
 use super::journal::{self, Found};
@@ -316,6 +318,22 @@ fn refused(rule: &str, tool: &Opaque, message: String) -> Error {
     })
 }
 
+/// The code of a call whose tool said that it failed.
+pub const FAILED: &str = "tool_failed";
+/// The code of a call whose tool ended with an error once its attempt was to stop.
+pub const STOPPED: &str = "stopped";
+/// The code of a call that was answered, and whose answer cannot be kept.
+pub const NOT_KEPT: &str = "invalid_output";
+
+/// Whether a call may have done, unknown to the log, what cannot be undone: then it stays open, and its
+/// step is in doubt once its attempt has ended.
+fn may_have_acted(begun: Option<&Call>, request: &EndTool) -> bool {
+    let lasting = begun.and_then(|call| call.risk);
+    let lasting = lasting.is_some_and(|risk| !risk.is_repeatable());
+    let unknown = |(code, _): &(Arc<str>, Arc<str>)| [STOPPED, NOT_KEPT].contains(&&**code);
+    lasting && request.result.as_ref().is_err_and(unknown)
+}
+
 /// Takes a tool call's result or error.
 ///
 /// # Errors
@@ -336,6 +354,9 @@ pub fn end(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decision
             .with_detail(Detail::AlreadyCompleted));
     }
     let begun = calls.get(&request.ordinal);
+    if may_have_acted(begun, request) {
+        return Ok(Decision::events(Vec::new()));
+    }
     let (step, attempt, ordinal) = (token.step.clone(), token.attempt, request.ordinal);
     let mut same = 0;
     let event = match &request.result {
@@ -419,7 +440,7 @@ fn end_late(view: &View<'_>, token: &Token, request: &EndTool) -> Result<Decisio
     let run = late::known(view, token)?;
     let (outcome, part) = match &request.result {
         Ok(value) => ("tool_completed", NewPart::json(value)),
-        Err((_, message)) => ("tool_failed", NewPart::text(message)),
+        Err((_, message)) => (FAILED, NewPart::text(message)),
     };
     let facts = ResultLate {
         step: token.step.clone(),
