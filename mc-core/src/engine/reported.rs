@@ -58,7 +58,7 @@ impl StepContext {
             .await?;
         match reply {
             Reply::Call(CallReply::Reported { by, refused: why }) => {
-                let permit = caller.permit(ordinal, request, (None, by));
+                let permit = caller.permit(ordinal, request, (None, by, Vec::new()));
                 permit.settle(answer).await?;
                 why.map_or(Ok(Reported::Written), |error| {
                     Err(super::tools::again(&error))

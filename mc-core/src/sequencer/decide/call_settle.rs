@@ -401,7 +401,6 @@ pub fn settle_reported(view: &View<'_>, token: &Token, answer: &SettleCall) -> R
         billed.actual
     };
     Ok(charged_late(
-        view,
         (run, token),
         answer,
         (Amount::ZERO, actual, Some(billed)),
@@ -430,16 +429,11 @@ fn settle_late(view: &View<'_>, token: &Token, answer: &SettleCall) -> Result<De
     };
     let actual = billed.as_ref().filter(|_| doubt.is_some());
     let actual = actual.map_or(Amount::ZERO, |billed| billed.actual);
-    Ok(charged_late(
-        view,
-        (run, token),
-        answer,
-        (held, actual, billed),
-    ))
+    let charged = (held, actual, billed);
+    Ok(charged_late((run, token), answer, charged))
 }
 
 fn charged_late(
-    view: &View<'_>,
     (run, token): (&Run, &Token),
     answer: &SettleCall,
     (held, actual, billed): (Amount, Amount, Option<Billed>),
