@@ -10,6 +10,7 @@ mod answers;
 mod approvals;
 mod budgets;
 mod demo;
+mod elsewhere;
 mod evidence;
 mod forms;
 mod interrupts;

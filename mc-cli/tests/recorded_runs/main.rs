@@ -25,4 +25,5 @@ mod money;
 mod plain;
 mod policy;
 mod storm;
+mod together;
 mod world;

@@ -27,11 +27,11 @@ const TOGETHER: &str = r#"
   - { id: speed, at: model_call, mode: MODE, velocity: { usd: "0.05", window: 1m } }
 "#;
 
-fn policy(rules: &str, mode: &str) -> Policy {
+pub(crate) fn policy(rules: &str, mode: &str) -> Policy {
     Policy::from_yaml(rules.replace("MODE", mode)).unwrap()
 }
 
-fn under(policy: Policy) -> impl Fn(&Path, &Path) -> RehearseOptions {
+pub(crate) fn under(policy: Policy) -> impl Fn(&Path, &Path) -> RehearseOptions {
     move |file, db| RehearseOptions {
         policy: Some(policy.clone()),
         ..all_models(file, db)
@@ -39,10 +39,10 @@ fn under(policy: Policy) -> impl Fn(&Path, &Path) -> RehearseOptions {
 }
 
 /// A verdict against a call, and the call.
-type Denial = (String, u32, String, Digest, (StepKey, u32, Option<u32>));
+pub(crate) type Denial = (String, u32, String, Digest, (StepKey, u32, Option<u32>));
 
 /// The first denial of each recorded run.
-fn denials(world: &World) -> BTreeMap<String, Denial> {
+pub(crate) fn denials(world: &World) -> BTreeMap<String, Denial> {
     let recorded = world.recorded();
     let mut first = BTreeMap::new();
     for (record, kind) in &world.events {
@@ -61,7 +61,7 @@ fn denials(world: &World) -> BTreeMap<String, Denial> {
     first
 }
 
-fn rules(denials: &BTreeMap<String, Denial>) -> BTreeSet<&str> {
+pub(crate) fn rules(denials: &BTreeMap<String, Denial>) -> BTreeSet<&str> {
     denials.values().map(|denial| denial.0.as_str()).collect()
 }
 

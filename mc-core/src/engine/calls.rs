@@ -13,7 +13,7 @@ use super::attempt::AttemptCell;
 use super::block::Block;
 use super::call_error::{CallError, ProviderError};
 use super::content;
-use super::in_time::{Looks, Watch};
+use super::in_time::Looks;
 use super::inner::{Inner, lock};
 use super::outgoing::Outgoing;
 use super::receipt::Receipt;
@@ -412,24 +412,18 @@ impl Caller {
                 Admission::Denied(error) => return Err(CallError::Denied(error)),
             };
             let out = permit.outgoing();
-            let watch = Watch {
-                caller: self,
-                looks: &permit.looks,
-            };
-            let answered = watch.over(send(out.clone()), |_| out.look()).await;
-            let answered = answered.unwrap_or_else(|rule| {
-                let why = rule.message().to_owned();
-                Err(ProviderError::new(CallFailure::Abandoned, why))
-            });
-            match answered {
+            match self.in_time(&permit.looks, &out, send(out.clone())).await {
                 Ok(answer) => {
                     permit.settle(&answer).await.map_err(CallError::Engine)?;
                     return Ok(answer);
                 }
-                Err(error) => match permit.fail(&error).await {
+                Err(error) => {
+                    let ended = permit.fail(&error).await;
                     // What wanted it cut may have ended all that was there to be failed.
-                    Err(_) if out.is_cut() => return Err(out.failed(error)),
-                    ended => match ended.map_err(CallError::Engine)? {
+                    if out.is_cut() {
+                        return Err(out.failed(error));
+                    }
+                    match ended.map_err(CallError::Engine)? {
                         CallEnd::Throttled(at) => {
                             pass = Pass::Again;
                             self.wait_until(at).await.map_err(CallError::Engine)?;
@@ -437,11 +431,9 @@ impl Caller {
                         CallEnd::Released
                         | CallEnd::GaveUp
                         | CallEnd::Settled
-                        | CallEnd::InDoubt => {
-                            return Err(out.failed(error));
-                        }
-                    },
-                },
+                        | CallEnd::InDoubt => return Err(out.failed(error)),
+                    }
+                }
             }
         }
     }

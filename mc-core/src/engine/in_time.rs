@@ -8,11 +8,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use super::calls::{Caller, Permit, refused};
+use super::call_error::ProviderError;
+use super::calls::{Caller, ModelAnswer, Permit, refused};
 use super::outgoing::Outgoing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pricing::CallTerms;
+use crate::resilience::CallFailure;
 use crate::sequencer::{AttemptRequest, CallProgress};
+
+/// What a model call comes to.
+type Answered = std::result::Result<ModelAnswer, ProviderError>;
 
 /// When a call that is out is looked at.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +74,24 @@ impl Watch<'_> {
 }
 
 impl Caller {
+    /// Waits for the answer of a model call; one that may not go on is let go of, and failed.
+    pub(super) async fn in_time(
+        &self,
+        looks: &Looks,
+        out: &Outgoing,
+        sending: impl Future<Output = Answered>,
+    ) -> Answered {
+        let watch = Watch {
+            caller: self,
+            looks,
+        };
+        let answered = watch.over(sending, |_| out.look()).await;
+        answered.unwrap_or_else(|rule| {
+            let why = rule.message();
+            Err(ProviderError::new(CallFailure::Abandoned, why))
+        })
+    }
+
     /// Asks whether a tool call that has been out for so long may go on.
     pub(super) async fn look_at_tool(&self, ordinal: u32, elapsed_ms: u64) -> Result<()> {
         let report = AttemptRequest::Progress(CallProgress {

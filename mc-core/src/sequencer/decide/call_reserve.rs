@@ -14,7 +14,7 @@ use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
 use super::worst_case::{amount, bound};
-use super::{View, in_time, observed, refusal};
+use super::{View, observed, refusal};
 use crate::budget::{
     Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter, would_refuse,
 };
@@ -52,7 +52,7 @@ pub(super) struct Asking<'a> {
     pub(super) resident: &'a Resident,
     pub(super) step: &'a Step,
     /// The output limit that it asked for, where it is to go out with a smaller one.
-    clamped_from: Option<u64>,
+    pub(super) clamped_from: Option<u64>,
     pub(super) events: Vec<NewEvent>,
     /// What rules said of it; it is written once the call goes out or is denied.
     pub(super) judged: Vec<NewEvent>,
@@ -404,19 +404,7 @@ impl Asking<'_> {
             version: price_version,
             at: self.view.now,
         };
-        let looks = in_time::looks(&self.view, &self.who(self.caller().as_ref()));
-        let reply = reply(match (self.clamped_from, max_output) {
-            (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
-                max_output_tokens,
-                by,
-                looks,
-            },
-            (_, max_output_tokens) => CallReply::Allowed {
-                max_output_tokens,
-                by,
-                looks,
-            },
-        });
+        let reply = reply(self.admitted(max_output, by));
         let answer = if durable {
             Answer::Now(reply)
         } else {

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::call_reserve::Asking;
 use super::guard::{self, Denial};
+use super::in_time;
 use crate::budget::{Amount, Ticket};
 use crate::id::AgentName;
 use crate::policy::guard::{self as rules, Asked, Call, Checkpoint, Verdict, Who};
 use crate::pricing::Named;
-use crate::sequencer::decision::{Decision, Wait};
+use crate::sequencer::command::PricedBy;
+use crate::sequencer::decision::{CallReply, Decision, Wait};
 use crate::sequencer::traffic::{in_flight, rates_of};
 
 impl Asking<'_> {
@@ -30,6 +32,23 @@ impl Asking<'_> {
             workflow: self.resident.run.workflow().map(|(name, _)| name),
             model: Some(self.named()),
             tool: None,
+        }
+    }
+
+    /// It may go out, with what its host has to know.
+    pub(super) fn admitted(&self, max_output: Option<u64>, by: PricedBy) -> CallReply {
+        let looks = in_time::looks(&self.view, &self.who(self.caller().as_ref()));
+        match (self.clamped_from, max_output) {
+            (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
+                max_output_tokens,
+                by,
+                looks,
+            },
+            (_, max_output_tokens) => CallReply::Allowed {
+                max_output_tokens,
+                by,
+                looks,
+            },
         }
     }
 

@@ -37,7 +37,7 @@ pub fn progress(view: &View<'_>, token: &Token, report: &CallProgress) -> Result
     };
     let open = call.filter(|call| call.state == open);
     if let Some(call) = open.filter(|call| call.kind == CallKind::Tool) {
-        return in_time::tool(view, token, (resident, step, call), report);
+        return Ok(in_time::tool(view, token, (resident, step, call), report));
     }
     let Some((call, model)) = open.and_then(|call| Some((call, call.model.as_ref()?))) else {
         let message = format!("call {} is not open", report.ordinal);

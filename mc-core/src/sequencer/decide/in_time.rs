@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::View;
 use super::guard::{Place, at_place, cut};
-use crate::error::Result;
 use crate::event::EventKind;
 use crate::id::AgentName;
 use crate::money::NanoUsd;
@@ -33,10 +32,10 @@ pub fn looks(view: &View<'_>, who: &Who<'_>) -> Vec<u64> {
 }
 
 fn longest(rail: &Guardrail) -> Option<u64> {
-    match (&rail.rule, rail.at) {
-        (Rule::MaxDuration(most), Checkpoint::InFlight) => Some(as_ms(*most)),
-        _ => None,
-    }
+    let Rule::MaxDuration(most) = &rail.rule else {
+        return None;
+    };
+    (rail.at == Checkpoint::InFlight).then(|| as_ms(*most))
 }
 
 /// After when no call of an attempt goes out any more, by the rules that are obeyed.
@@ -49,9 +48,11 @@ pub fn run_deadline(view: &View<'_>, run: &Run, agent: &AgentName) -> Option<Tim
     let rails = view.workspace.policy.guardrails().iter();
     // One that concerns some models only is no end of the attempt.
     let obeyed = rails.filter(|rail| rail.mode == Mode::Enforce && rail.scope.holds(&who));
-    let spans = obeyed.filter_map(|rail| match (&rail.rule, rail.at) {
-        (Rule::Deadline(span), Checkpoint::ModelCall) => Some(*span),
-        _ => None,
+    let spans = obeyed.filter_map(|rail| {
+        let Rule::Deadline(span) = &rail.rule else {
+            return None;
+        };
+        (rail.at == Checkpoint::ModelCall).then_some(*span)
     });
     spans.min().map(|span| run.started_at.after(span))
 }
@@ -68,15 +69,12 @@ pub fn tool_user<'a>(run: &'a Run, step: &'a Step, call: &'a Call) -> Who<'a> {
 
 /// Judges a tool call that is out still. One that cannot be undone may have happened when it is cut, so
 /// that its whole attempt is.
-///
-/// # Errors
-/// None of its own.
 pub fn tool(
     view: &View<'_>,
     token: &Token,
     (resident, step, call): (&Resident, &Step, &Call),
     report: &CallProgress,
-) -> Result<Decision> {
+) -> Decision {
     let elapsed = report.elapsed_ms.unwrap_or_default();
     let asking = Asking {
         at: Checkpoint::InFlight,
@@ -97,19 +95,21 @@ pub fn tool(
     let judged = at_place(view, place, &asking);
     let mut events = judged.events;
     // What was told at an earlier look is not told again.
-    events.retain(|event| match &event.kind {
-        EventKind::GuardrailJudged(facts) => is_due(view, &facts.rule, elapsed),
-        _ => true,
+    events.retain(|event| {
+        let EventKind::GuardrailJudged(facts) = &event.kind else {
+            return true;
+        };
+        is_due(view, &facts.rule, elapsed)
     });
     let Some(denial) = judged.denial else {
-        return Ok(Decision::events(events));
+        return Decision::events(events);
     };
     let lasting = call.risk.is_some_and(|risk| !risk.is_repeatable());
     if lasting || denial.verdict == Verdict::Halt {
         events.extend(cut(view, resident, &resident.run, token, &denial.rule));
     }
     let refused = Reply::Refused(denial.error.into());
-    Ok(Decision::durable(events, refused))
+    Decision::durable(events, refused)
 }
 
 /// Whether a rule's own time is the one that is over just now.
