@@ -23,7 +23,6 @@ pub enum LimitMode {
 
 impl LimitMode {
     /// Whether it holds.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub const fn is_enforced(&self) -> bool {
         matches!(self, Self::Enforce)
     }
@@ -42,7 +41,6 @@ pub enum InFlight {
 
 impl InFlight {
     /// Whether it goes on.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub const fn goes_on(&self) -> bool {
         matches!(self, Self::GoesOn)
     }
@@ -121,7 +119,7 @@ mod tests {
         };
         let mut account = Account::new(limit, OnExceed::Abort);
         for movement in [
-            Movement::Reserve(calls(spent + held)),
+            Movement::Reserve(calls(spent.saturating_add(held))),
             Movement::Settle {
                 held: calls(spent),
                 actual: calls(spent),

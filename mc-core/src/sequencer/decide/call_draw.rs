@@ -86,9 +86,9 @@ fn told(
     let run = &resident.run;
     let agent = run.step(&token.step)?.agent.as_ref()?;
     let path = run.path(&token.step, agent);
-    let asker = (&token.step, token.attempt, Some(ordinal));
+    let who = (&token.step, token.attempt, Some(ordinal));
     let asked = (!extended.is_zero()).then_some((&path, extended))?;
-    observed::judged(view, resident, asker, asked)
+    observed::judged(view, resident, who, asked)
 }
 
 /// Whether a session's block may grow by what a call has drawn beyond it.

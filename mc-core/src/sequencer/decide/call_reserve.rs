@@ -13,18 +13,16 @@ use super::guard;
 use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
+use super::session_block::block;
 use super::worst_case::{amount, bound};
 use super::{View, observed, refusal};
-use crate::budget::{
-    Amount, Books, Dimension, Hold, Limit, OnExceed, Owner, Verdict, Waiter, would_refuse,
-};
+use crate::budget::{Amount, Dimension, Hold, OnExceed, Owner, Verdict, Waiter, would_refuse};
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
 use crate::event::step::{AbandonReason, AttemptAbandoned, HALTED, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
 use crate::id::{AgentName, RunId};
-use crate::money::NanoUsd;
 use crate::policy::guard::Checkpoint;
 use crate::policy::{Mode, PriceAge};
 use crate::pricing::{Bound, Quote};
@@ -34,15 +32,7 @@ use crate::sequencer::command::{PricedBy, ReserveCall};
 use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
-use crate::sequencer::workspace::ResidentBooks;
 use crate::time::as_ms;
-
-/// The most of a tightest limit, in hundredths, that a session takes at a time.
-const BLOCK_PERCENT: i64 = 1;
-/// The most money that a session takes at a time: 0.25 USD.
-const BLOCK_MAX_NANO: i64 = 250_000_000;
-/// The most calls that a block covers.
-const BLOCK_MAX_CALLS: u64 = 1_000;
 
 /// A call under way through the checks.
 pub(super) struct Asking<'a> {
@@ -279,7 +269,7 @@ impl Asking<'_> {
         if other.is_none()
             && run.workflow().is_none()
             && self.view.turn.is_none()
-            && let Some(block) = self.block(&waiter.path, short)
+            && let Some(block) = block(&self.view, &waiter.path, short)
         {
             let wanted = Waiter {
                 amount: block,
@@ -294,13 +284,13 @@ impl Asking<'_> {
         }
         match self.view.judge(&waiter) {
             Verdict::Fits => {
-                let asker = (
+                let who = (
                     &self.token.step,
                     self.token.attempt,
                     Some(self.call.place.ordinal),
                 );
                 let asked = (&waiter.path, waiter.amount);
-                let judged = observed::judged(&self.view, self.resident, asker, asked);
+                let judged = observed::judged(&self.view, self.resident, who, asked);
                 self.judged.extend(judged);
                 self.allow(amount, waiter.amount, max_output)
             }
@@ -323,38 +313,6 @@ impl Asking<'_> {
             Verdict::Frozen { .. } => queued(waiter, amount, Vec::new()),
             Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
         }
-    }
-
-    /// What a session takes at a time, so that its next calls lie inside it: as many such calls as
-    /// a small share of the tightest limit pays for, in every dimension.
-    fn block(&self, path: &crate::budget::Path, short: Amount) -> Option<Amount> {
-        let books = ResidentBooks(self.view.workspace);
-        let limits: Vec<Limit> = path
-            .iter()
-            .filter_map(|id| Some(*Books::account(&books, id)?.limit()))
-            .collect();
-        let tightest = limits.iter().filter_map(|limit| limit.money).min();
-        let share = tightest.map_or(BLOCK_MAX_NANO, |limit| {
-            limit.as_nano().saturating_mul(BLOCK_PERCENT) / 100
-        });
-        let block = share.min(BLOCK_MAX_NANO);
-        let price = short.money.as_nano().max(1);
-        let share_of = |pick: fn(&Limit) -> Option<u64>, one: u64| {
-            let tightest = limits.iter().filter_map(pick).min();
-            tightest.map_or(u64::MAX, |limit| limit / 100 / one.max(1))
-        };
-        let calls = u64::try_from(block / price)
-            .unwrap_or(0)
-            .min(BLOCK_MAX_CALLS)
-            .min(share_of(|limit| limit.calls, short.calls))
-            .min(share_of(|limit| limit.input_tokens, short.input_tokens))
-            .min(share_of(|limit| limit.output_tokens, short.output_tokens));
-        (calls > 1).then(|| Amount {
-            money: NanoUsd::from_nano(block.max(short.money.as_nano())),
-            input_tokens: short.input_tokens.saturating_mul(calls),
-            output_tokens: short.output_tokens.saturating_mul(calls),
-            calls: short.calls.saturating_mul(calls),
-        })
     }
 
     fn blocked(&self, failing: Vec<FailingAccount>) -> NewEvent {

@@ -392,8 +392,8 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
     };
     let judged = (!going.hold.is_zero()).then(|| {
         let path = run.path(candidate.key, &order.agent);
-        let asker = (candidate.key, attempt, None);
-        observed::judged(view, candidate.resident, asker, (&path, asked))
+        let who = (candidate.key, attempt, None);
+        observed::judged(view, candidate.resident, who, (&path, asked))
     });
     let judged = judged.flatten();
     let mut events = started(run);

@@ -47,6 +47,7 @@ pub mod refusal;
 pub mod reserving;
 pub mod resolve;
 pub mod session;
+mod session_block;
 pub mod signal;
 pub mod start;
 pub mod suspend;
