@@ -11,7 +11,7 @@ use super::context::StepContext;
 use super::tools::again;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pricing::CallTerms;
-use crate::sequencer::{AttemptRequest, CallProgress};
+use crate::sequencer::{AttemptRequest, CallProgress, Patience};
 
 /// A model call that is out.
 #[derive(Clone, Debug)]
@@ -77,6 +77,25 @@ impl StepContext {
         F: Fn(Outgoing) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
-        self.caller.model_call(request, send).await
+        let asked = (request, Patience::Waits);
+        self.caller.model_call(asked, send).await
+    }
+
+    /// As [`model_stream`](Self::model_stream), without waiting for a person, as
+    /// [`try_model_call`](Self::try_model_call).
+    ///
+    /// # Errors
+    /// As [`model_stream`](Self::model_stream), and `CallError::NeedsApproval`.
+    pub async fn try_model_stream<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Outgoing) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        let asked = (request, Patience::TellsOnly);
+        self.caller.model_call(asked, send).await
     }
 }

@@ -227,11 +227,8 @@ pub enum CallReply {
     WaitUntil(Timestamp),
     /// Ask again now: what it waited for has changed.
     Again,
-    /// A person has to approve first.
-    NeedsApproval {
-        /// Why.
-        reason: String,
-    },
+    /// A person has to approve first: the request.
+    NeedsApproval(ApprovalId),
     /// It may not go out.
     Denied(Arc<Error>),
 }

@@ -140,6 +140,8 @@ pub struct Answer<'a> {
     pub fits: Option<Fits>,
     /// What it cost and took; none for a tool.
     pub measured: Option<Measured>,
+    /// Whether a person has approved the call.
+    pub approved: bool,
 }
 
 /// What rules have to know of what went before; none where it is not known.
@@ -183,6 +185,11 @@ impl Finding {
         matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::DryRun)
     }
 
+    /// Whether it is obeyed and wants a person's word.
+    pub const fn asks(&self) -> bool {
+        matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::NeedsApproval)
+    }
+
     /// Whether it is obeyed and forbids.
     pub const fn forbids(&self) -> bool {
         matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::Deny | Verdict::Halt)
@@ -214,24 +221,28 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
         Asked::Progress(progress) => in_flight(rail, progress),
         Asked::Answer(answer) => after(rail, asking, answer, counts),
     };
-    let breach = match rail.on_breach {
-        OnBreach::Deny => Verdict::Deny,
-        OnBreach::Halt => Verdict::Halt,
+    let breach = match (rail.on_breach, &asking.asked) {
+        // A person was asked of the call; one that nobody was asked of is answered already.
+        (OnBreach::NeedsApproval, Asked::Answer(answer)) if answer.approved => return None,
+        (OnBreach::Deny, _) | (OnBreach::NeedsApproval, Asked::Answer(_)) => Verdict::Deny,
+        (OnBreach::Halt, _) => Verdict::Halt,
+        (OnBreach::NeedsApproval, _) => Verdict::NeedsApproval,
     };
     let (verdict, code, reason) = match found {
         Ok(None) => return None,
-        Ok(Some(Broken::Output(most))) => (
-            Verdict::Clamp(most),
-            rail.rule.key(),
-            "more output than allowed".to_owned(),
-        ),
+        Ok(Some(Broken::Output(most))) => {
+            let clamp = rail.clamps().then_some(Verdict::Clamp(most));
+            let reason = "more output than allowed".to_owned();
+            (clamp.unwrap_or(breach), rail.rule.key(), reason)
+        }
         Ok(Some(Broken::Unreal)) => (
             Verdict::DryRun,
             rail.rule.key(),
             "the tool is not called".to_owned(),
         ),
         Ok(Some(Broken::Why(reason))) => (breach, rail.rule.key(), reason),
-        Err(erred) => (breach, RULE_ERROR, erred.0),
+        // Nobody can judge what a rule could not.
+        Err(erred) => (breach.at_least_deny(), RULE_ERROR, erred.0),
     };
     Some(Finding {
         rule: rail.id.clone(),

@@ -64,6 +64,8 @@ pub enum OnBreach {
     Deny,
     /// That, and what is in flight in the same step is cut; the step waits for a person.
     Halt,
+    /// A person is asked whether it may go out.
+    NeedsApproval,
 }
 
 /// What a rule says.
@@ -75,6 +77,8 @@ pub enum Verdict {
     Clamp(u64),
     /// It does not go out, and who asked gets an answer that says so.
     DryRun,
+    /// It may go out once a person has approved it.
+    NeedsApproval,
     /// It may not go out.
     Deny,
     /// It may not, and the step ends here.
@@ -88,8 +92,22 @@ impl Verdict {
             Self::Allow => "allow",
             Self::Clamp(_) => "clamp",
             Self::DryRun => "dry_run",
+            Self::NeedsApproval => "needs_approval",
             Self::Deny => "deny",
             Self::Halt => "halt",
+        }
+    }
+}
+
+impl Verdict {
+    /// Its own, where that forbids; else `Deny`.
+    #[must_use]
+    pub const fn at_least_deny(self) -> Self {
+        match self {
+            Self::Halt => Self::Halt,
+            Self::Allow | Self::Clamp(_) | Self::DryRun | Self::NeedsApproval | Self::Deny => {
+                Self::Deny
+            }
         }
     }
 }
@@ -149,6 +167,17 @@ pub struct Guardrail {
     pub scope: Scope,
     /// What it says.
     pub rule: Rule,
+}
+
+impl Guardrail {
+    /// Whether a call that asks for too much output goes out with less; one that a person is asked of
+    /// goes out with all of it.
+    pub const fn clamps(&self) -> bool {
+        match self.on_breach {
+            OnBreach::Deny | OnBreach::Halt => true,
+            OnBreach::NeedsApproval => false,
+        }
+    }
 }
 
 /// What a rule says.
