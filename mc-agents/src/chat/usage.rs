@@ -2,7 +2,8 @@
 //!
 //! Both `OpenAI` formats count cached tokens inside the input and reasoning inside the output;
 //! Anthropic counts what was read from or written to a cache beside the input. What does not add up
-//! is no usage: then all that was held counts.
+//! is no usage: then all that was held counts. A total that is more than its parts counts reasoning
+//! beside the output: what the parts leave out is output, which is the dearer reading.
 
 use mc_core::usage::Usage;
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub(super) fn openai_chat(usage: &Value) -> Option<Usage> {
         input_cache_read: cached,
         input_audio: heard,
         output_text: written.checked_sub(thought)?.checked_sub(spoken)?,
-        output_reasoning: thought,
+        output_reasoning: thought.checked_add(beside(usage, (read, written))?)?,
         output_audio: spoken,
         requests: 1,
         ..Usage::default()
@@ -45,7 +46,7 @@ pub(super) fn openai_responses(usage: &Value) -> Option<Usage> {
         input_uncached: read.checked_sub(cached)?,
         input_cache_read: cached,
         output_text: written.checked_sub(thought)?,
-        output_reasoning: thought,
+        output_reasoning: thought.checked_add(beside(usage, (read, written))?)?,
         requests: 1,
         ..Usage::default()
     })
@@ -64,6 +65,12 @@ pub(super) fn anthropic(usage: &Value) -> Option<Usage> {
         requests: 1,
         ..Usage::default()
     })
+}
+
+/// What the provider's total has beyond input and output; one that has less stands for nothing.
+fn beside(usage: &Value, (read, written): (u64, u64)) -> Option<u64> {
+    let parts = read.checked_add(written)?;
+    Some(count(&usage["total_tokens"])?.saturating_sub(parts))
 }
 
 /// A count that may be absent, and then is 0; none where it is something else.
@@ -102,6 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn a_total_beyond_its_parts_counts_as_output_and_a_smaller_one_stands_for_nothing() {
+        for (total, output) in [(18, 8), (25, 15), (3, 8)] {
+            let chat = json!({"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": total});
+            let chat = openai_chat(&chat).unwrap();
+            assert_eq!((chat.input_tokens(), chat.output_tokens()), (10, output));
+            let response = json!({"input_tokens": 10, "output_tokens": 8, "total_tokens": total});
+            let response = openai_responses(&response).unwrap();
+            assert_eq!(response.output_tokens(), output);
+        }
+    }
+
+    #[test]
     fn what_does_not_add_up_is_no_usage() {
         let more_cached = json!({"cached_tokens": 4});
         for usage in [
@@ -109,6 +128,9 @@ mod tests {
             json!({"prompt_tokens": 1}),
             json!({"prompt_tokens": -1, "completion_tokens": 1}),
             json!({"prompt_tokens": 1.5, "completion_tokens": 1}),
+            json!({"prompt_tokens": 1, "completion_tokens": 1,
+                   "completion_tokens_details": {"reasoning_tokens": 2}}),
+            json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": "2"}),
             Value::Null,
         ] {
             assert_eq!(openai_chat(&usage), None, "{usage}");

@@ -223,6 +223,7 @@ pub struct Permit {
     since: Duration,
     max_output_tokens: Option<u64>,
     by: PricedBy,
+    suggests: Option<ModelId>,
     open: bool,
 }
 
@@ -276,16 +277,20 @@ impl Caller {
                 CallReply::Allowed {
                     max_output_tokens,
                     by,
+                    suggests,
                 } => {
                     let allowed = (max_output_tokens, by);
-                    return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
+                    let permit = self.permit(ordinal, request, allowed);
+                    return Ok(Admission::Allowed(permit.suggesting(suggests)));
                 }
                 CallReply::Clamped {
                     max_output_tokens,
                     by,
+                    suggests,
                 } => {
                     let allowed = (Some(max_output_tokens), by);
-                    return Ok(Admission::Clamped(self.permit(ordinal, request, allowed)));
+                    let permit = self.permit(ordinal, request, allowed);
+                    return Ok(Admission::Clamped(permit.suggesting(suggests)));
                 }
                 CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
@@ -359,6 +364,7 @@ impl Caller {
             since,
             max_output_tokens,
             by,
+            suggests: None,
             open: true,
         }
     }
@@ -454,6 +460,17 @@ impl Permit {
         self.max_output_tokens
     }
 
+    /// The model that the budget suggests for further calls, once a threshold was reached that names
+    /// one. It holds nothing up: this call may go out as it is.
+    pub const fn suggested_model(&self) -> Option<&ModelId> {
+        self.suggests.as_ref()
+    }
+
+    fn suggesting(mut self, suggests: Option<ModelId>) -> Self {
+        self.suggests = suggests;
+        self
+    }
+
     /// Ends the call with its answer: what it cost is spent in full.
     ///
     /// # Errors
@@ -491,6 +508,7 @@ impl Permit {
             ordinal: self.ordinal,
             terms: self.terms.clone(),
             max_output_tokens: self.max_output_tokens,
+            suggests: self.suggests.clone(),
             cut: Arc::default(),
         }
     }

@@ -10,6 +10,7 @@ use super::calls::{Caller, ModelAnswer, ModelRequest, refused};
 use super::context::StepContext;
 use super::tools::again;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::ModelId;
 use crate::pricing::CallTerms;
 use crate::sequencer::{AttemptRequest, CallProgress, Patience};
 
@@ -20,6 +21,7 @@ pub struct Outgoing {
     pub(super) ordinal: u32,
     pub(super) terms: CallTerms,
     pub(super) max_output_tokens: Option<u64>,
+    pub(super) suggests: Option<ModelId>,
     /// What a rule said that wants the call cut.
     pub(super) cut: Arc<OnceLock<Error>>,
 }
@@ -28,6 +30,11 @@ impl Outgoing {
     /// Ask the provider for at most so many output tokens.
     pub const fn max_output_tokens(&self) -> Option<u64> {
         self.max_output_tokens
+    }
+
+    /// The model that the budget suggests for further calls, as of a permit.
+    pub const fn suggested_model(&self) -> Option<&ModelId> {
+        self.suggests.as_ref()
     }
 
     /// Reports how far the answer has come: so many output tokens, and the text since the last report

@@ -10,7 +10,7 @@ use super::guard::Guardrail;
 use super::mode::Mode;
 use super::rates::RateRule;
 use super::tier::RiskTier;
-use crate::budget::{AccountId, Limit, OnExceed, Window};
+use crate::budget::{AccountId, Limit, OnExceed, Threshold, Window};
 use crate::form::Schema;
 use crate::id::Opaque;
 use crate::money::NanoUsd;
@@ -54,7 +54,7 @@ impl PartialEq for ToolRule {
 }
 
 /// What a shared account may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetRule {
     /// Its limit; at least one dimension is limited.
     pub limit: Limit,
@@ -62,4 +62,6 @@ pub struct BudgetRule {
     pub window: Option<Window>,
     /// What it does to a run that it refuses for good.
     pub on_exceed: OnExceed,
+    /// The shares of its limit that are told of, the lowest first; none for the host's.
+    pub thresholds: Option<Vec<Threshold>>,
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::step::WaitingFor;
 use crate::event::{EventKind, MediaType, PartRef};
 use crate::id::{
-    AgentName, AgentVersion, ApprovalId, Digest, Opaque, RunId, StepKey, WorkflowName,
+    AgentName, AgentVersion, ApprovalId, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName,
 };
 use crate::json;
 use crate::policy::RiskTier;
@@ -210,6 +210,9 @@ pub enum CallReply {
         max_output_tokens: Option<u64>,
         /// The prices that it was reserved by; it is settled by the same.
         by: PricedBy,
+        /// The model that an account's threshold suggests instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suggests: Option<ModelId>,
     },
     /// It may go out with a smaller output limit than it asked for.
     Clamped {
@@ -217,6 +220,9 @@ pub enum CallReply {
         max_output_tokens: u64,
         /// As of what is allowed.
         by: PricedBy,
+        /// As of what is allowed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suggests: Option<ModelId>,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.
     Answered {

@@ -28,7 +28,7 @@ const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
 /// The fields that state a rule.
-const RULES: [&str; 35] = [
+const RULES: [&str; 36] = [
     "max_runs_in_flight",
     "max_runs_per_minute",
     "agents",
@@ -54,6 +54,7 @@ const RULES: [&str; 35] = [
     "max_bytes",
     "forbidden",
     "secrets",
+    "pii",
     "tools",
     "schema",
     "predicate",
@@ -227,6 +228,7 @@ fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Ru
         "regions" => Rule::Regions(names(reader, fields, key)?),
         "deadline" => Rule::Deadline(long(reader, fields, key)?),
         "forbidden" => Rule::Forbidden(filled(reader, fields, key)?),
+        "pii" => Rule::Pii(filled(reader, fields, key)?),
         "tools" => Rule::Tools(names(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
         _ => return larger(reader, fields, key),

@@ -243,6 +243,8 @@ pub enum Rule {
     Forbidden(BTreeSet<Pattern>),
     /// No text holds a secret of these kinds.
     Secrets(BTreeSet<SecretKind>),
+    /// No text holds what one of the detectors of these names finds.
+    Pii(BTreeSet<Opaque>),
     /// These tools only, or not these.
     Tools(Names<Opaque>),
     /// The parameters are like this.
@@ -331,6 +333,7 @@ impl Rule {
             Self::MaxBytes(_) => "max_bytes",
             Self::Forbidden(_) => "forbidden",
             Self::Secrets(_) => "secrets",
+            Self::Pii(_) => "pii",
             Self::Tools(_) => "tools",
             Self::Schema(..) => "schema",
             Self::Predicate(_) => "predicate",
@@ -357,7 +360,7 @@ impl Rule {
             "metadata" => &[Admission, ModelCall],
             "agents" => &[Admission, ModelCall, ToolCall],
             "max_output_tokens" | "max_cost_per_call" => &[ModelCall, InFlight],
-            "max_bytes" | "secrets" => &[ModelCall, ToolCall, After],
+            "max_bytes" | "secrets" | "pii" => &[ModelCall, ToolCall, After],
             "forbidden" => &[ModelCall, ToolCall, InFlight, After],
             "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price"
             | "once_per_intent" | "dry_run" => &[ToolCall],

@@ -43,6 +43,7 @@ guardrails:
   - { id: honest, at: after, usage: within_hold }
   - { id: dear, at: model_call, max_cost_per_call: { usd: "1" }, verdict: needs_approval }
   - { id: word, at: tool_call, max_bytes: 9000, verdict: needs_approval, for: { tools: [pay] } }
+  - { id: person, at: after, pii: [ssn, names] }
   - { id: odd, at: after, mode: observe, anomaly: { of: latency, sigma: 3, least: 20 } }
 rates:
   - { for: { provider: openai }, requests_per_minute: 60, tokens_per_minute: 90000, on_throttling: slow_down }
@@ -60,7 +61,7 @@ fn paths(error: &Error) -> Vec<String> {
 #[test]
 fn every_rule_reads_back_from_its_normal_form() {
     let policy = Policy::from_yaml(ALL).unwrap();
-    assert_eq!((policy.guardrails().len(), policy.rates().len()), (39, 3));
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (40, 3));
     let again = Policy::from_canonical(policy.to_canonical()).unwrap();
     assert_eq!(again.guardrails(), policy.guardrails());
     assert_eq!(again.rates(), policy.rates());

@@ -108,6 +108,7 @@ fn rule(rule: &Rule) -> Value {
             all.collect()
         }
         Rule::Secrets(kinds) => texts(kinds),
+        Rule::Pii(names) => texts(names),
         Rule::Schema(source, _) => source.clone(),
         Rule::Predicate(predicate) => predicate.as_str().into(),
         Rule::MaxDuration(span) | Rule::Deadline(span) | Rule::FreshPrices(span) => {

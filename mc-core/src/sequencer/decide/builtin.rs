@@ -1,4 +1,5 @@
-//! Denials that need no rule of the policy: each is a verdict in the log, like those of rules.
+//! Verdicts that need no rule of the policy: each is in the log like those of rules. Only what is denied
+//! or asked of a person is told.
 //!
 //! Their ids begin with `builtin.`, which no rule of a policy can, and never change. The version is that
 //! of the policy in force, whose words (tools, unknown models, approvals) most of them go by.
@@ -12,9 +13,9 @@ use crate::policy::guard::{Checkpoint, Verdict};
 use crate::sequencer::decision::{NewEvent, NewPart};
 use crate::sequencer::token::Token;
 
-/// What is denied, and by which rule.
+/// What is judged, and by which rule.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Denied<'a> {
+pub(super) struct Builtin<'a> {
     /// The checkpoint.
     pub(super) at: Checkpoint,
     /// The kind of rule: `unknown_model` for `builtin.unknown_model`.
@@ -23,6 +24,8 @@ pub(super) struct Denied<'a> {
     pub(super) inputs: Digest,
     /// Why, in words.
     pub(super) why: &'a str,
+    /// What it says.
+    pub(super) verdict: Verdict,
 }
 
 /// The id of a rule of ours.
@@ -30,8 +33,8 @@ pub(super) fn id(code: &str) -> String {
     format!("builtin.{code}")
 }
 
-impl Denied<'_> {
-    /// A call of an attempt is denied.
+impl Builtin<'_> {
+    /// A call of an attempt is denied, or asked of a person.
     pub(super) fn of_call(&self, view: &View<'_>, (token, ordinal): (&Token, u32)) -> NewEvent {
         let facts = self.facts(view, (&token.step, token.attempt, Some(ordinal)));
         self.event(token.run_id, facts)
@@ -64,7 +67,7 @@ impl Denied<'_> {
             rule: id(self.code),
             policy_version: version(view),
             mode: Mode::Enforce,
-            verdict: Verdict::Deny.as_str().to_owned(),
+            verdict: self.verdict.as_str().to_owned(),
             code: self.code.to_owned(),
             inputs_hash: self.inputs,
         }

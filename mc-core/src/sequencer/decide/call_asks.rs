@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use super::builtin::{self, Builtin};
 use super::call_reserve::Asking;
 use super::clearance::{self, Callee, Clearance, Wish};
 use crate::budget::Amount;
@@ -14,13 +15,41 @@ use crate::event::BlockReason;
 use crate::event::step::StepBlocked;
 use crate::id::{AgentName, ApprovalId, Digest};
 use crate::policy::RiskTier;
+use crate::policy::guard::{Checkpoint, Verdict};
 use crate::sequencer::command::Patience;
 use crate::sequencer::decision::{CallReply, Decision, NewEvent, NewPart, Reply};
 
 /// The code of a step that waits for a person's word on a model call.
 const MODEL: &str = "model";
+/// The kind of rule that asks once a threshold was reached.
+const THRESHOLD: &str = "budget_threshold";
 
 impl Asking<'_> {
+    /// What the thresholds of its accounts that were reached say: a person has to be asked of it, or
+    /// another model is suggested.
+    pub(super) fn thresholds(&mut self, caller: Option<&AgentName>) {
+        let Some(agent) = caller else { return };
+        let path = self.resident.run.path(&self.token.step, agent);
+        let (asks, suggests) = self.view.workspace.standing(&path);
+        let other = suggests.filter(|model| **model != self.call.model);
+        self.suggests = other.cloned();
+        let Some((account, percent)) = asks else {
+            return;
+        };
+        let why = format!("{account} has reached {percent} hundredths of its limit");
+        let asked = Builtin {
+            at: Checkpoint::ModelCall,
+            code: THRESHOLD,
+            inputs: self.call.place.request,
+            why: &why,
+            verdict: Verdict::NeedsApproval,
+        };
+        let place = (self.token, self.call.place.ordinal);
+        self.judged.push(asked.of_call(&self.view, place));
+        let rule = || builtin::id(THRESHOLD);
+        self.asks.get_or_insert_with(rule);
+    }
+
     /// Goes on where nobody has to be asked, or a person has approved it; `most` is what it may cost
     /// with all the output that it asks for.
     pub(super) fn clear(

@@ -185,10 +185,12 @@ impl Asking<'_> {
             (Some(_), Some(max_output_tokens)) => CallReply::Clamped {
                 max_output_tokens,
                 by,
+                suggests: self.suggests,
             },
             (_, max_output_tokens) => CallReply::Allowed {
                 max_output_tokens,
                 by,
+                suggests: self.suggests,
             },
         });
         let answer = if durable {

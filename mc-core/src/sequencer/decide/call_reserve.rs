@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::View;
 use super::approved_cost::{OVER_MAXIMUM_COST, over_maximum};
-use super::builtin::Denied;
+use super::builtin::Builtin;
 use super::clamp::Clamp;
 use super::clearance::Before;
 use super::guard;
@@ -23,8 +23,8 @@ use crate::event::BlockReason;
 use crate::event::call::{GuardrailJudged, ModelCallDenied};
 use crate::event::step::{HALTED, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
-use crate::id::{AgentName, RunId};
-use crate::policy::guard::Checkpoint;
+use crate::id::{AgentName, ModelId, RunId};
+use crate::policy::guard::{self as rules, Checkpoint};
 use crate::policy::{Mode, PriceAge};
 use crate::pricing::{Bound, Quote};
 use crate::resilience::{Admits, Trigger};
@@ -53,6 +53,8 @@ pub(super) struct Asking<'a> {
     pub(super) grant: Option<(u32, bool)>,
     /// What became of the same request before.
     pub(super) before: Before,
+    /// The model that a threshold suggests.
+    pub(super) suggests: Option<ModelId>,
 }
 
 pub(super) fn reply(reply: CallReply) -> Reply {
@@ -78,6 +80,7 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
         asks: None,
         grant: None,
         before: Before::Nothing,
+        suggests: None,
     };
     not_out(token, step, call.place.ordinal)?;
     match journal::look_up(token, step, CallKind::Model, call.place) {
@@ -150,6 +153,7 @@ impl Asking<'_> {
         if let Some(error) = over_maximum(&self.resident.run, &self.token.step, &amount) {
             return Ok(self.deny_by_builtin(OVER_MAXIMUM_COST, error));
         }
+        self.thresholds(caller.as_ref());
         let held = (amount, Some(max_output));
         let mut this = match self.clear(caller.as_ref(), most, held) {
             ControlFlow::Continue(this) => this,
@@ -320,11 +324,12 @@ impl Asking<'_> {
     }
 
     fn deny_by_builtin(mut self, code: &'static str, error: Error) -> Decision {
-        let denied = Denied {
+        let denied = Builtin {
             at: Checkpoint::ModelCall,
             code,
             inputs: self.call.place.request,
             why: error.message(),
+            verdict: rules::Verdict::Deny,
         };
         let place = (self.token, self.call.place.ordinal);
         self.events.push(denied.of_call(&self.view, place));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::builtin::Denied;
+use super::builtin::Builtin;
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
 use super::reserving::{self, Cover};
@@ -19,7 +19,7 @@ use crate::event::run::RunStarted;
 use crate::event::step::{HALTED, StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{AgentName, Digest, StepKey, StepName};
-use crate::policy::guard::Checkpoint;
+use crate::policy::guard::{self, Checkpoint};
 use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::run::{Run, Step as State};
@@ -227,12 +227,13 @@ fn admit(
     fit(view, candidate, going, verdict)
 }
 
-fn step_denied<'a>(code: &'a str, (input, why): (&NewPart, &'a str)) -> Denied<'a> {
-    Denied {
+fn step_denied<'a>(code: &'a str, (input, why): (&NewPart, &'a str)) -> Builtin<'a> {
+    Builtin {
         at: Checkpoint::Admission,
         code,
         inputs: Digest::of(&[&input.bytes]),
         why,
+        verdict: guard::Verdict::Deny,
     }
 }
 
@@ -241,7 +242,7 @@ fn step_denied<'a>(code: &'a str, (input, why): (&NewPart, &'a str)) -> Denied<'
 fn forbidden(
     view: &View<'_>,
     candidate: &Candidate<'_>,
-    denied: Denied<'_>,
+    denied: Builtin<'_>,
     rule: Option<&str>,
 ) -> Dispatched {
     let place = (candidate.run().run_id, candidate.key);

@@ -16,8 +16,8 @@ use crate::id::{
 use crate::json;
 use crate::policy::Mode;
 use crate::policy::guard::{
-    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Moments, Priced, Rule, Start, Verdict,
-    Who, judge,
+    Asked, Asking, Checkpoint, Counts, Detector, Finding, Guardrail, Moments, Priced, Rule, Start,
+    Verdict, Who, judge,
 };
 use crate::run::Run;
 use crate::sequencer::decision::{NewEvent, NewPart};
@@ -131,6 +131,11 @@ impl Counts for Known<'_> {
         let (place, tool) = (self.place?, self.tool?);
         let own = (&place.token.step, place.ordinal);
         Some(place.resident.run.has_or_made(tool, place.inputs, own))
+    }
+
+    fn detector(&self, name: &Opaque) -> Option<&dyn Detector> {
+        let detectors = &self.view.workspace.settings.detectors;
+        detectors.get(name).map(AsRef::as_ref)
     }
 
     fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments> {

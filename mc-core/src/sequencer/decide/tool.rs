@@ -1,6 +1,6 @@
 //! Tool calls: written down before they act; an answered one is not made again.
 
-use super::builtin::Denied;
+use super::builtin::Builtin;
 use super::call_settle::{no_progress, times};
 use super::clearance::{self, Callee, Clearance, Wish};
 use super::journal::{self, Found};
@@ -56,11 +56,12 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
         return Ok(calling.deny((HALTED, error), events));
     }
     if let Some((code, error)) = calling.forbidden(view) {
-        let denied = Denied {
+        let denied = Builtin {
             at: Checkpoint::ToolCall,
             code,
             inputs: request.place.request,
             why: error.message(),
+            verdict: Verdict::Deny,
         };
         events.push(denied.of_call(view, (token, request.place.ordinal)));
         return Ok(calling.deny((code, error), events));
