@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mission_control::RiskTier;
+use mission_control::{Resolution, RiskTier};
 
 use crate::common::*;
 use crate::guardrails::{pays, publish, rail};
@@ -227,6 +227,11 @@ fn predicates_know_what_lies_on_a_list_of_paths_and_hosts() {
             Some("predicate"),
         ),
         (
+            "!under(params.path, \"/etc\")",
+            json!({ "path": "/../etc/passwd" }),
+            Some("rule_error"),
+        ),
+        (
             "params.host in [\"example.com\"]",
             json!({ "host": "evil.org" }),
             Some("predicate"),
@@ -258,4 +263,66 @@ fn predicates_know_what_lies_on_a_list_of_paths_and_hosts() {
             "{predicate}"
         );
     }
+}
+
+/// Pays in both steps; the first leaves its call out and ends all the same.
+async fn leaves_it_out(world: &World, notes: &Notes) -> (MissionControl, RunHandle) {
+    let control = world.open().await;
+    let rails = rail("at: tool_call, once_per_intent: true", "enforce");
+    publish(
+        &control,
+        &format!("{{ {rails}, approvals: {{ from: financial }} }}"),
+    )
+    .await;
+    let notes = notes.clone();
+    let it = agent(move |ctx, _| {
+        let notes = notes.clone();
+        async move {
+            let tool = || async {
+                notes.add(ctx.step().name());
+                ctx.sleep(secs(60)).await;
+                Ok(json!("paid"))
+            };
+            let params = json!({ "to": "ann" });
+            let paid = ctx.tool_call("pay", RiskTier::Irreversible, &params, tool);
+            let given_up = futures::future::select(Box::pin(paid), Box::pin(ctx.sleep(secs(5))));
+            drop(given_up.await);
+            Ok(json!("done").into())
+        }
+    });
+    register(&control, "it", it).await;
+    let run = begin(&control, TWO, json!({})).await;
+    run.settled_or_blocked().await.unwrap();
+    (control, run)
+}
+
+#[test]
+fn a_step_does_not_end_well_while_a_call_is_out_that_cannot_be_undone() {
+    let (world, notes) = (World::seeded(66), Notes::default());
+    world.run(async {
+        let (control, run) = leaves_it_out(&world, &notes).await;
+        let position = run.settled_or_blocked().await.unwrap();
+        let blocked = blocks(&position);
+        assert_eq!(blocked[0].1, BlockReason::InDoubt, "{blocked:?}");
+        let failed = facts(&control, &run, "attempt.failed").await;
+        assert_eq!(failed["code"], "tool_call_out");
+        assert_eq!(notes.all(), ["a"]);
+    });
+}
+
+#[test]
+fn what_somebody_says_has_happened_is_not_done_again_by_another_step() {
+    let (world, notes) = (World::seeded(67), Notes::default());
+    world.run(async {
+        let (control, run) = leaves_it_out(&world, &notes).await;
+        let happened = Resolution::Happened(Arc::new(json!("paid")));
+        let step = "a".parse().unwrap();
+        run.resolve("bob", &step, happened, "the bank says so")
+            .await
+            .unwrap();
+        completes(&run).await;
+        assert_eq!(notes.all(), ["a"]);
+        let denied = facts(&control, &run, "tool_call.denied").await;
+        assert_eq!([&denied["code"], &denied["step"]], ["r", "b"]);
+    });
 }

@@ -211,3 +211,41 @@ fn a_call_is_clamped_to_what_is_affordable_where_so_little_is_of_use() {
         assert_eq!(world.run(clamped(&world, least)), told, "{least:?}");
     }
 }
+
+#[test]
+fn a_plan_is_as_quick_however_many_steps_are_used_over_and_over() {
+    let world = World::seeded(9);
+    world.run(async {
+        let (control, _) = open_caller(&world).await;
+        publish(&control, &estimated("retry: { maximum_attempts: 1 }")).await;
+        let mut inner = "w@1".to_owned();
+        for level in 1..=7 {
+            let steps: Vec<String> = (0..30)
+                .map(|n| format!("s{n}: {{ uses: '{inner}' }}"))
+                .collect();
+            let steps = steps.join(", ");
+            publish(
+                &control,
+                &format!("{{ workflow: w{level}, steps: {{ {steps} }} }}"),
+            )
+            .await;
+            inner = format!("w{level}@1");
+        }
+        let options = StartOptions {
+            budget: Some(mission_control::RunBudget {
+                limit: limit(10),
+                on_exceed: OnExceed::Abort,
+            }),
+            ..StartOptions::by("ann")
+        };
+        let refused = control.start("w7", json!({}), options).await.unwrap_err();
+        let Some(Detail::Accounts(failing)) = refused.detail() else {
+            panic!("{refused:?}");
+        };
+        let worst = 30_i64.pow(7) * 10 * 1_000_000;
+        assert!(
+            failing.iter().any(|one| one.requested == worst),
+            "{failing:?}"
+        );
+    });
+}

@@ -164,6 +164,53 @@ fn an_attempt_that_does_not_stop_is_dropped_where_it_stands() {
     assert_eq!(count(&kinds, "attempt.interrupted"), 1, "{kinds:?}");
 }
 
+#[test]
+fn an_engine_that_is_shut_down_dispatches_nothing_whoever_asks() {
+    let (world, notes) = (World::seeded(24), Notes::default());
+    world.run(async {
+        let noted = notes.clone();
+        let slow = agent(move |ctx, _| {
+            noted.add(ctx.step().name());
+            async move {
+                ctx.sleep(secs(10)).await;
+                Ok(json!(1).into())
+            }
+        });
+        let control = open_for(&world, "it", slow).await;
+        let yaml = "{ workflow: w, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }";
+        begin(&control, yaml, json!({})).await;
+        world.pass(secs(1)).await;
+        let joined = join(&world, &control);
+        let (ended, ()) = futures::join!(control.shutdown(secs(60)), async {
+            world.pass(secs(2)).await;
+            joined.control.start_dispatch().await.unwrap();
+        });
+        ended.unwrap();
+        assert_eq!(notes.all(), ["a"]);
+        assert_eq!(world.elapsed(), secs(10), "it waited for nothing else");
+    });
+}
+
+#[test]
+fn a_shutdown_that_is_given_up_half_way_leaves_no_engine_that_goes_on() {
+    let world = World::seeded(25);
+    world.run(async {
+        let deaf = agent(|ctx, _| async move {
+            ctx.cancelled().await;
+            ctx.sleep(secs(3_600)).await;
+            Ok(json!(1).into())
+        });
+        let control = open_for(&world, "it", deaf).await;
+        begin(&control, ONE, json!({})).await;
+        world.pass(secs(1)).await;
+        let given_up = world.pass(secs(5) + Duration::from_millis(100));
+        let shutdown = control.shutdown(secs(5));
+        drop(futures::future::select(Box::pin(shutdown), Box::pin(given_up)).await);
+        let refused = control.start_dispatch().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    });
+}
+
 /// What a run of the crowd does, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

@@ -82,7 +82,10 @@ impl Inner {
         loop {
             if let Some(sequencer) = lock(&self.live).sequencer.as_mut() {
                 known |= sequencer.acts_no_more(handler);
-                if !known || sequencer.ask_again(handler.run_id, &handler.step) {
+                if !known {
+                    return;
+                }
+                if sequencer.ask_again(handler.run_id, &handler.step) {
                     break;
                 }
             } else {

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ impl Inner {
                 inner.report(&cell, outcome).await;
             }
             lock(&inner.attempts).remove(&cell.key());
-            if reports && let Some(owner) = inner.joined() {
+            let elsewhere = reports && !inner.drives.load(Ordering::Acquire);
+            if elsewhere && let Some(owner) = inner.joined() {
                 owner.port.finished(&cell.key());
             }
             inner.turned.notify_waiters();

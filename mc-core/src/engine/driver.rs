@@ -256,9 +256,9 @@ impl Driver {
     }
 
     async fn page_in_due(&mut self, now: Timestamp) -> Result<()> {
-        for (_, run) in self.parked_until(now).await? {
-            self.inner.page_in(run).await?;
-        }
+        let due = self.parked_until(now).await?;
+        let due: Vec<RunId> = due.into_iter().map(|(_, run)| run).collect();
+        self.inner.page_in_each(&due, drop).await?;
         self.parked_due = self.next_parked().await?;
         Ok(())
     }

@@ -27,7 +27,8 @@ impl MissionControl {
     /// Ends the engine: dispatches nothing more, waits for attempts that are out until `grace` has
     /// passed, tells those to stop that still are, commits, and stops. What was told to stop has half
     /// a second to end; what it answers by then counts. What is still out then is dropped where it
-    /// stands, and in doubt at the next open.
+    /// stands, and in doubt at the next open. Dropped before it is done it stops at once all the same,
+    /// unless it still waited for what is out: then it can be called again.
     ///
     /// # Errors
     /// `Unavailable` while the store refuses.
@@ -42,12 +43,11 @@ impl MissionControl {
         if drained.is_ok() {
             inner.wait_for_attempts(deadline).await;
         }
+        let stopping = Stopping(Some(inner));
         self.stop_attempts().await;
         // Whatever was decided is committed before the end.
         let flushed = inner.submit(Actor::System, Request::Drain).await;
-        lock(&inner.live).phase = Phase::Stopped;
-        inner.bell.notify_one();
-        inner.turned.notify_waiters();
+        drop(stopping);
         // When this returns, only handles keep the store open: dropping them frees it.
         let mut driving = inner.driving.clone();
         let patience = inner.clock.monotonic().saturating_add(grace.max(LEAVING));
@@ -65,11 +65,13 @@ impl MissionControl {
         self.at_most(deadline.max(least), inner.give_up_agents())
             .await;
         inner.wait_for_attempts(deadline).await;
+        let mut stopping = Stopping(Some(inner));
         self.stop_attempts().await;
         if inner.drives.load(Ordering::Acquire) {
+            stopping.0 = None;
             return false;
         }
-        inner.stop();
+        drop(stopping);
         // Whoever looks for the next owner stops looking, and lets go of the file if it was found there.
         let mut driving = inner.driving.clone();
         self.at_most(deadline.max(least), driving.changed()).await;
@@ -105,6 +107,18 @@ impl MissionControl {
     }
 }
 
+/// What is out was told to stop and reports no more: nothing may go on behind that, also where whoever
+/// shuts the engine down gives up half-way.
+struct Stopping<'a>(Option<&'a Arc<Inner>>);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0 {
+            inner.stop();
+        }
+    }
+}
+
 impl Inner {
     /// Returns once handlers that have not ended are to be dropped.
     pub(super) async fn lets_go(&self) {
@@ -131,7 +145,7 @@ impl Inner {
         }
     }
 
-    /// Ends a joined handle, and its connection.
+    /// Takes no more commands, and ends the connection of a handle that has joined.
     fn stop(&self) {
         let owner = self.joined();
         lock(&self.live).phase = Phase::Stopped;

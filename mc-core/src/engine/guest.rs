@@ -152,6 +152,8 @@ impl Guest {
     /// prices are no table; or why it takes no agents.
     pub async fn rejoin(&self, port: Arc<dyn OwnerPort>) -> Result<()> {
         let inner = &self.inner;
+        // The new owner would send work to whoever is on the way out.
+        inner.require_staying()?;
         let prices = OwnersPrices::of(port.terms())?;
         let agents: Vec<_> = inner.agents.all().into_iter().collect();
         // First: until it is heard, nobody may be asked what became of these.

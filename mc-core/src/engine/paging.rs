@@ -2,11 +2,24 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+
 use super::inner::{Inner, lock};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::run::Run;
 use crate::sequencer::{Loaded, Resident, Wanted};
+
+/// How many runs are read ahead of the one that is brought in.
+const READ_AHEAD: usize = 16;
+
+/// A run with those that are in memory together with it, as their rows were.
+struct Family {
+    /// The epoch, and how many runs had left memory, before they were read.
+    before: Option<(u64, u64)>,
+    runs: Vec<Resident>,
+}
 
 impl Inner {
     /// Brings a run into memory, and with it those that are nested in it or around it and not sealed:
@@ -15,24 +28,66 @@ impl Inner {
     /// # Errors
     /// `NotFound` where there is no such run, `Corrupt` where its row cannot be read.
     pub(super) async fn page_in(&self, run_id: RunId) -> Result<()> {
-        loop {
-            let before = self.age();
-            let family = self.load_family(run_id).await?;
-            let mut live = lock(&self.live);
-            let Some(sequencer) = live.sequencer.as_mut() else {
-                return Ok(());
-            };
-            // Another may have brought it in, changed it and let it go since the row was read.
-            let same = before.filter(|(epoch, _)| *epoch == sequencer.workspace().epoch);
-            let fresh = |run: RunId| {
-                let left =
-                    same.is_none_or(|(_, departures)| sequencer.has_left_since(run, departures));
-                !left || sequencer.workspace().runs.contains_key(&run)
-            };
-            if family.iter().all(|resident| fresh(resident.run.run_id)) {
-                return sequencer.page_in(family);
+        while !self.bring_in(self.read_family(run_id).await?)? {}
+        Ok(())
+    }
+
+    /// As [`Inner::page_in`] for one after the other, with something to do for each. It reads ahead, so
+    /// that none waits for what the one before it does.
+    ///
+    /// # Errors
+    /// As [`Inner::page_in`].
+    pub(super) async fn page_in_each(
+        &self,
+        runs: &[RunId],
+        mut then: impl FnMut(RunId),
+    ) -> Result<()> {
+        let mut ahead = runs.iter().copied();
+        let mut reads: FuturesOrdered<_> = ahead
+            .by_ref()
+            .take(READ_AHEAD)
+            .map(|run| self.read(run))
+            .collect();
+        while let Some((run, read)) = reads.next().await {
+            reads.extend(ahead.next().map(|run| self.read(run)));
+            if !self.bring_in(read?)? {
+                self.page_in(run).await?;
             }
+            then(run);
         }
+        Ok(())
+    }
+
+    fn read(&self, run: RunId) -> BoxFuture<'_, (RunId, Result<Family>)> {
+        Box::pin(async move { (run, self.read_family(run).await) })
+    }
+
+    /// Puts what was read into memory; false where it is out of date.
+    fn bring_in(&self, read: Family) -> Result<bool> {
+        let mut live = lock(&self.live);
+        let Some(sequencer) = live.sequencer.as_mut() else {
+            return Ok(true);
+        };
+        // Another may have brought it in, changed it and let it go since the row was read.
+        let same = read
+            .before
+            .filter(|(epoch, _)| *epoch == sequencer.workspace().epoch);
+        let fresh = |run: RunId| {
+            let left = same.is_none_or(|(_, departures)| sequencer.has_left_since(run, departures));
+            !left || sequencer.workspace().runs.contains_key(&run)
+        };
+        let all_fresh = read.runs.iter().all(|one| fresh(one.run.run_id));
+        if all_fresh {
+            sequencer.page_in(read.runs)?;
+        }
+        Ok(all_fresh)
+    }
+
+    async fn read_family(&self, run_id: RunId) -> Result<Family> {
+        Ok(Family {
+            before: self.age(),
+            runs: self.load_family(run_id).await?,
+        })
     }
 
     fn age(&self) -> Option<(u64, u64)> {

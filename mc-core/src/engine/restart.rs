@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempt::AttemptCell;
 use super::driver::{Driver, contradiction, refuse_all};
 use super::inner::{Inner, Phase, broken, lock};
 use super::status::Counters;
@@ -166,8 +167,13 @@ impl Driver {
             self.inner.decide_again(one, epoch).await;
         }
         self.inner.go_up();
-        if owed.dispatch == Dispatch::On {
-            self.inner.tell(Actor::System, Request::StartDispatch);
+        let again = match owed.dispatch {
+            Dispatch::Held => None,
+            Dispatch::On => Some(Request::StartDispatch),
+            Dispatch::Draining => Some(Request::Drain),
+        };
+        if let Some(request) = again {
+            self.inner.tell(Actor::System, request);
         }
         self.inner.turned.notify_waiters();
         // Whoever waits for a run may have waited for a commit that is lost.
@@ -207,13 +213,12 @@ impl Driver {
             inner.tell_acting(&mut sequencer);
             live.sequencer = Some(sequencer);
         }
+        let alive = inner.alive();
         let mut after = None;
         loop {
             let runs = inner.log.runs_in_need(after, PAGE).await?;
-            for run in &runs {
-                inner.page_in(*run).await?;
-                inner.recover_run(*run, found.lease.epoch);
-            }
+            let recover = |run| inner.recover_run(run, found.lease.epoch, &alive);
+            inner.page_in_each(&runs, recover).await?;
             self.commit_quietly().await?;
             after = runs.last().copied();
             if runs.len() < PAGE {
@@ -274,7 +279,18 @@ fn refuse_hosts(list: &mut Vec<Pending>, cause: &Arc<Error>, known: bool) {
     }
 }
 
+/// The attempts that are still alive here, by run.
+type Alive = BTreeMap<RunId, Vec<Arc<AttemptCell>>>;
+
 impl Inner {
+    fn alive(&self) -> Alive {
+        let mut alive = Alive::new();
+        for ((run, ..), cell) in lock(&self.attempts).iter() {
+            alive.entry(*run).or_default().push(Arc::clone(cell));
+        }
+        alive
+    }
+
     /// The state is back: commands are taken again.
     pub(super) fn go_up(&self) {
         let mut live = lock(&self.live);
@@ -310,12 +326,8 @@ impl Inner {
     }
 
     /// Takes a run up: what is still alive here is adopted, the rest is in doubt.
-    fn recover_run(&self, run: RunId, epoch: u64) {
-        let cells: Vec<_> = lock(&self.attempts)
-            .values()
-            .filter(|cell| cell.key().0 == run)
-            .cloned()
-            .collect();
+    fn recover_run(&self, run: RunId, epoch: u64, alive: &Alive) {
+        let cells = alive.get(&run).map_or(&[][..], Vec::as_slice);
         let alive: Vec<(StepKey, u32)> = cells
             .iter()
             .map(|cell| (cell.key().1, cell.key().2))

@@ -24,7 +24,13 @@ impl Function {
         let texts: Option<Vec<&str>> = arguments.iter().map(|one| one.as_str()).collect();
         match (self, texts.as_deref()) {
             (Self::StartsWith, Some([text, start])) => Ok(text.starts_with(start).into()),
-            (Self::Under, Some([path, directory])) => Ok(is_under(path, directory).into()),
+            (Self::Under, Some([path, directory])) => {
+                let under = is_under(path, directory).ok_or_else(|| EvaluationFault::Types {
+                    rule: "under() takes paths that stay below where they begin",
+                    found: "another text".to_owned(),
+                })?;
+                Ok(under.into())
+            }
             (Self::Host, Some([url])) => {
                 let host = host(url).ok_or_else(|| EvaluationFault::Types {
                     rule: "host() takes a URL with a plain host",
@@ -57,13 +63,12 @@ fn parts(path: &str) -> Option<(bool, Vec<&str>)> {
     Some((path.starts_with('/'), parts))
 }
 
-/// Whether a path is a directory, or lies in it at any depth.
-fn is_under(path: &str, directory: &str) -> bool {
-    let (Some((absolute, path)), Some((from_root, directory))) = (parts(path), parts(directory))
-    else {
-        return false;
-    };
-    absolute == from_root && path.starts_with(&directory)
+/// Whether a path is a directory, or lies in it at any depth. None where that cannot be told: it is
+/// neither under it nor not.
+fn is_under(path: &str, directory: &str) -> Option<bool> {
+    let (absolute, path) = parts(path)?;
+    let (from_root, directory) = parts(directory)?;
+    Some(absolute == from_root && path.starts_with(&directory))
 }
 
 /// The host of a URL in lower case, without its port and a full stop at its end. None for a URL with
@@ -105,21 +110,22 @@ mod tests {
     #[test]
     fn a_path_is_under_a_directory_as_far_as_its_text_tells() {
         for (path, directory, under) in [
-            ("/srv/a", "/srv", true),
-            ("/srv", "/srv/", true),
-            ("/srv/./a/../b//c", "/srv", true),
-            ("/srv/../etc/passwd", "/srv", false),
-            ("/srv/../../srv/a", "/srv", false),
-            ("/srvother", "/srv", false),
-            ("srv/a", "/srv", false),
-            ("a/b", "a", true),
-            ("a/../../a/b", "a", false),
-            ("anything", ".", true),
-            ("../x", ".", false),
-            ("", ".", false),
-            ("/srv/a\\..\\b", "/srv", false),
-            ("/srv/a\0", "/srv", false),
-            ("~/x", "/", false),
+            ("/srv/a", "/srv", Some(true)),
+            ("/srv", "/srv/", Some(true)),
+            ("/srv/./a/../b//c", "/srv", Some(true)),
+            ("/srv/../etc/passwd", "/srv", Some(false)),
+            ("/srv/../../srv/a", "/srv", None),
+            ("/../etc/passwd", "/etc", None),
+            ("/srvother", "/srv", Some(false)),
+            ("srv/a", "/srv", Some(false)),
+            ("a/b", "a", Some(true)),
+            ("a/../../a/b", "a", None),
+            ("anything", ".", Some(true)),
+            ("../x", ".", None),
+            ("", ".", None),
+            ("/srv/a\\..\\b", "/srv", None),
+            ("/srv/a\0", "/srv", None),
+            ("~/x", "/", Some(false)),
         ] {
             assert_eq!(is_under(path, directory), under, "{path} {directory}");
         }

@@ -11,12 +11,28 @@ fn act(tool: &Opaque, params: Digest) -> Digest {
 }
 
 impl Run {
-    /// A tool call is answered: one that cannot be undone is remembered.
+    /// A tool call was made, or may have been: one that cannot be undone is remembered.
     pub(super) fn note_act(&mut self, step: &StepKey, ordinal: u32) {
         let call = self.step(step).and_then(|step| step.calls.get(&ordinal));
         let lasting = call.filter(|call| call.risk.is_some_and(|risk| !risk.is_repeatable()));
         let made = lasting.and_then(|call| Some(act(call.tool.as_ref()?, call.request)));
         self.acts.extend(made);
+    }
+
+    /// A step ends with calls out that cannot be undone: somebody said that it happened, or gave up to
+    /// find out. Either way they are not made again at another place.
+    pub(super) fn note_acts_out(&mut self, step: &StepKey) {
+        let calls = self.step(step).map(|step| step.calls.iter());
+        let out = |(_, call): &(&u32, &Call)| matches!(call.state, CallState::Open { .. });
+        let out: Vec<u32> = calls
+            .into_iter()
+            .flatten()
+            .filter(out)
+            .map(|(ordinal, _)| *ordinal)
+            .collect();
+        for ordinal in out {
+            self.note_act(step, ordinal);
+        }
     }
 
     /// Whether a tool call with these parameters was answered in this run, or is out at another place

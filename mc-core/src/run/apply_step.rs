@@ -111,6 +111,7 @@ fn expanded(run: &mut Run, facts: &StepExpanded, event: &RunEvent<'_>) -> Result
 fn completed(run: &mut Run, facts: &StepCompleted, event: &RunEvent<'_>) -> Result<()> {
     close_escrow(run, &facts.step, facts.attempt, facts.released, event)?;
     continue_if_blocked(run, &facts.step, event)?;
+    run.note_acts_out(&facts.step);
     let step = run.turn_step(&facts.step, StepTrigger::Complete, event)?;
     step.output = Some(event.part(0));
     end_step(step);
@@ -390,6 +391,7 @@ fn skipped(run: &mut Run, facts: &StepSkipped, event: &RunEvent<'_>) -> Result<(
 fn cancelled(run: &mut Run, facts: &StepCancelled, event: &RunEvent<'_>) -> Result<()> {
     let attempt = run.step(&facts.step).map_or(0, |step| step.attempt);
     close_escrow(run, &facts.step, attempt, facts.released, event)?;
+    run.note_acts_out(&facts.step);
     let step = run.turn_step(&facts.step, StepTrigger::Cancel, event)?;
     if step.live.is_some() {
         step.abandoned.insert(attempt);

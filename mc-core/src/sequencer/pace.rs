@@ -85,8 +85,12 @@ impl Sequencer {
         self.pace.waiting()
     }
 
-    /// Dispatch begins: every run in memory goes on when its turn comes.
+    /// Dispatch begins: every run in memory goes on when its turn comes. An engine that is being shut
+    /// down dispatches nothing, whoever asks.
     pub(super) fn begin_dispatch(&mut self) {
+        if self.workspace.dispatch == Dispatch::Draining {
+            return;
+        }
         self.workspace.dispatch = Dispatch::On;
         self.dispatched_since = Some(self.group.instant.now);
         let open = self.workspace.runs.values();

@@ -1,5 +1,8 @@
 //! Frames and the head: how events are written and found again.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
 use mc_core::error::Error;
 use mc_core::event::Record;
 use mc_core::id::RunId;
@@ -8,6 +11,7 @@ use mc_core::time::Timestamp;
 use redb::{ReadableTable, Table};
 
 use super::fault::Outcome;
+use super::gate::lock;
 use super::pack::{KEPT, Packer, slices, unpack};
 use super::tables::{frame_key, index_key, number_at};
 use crate::bytes::{Malformed, Reader, Writer};
@@ -155,17 +159,10 @@ pub(super) struct Frames<T> {
 
 impl<T: FrameTable> Frames<T> {
     pub(super) fn new(table: T) -> Self {
-        Self::beginning_with(table, Vec::new())
-    }
-
-    /// With a frame at hand that was read before.
-    pub(super) fn beginning_with(table: T, last: Vec<Record>) -> Self {
-        Self { table, last }
-    }
-
-    /// The frame that was read last.
-    pub(super) fn into_last(self) -> Vec<Record> {
-        self.last
+        Self {
+            table,
+            last: Vec::new(),
+        }
     }
 
     /// The event at `seq` and those behind it in its frame; empty behind the end of the log.
@@ -186,8 +183,40 @@ impl<T: FrameTable> Frames<T> {
     }
 }
 
+/// How many frames stay at hand.
+const AT_HAND: usize = 16;
+
+/// The frames that were read last, the latest behind: who reads the parts of many runs comes back to
+/// the same ones. Frames do not change under an owner.
+#[derive(Debug, Default)]
+pub(super) struct AtHand(Mutex<VecDeque<Arc<[Record]>>>);
+
+impl AtHand {
+    /// The frame that has an event; empty behind the end of the log.
+    pub(super) fn frame(&self, frames: &impl FrameTable, seq: u64) -> Outcome<Arc<[Record]>> {
+        let has_it = |frame: &&Arc<[Record]>| position(frame, seq).is_some();
+        if let Some(frame) = lock(&self.0).iter().rev().find(has_it) {
+            return Ok(Arc::clone(frame));
+        }
+        let frame: Arc<[Record]> = match first_seq_of(frames, seq)? {
+            Some(first) => load(frames, first)?.into(),
+            None => Arc::default(),
+        };
+        let mut all = lock(&self.0);
+        if all.len() == AT_HAND {
+            all.pop_front();
+        }
+        all.push_back(Arc::clone(&frame));
+        Ok(frame)
+    }
+
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+}
+
 /// Where an event lies in its frame, which is dense.
-fn position(records: &[Record], seq: u64) -> Option<usize> {
+pub(super) fn position(records: &[Record], seq: u64) -> Option<usize> {
     let first = records.first()?.seq;
     let at = usize::try_from(seq.checked_sub(first)?).ok()?;
     (at < records.len()).then_some(at)

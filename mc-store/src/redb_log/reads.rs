@@ -14,7 +14,7 @@ use redb::{ReadTransaction, ReadableTable as _};
 
 use super::append::blob_range;
 use super::fault::Outcome;
-use super::frames::{Frames, MetaHead};
+use super::frames::{AtHand, Frames, MetaHead, position};
 use super::pack::unpack;
 use super::tables::{
     ACCOUNTS, BLOB_CHUNKS, BLOBS, FRAMES, KEYS, META, RUN_AGENTS, RUN_ATTENTION, RUN_DUE,
@@ -152,21 +152,14 @@ pub(super) fn run_events(
     Ok(out)
 }
 
-/// Reads a part, with the frame at hand that was read last: who reads many reads neighbours.
-pub(super) fn part(
-    tx: &ReadTransaction,
-    place: PartRef,
-    at_hand: &mut Vec<Record>,
-) -> Outcome<Arc<[u8]>> {
+/// Reads a part; its frame stays at hand.
+pub(super) fn part(tx: &ReadTransaction, place: PartRef, at_hand: &AtHand) -> Outcome<Arc<[u8]>> {
     let missing = || Error::not_found("part", format!("{}/{}", place.seq, place.part));
-    let mut frames = Frames::beginning_with(tx.open_table(FRAMES)?, std::mem::take(at_hand));
-    let content = frames
-        .from(place.seq)?
-        .first()
-        .and_then(|record| record.parts.get(usize::from(place.part)))
+    let frame = at_hand.frame(&tx.open_table(FRAMES)?, place.seq)?;
+    let content = position(&frame, place.seq)
+        .and_then(|at| frame.get(at)?.parts.get(usize::from(place.part)))
         .map(|part| part.content.clone())
         .ok_or_else(missing)?;
-    *at_hand = frames.into_last();
     match content {
         PartContent::Inline(bytes) => Ok(bytes),
         PartContent::Erased(_) => Err(missing().into()),

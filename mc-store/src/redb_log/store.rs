@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use mc_core::error::{Detail, Error, ErrorKind, Result};
-use mc_core::event::{PartRef, Record};
+use mc_core::event::PartRef;
 use mc_core::id::{RunId, WorkflowName};
 use mc_core::ports::{Batch, Head, KeyRow, Lease, Recovered, RunRow};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
@@ -21,7 +21,7 @@ use tracing::warn;
 use super::append::{self, Writer};
 use super::contain::contained;
 use super::fault::{self, Fault, Outcome};
-use super::frames::MetaHead;
+use super::frames::{AtHand, MetaHead};
 use super::gate::{Gate, lock};
 use super::health::{FileState, ReserveState, StoreHealth, WriteState};
 use super::journal::{Journal, Waiting, Written};
@@ -49,8 +49,8 @@ pub(super) struct Store {
     slot: RwLock<Slot>,
     writer: Mutex<Writer>,
     journal: Mutex<Journal>,
-    /// The frame out of which a part was read last. Frames do not change under an owner.
-    at_hand: Mutex<Vec<Record>>,
+    /// The frames out of which parts were read last.
+    at_hand: AtHand,
     /// A write failed: nothing more is written before the store was reopened.
     failed: AtomicBool,
     /// The last write that failed met a full disk.
@@ -150,7 +150,7 @@ impl Store {
             slot: RwLock::new(slot),
             writer: Mutex::new(Writer::default()),
             journal: Mutex::new(Journal::new((gate.clone(), layout), head)),
-            at_hand: Mutex::default(),
+            at_hand: AtHand::default(),
             place,
             layout,
             gate,
@@ -227,7 +227,7 @@ impl Store {
 
     /// A part's content.
     pub(super) fn part(&self, place: PartRef) -> Result<Arc<[u8]>> {
-        self.read(|tx| reads::part(tx, place, &mut lock(&self.at_hand)))
+        self.read(|tx| reads::part(tx, place, &self.at_hand))
     }
 
     /// A run's row.
@@ -394,7 +394,7 @@ impl Store {
     /// back before, its room is taken again, if the disk has it.
     pub(super) fn acquire(&self) -> Result<Recovered> {
         self.check_writable()?;
-        lock(&self.at_hand).clear();
+        self.at_hand.clear();
         let mut writer = lock(&self.writer);
         let full = self.met_full_disk.load(Ordering::Acquire);
         let mut released = full && self.release_reserve();

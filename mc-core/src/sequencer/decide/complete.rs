@@ -18,9 +18,13 @@ use crate::sequencer::token::Token;
 /// `InvalidTransition` with `AlreadyCompleted` for a second result of the same attempt.
 pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<Decision> {
     let part = NewPart::kept(output);
-    let Some((resident, _)) = view.live(token) else {
+    let Some((resident, step)) = view.live(token) else {
         return late::result(view, token, "completed", part);
     };
+    // What it was at may have happened; the output is kept for whoever finds out.
+    if step.has_lasting_call_out() {
+        return fail::fail(view, token, &fail::tool_call_out("ended"), Some(part));
+    }
     let workflow = resident.workflow.as_ref();
     let schema = workflow.and_then(|workflow| workflow.output_schema(token.step.name()));
     let violations = schema

@@ -294,6 +294,8 @@ fn fit(view: &View<'_>, candidate: &Candidate<'_>, going: Going, verdict: Verdic
         } => {
             let mut events = started(run);
             events.push(refusal::blocked(&candidate.asker(), "only_doubt", failing));
+            // Who waits for a person keeps nothing from others.
+            events.extend(reserving::let_go(view.workspace, run.run_id));
             Dispatched::Decided(Decision::events(events))
         }
         Verdict::Contended { .. } | Verdict::Frozen { .. } | Verdict::Exceeded { .. } => {

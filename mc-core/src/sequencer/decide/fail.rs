@@ -8,7 +8,7 @@ use crate::event::BlockReason;
 use crate::event::step::{AttemptFailed, HALTED, StepBlocked, StepFailed};
 use crate::id::StepKey;
 use crate::run::{Run, Step};
-use crate::sequencer::command::AttemptFailure;
+use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
@@ -16,6 +16,16 @@ use crate::workflow::OnFailure;
 
 /// The code of a failure that a refusal by policy caused.
 pub const POLICY_DENIED: &str = "policy_denied";
+
+/// An attempt ended in some way while a tool call was out that cannot be undone: nobody knows what
+/// became of that.
+pub fn tool_call_out(ended: &str) -> AttemptFailure {
+    AttemptFailure {
+        code: "tool_call_out".into(),
+        message: format!("it {ended} while a tool call was out that cannot be undone").into(),
+        retry: Retry::Never,
+    }
+}
 
 /// Takes an attempt's failure, and keeps what it gave where an output was due as evidence.
 ///

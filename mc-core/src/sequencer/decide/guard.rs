@@ -24,9 +24,9 @@ use crate::sequencer::decision::{NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::traffic::request_key;
-use crate::workflow::{Definition, Work};
+use crate::workflow::{Definition, Uses, Work};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the rules of a checkpoint say.
@@ -227,13 +227,18 @@ pub struct Starting<'a> {
 }
 
 /// The models of a workflow's estimates, and how old their prices are.
-fn estimated(view: &View<'_>, definition: &Definition, found: &mut BTreeMap<ModelId, Priced>) {
+fn estimated<'a>(
+    view: &View<'a>,
+    definition: &'a Definition,
+    (found, seen): (&mut BTreeMap<ModelId, Priced>, &mut BTreeSet<&'a Uses>),
+) {
     let workspace = view.workspace;
     for step in definition.steps().values() {
         if let Work::Uses(uses) = &step.work
             && let Some(inner) = workspace.definition(uses)
+            && seen.insert(uses)
         {
-            estimated(view, inner, found);
+            estimated(view, inner, (found, seen));
         }
         let Some(estimate) = &step.estimate else {
             continue;
@@ -262,7 +267,7 @@ pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
     if let Some((_, definition)) = new.flow
         && rails.iter().any(asks)
     {
-        estimated(view, definition, &mut prices);
+        estimated(view, definition, (&mut prices, &mut BTreeSet::new()));
     }
     let asking = Asking {
         at: Checkpoint::Admission,

@@ -17,7 +17,7 @@ use crate::id::{AgentName, RunId, StepKey, StepName, TagName, WorkflowName};
 use crate::sequencer::command::Start;
 use crate::sequencer::workspace::ResidentBooks;
 use crate::workflow::limits::MAX_ITEMS;
-use crate::workflow::{Definition, Step, Work};
+use crate::workflow::{Definition, Step, Uses, Work};
 
 /// What a run can cost at most.
 pub(super) struct Plan {
@@ -30,15 +30,71 @@ pub(super) struct Plan {
     tags: BTreeSet<TagName>,
 }
 
-/// Where a step stands, from the run that is to start.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    /// The step of that run.
-    top: &'a StepName,
-    /// The workflow that the step is of.
-    workflow: &'a WorkflowName,
-    /// How many runs of that workflow there may be.
-    times: u64,
+/// What one step can cost at most, with all that it uses.
+#[derive(Clone, Default)]
+struct Worst<'a> {
+    /// By who carries it out.
+    costs: BTreeMap<(&'a WorkflowName, &'a AgentName), Amount>,
+    /// Whether something of it has no bound, or none that can be counted.
+    unbounded: bool,
+}
+
+impl<'a> Worst<'a> {
+    fn add(&mut self, who: (&'a WorkflowName, &'a AgentName), amount: Option<Amount>) {
+        let sum = |amount| {
+            self.costs
+                .get(&who)
+                .map_or(Some(amount), |a| a.checked_add(&amount))
+        };
+        match amount.and_then(sum) {
+            Some(sum) => drop(self.costs.insert(who, sum)),
+            None => self.unbounded = true,
+        }
+    }
+
+    fn add_all(&mut self, other: &Self, often: u64) {
+        self.unbounded |= other.unbounded;
+        for (who, amount) in &other.costs {
+            self.add(*who, times(amount, often));
+        }
+    }
+}
+
+/// The worst cases of the workflows that are used. However often one is, it is added up once: what
+/// they use in their turn can be as many steps as nobody has the time for.
+#[derive(Default)]
+struct Known<'a>(BTreeMap<&'a Uses, Worst<'a>>);
+
+impl<'a> Known<'a> {
+    fn step(
+        &mut self,
+        view: &View<'a>,
+        (workflow, step): (&'a WorkflowName, &'a Step),
+    ) -> Worst<'a> {
+        let mut worst = Worst::default();
+        match &step.work {
+            Work::Agent(agent) => worst.add((workflow, agent), most(view, step)),
+            Work::Uses(uses) => match (items(step), self.used(view, uses)) {
+                (Some(often), Some(inner)) => worst.add_all(inner, often),
+                (None, _) | (_, None) => worst.unbounded = true,
+            },
+        }
+        worst
+    }
+
+    /// Of one run of a workflow that a step uses.
+    fn used(&mut self, view: &View<'a>, uses: &'a Uses) -> Option<&Worst<'a>> {
+        if !self.0.contains_key(uses) {
+            let inner = view.workspace.definition(uses)?;
+            let mut worst = Worst::default();
+            for step in inner.steps().values() {
+                let one = self.step(view, (inner.name(), step));
+                worst.add_all(&one, 1);
+            }
+            self.0.insert(uses, worst);
+        }
+        self.0.get(uses)
+    }
 }
 
 impl Plan {
@@ -50,65 +106,37 @@ impl Plan {
             holds: BTreeMap::new(),
             tags: request.tags.clone(),
         };
-        for name in definition.steps().keys() {
-            let place = Place {
-                top: name,
-                workflow: &request.workflow,
-                times: 1,
-            };
-            plan.step(view, place, (definition, name));
+        let mut known = Known::default();
+        for (name, step) in definition.steps() {
+            let worst = known.step(view, (&request.workflow, step));
+            if worst.unbounded {
+                plan.is_unbounded(name);
+            }
+            for (who, amount) in &worst.costs {
+                plan.add(name, *who, amount);
+            }
         }
         plan
     }
 
-    /// A step, or all the steps of the workflow that it uses.
-    fn step(
+    fn is_unbounded(&mut self, step: &StepName) {
+        if !self.unbounded.contains(step) {
+            self.unbounded.push(step.clone());
+        }
+    }
+
+    fn add(
         &mut self,
-        view: &View<'_>,
-        place: Place<'_>,
-        (definition, name): (&Definition, &StepName),
+        step: &StepName,
+        (workflow, agent): (&WorkflowName, &AgentName),
+        amount: &Amount,
     ) {
-        let Some(step) = definition.step(name.as_str()) else {
-            return;
-        };
-        match &step.work {
-            Work::Agent(agent) => {
-                let most = most(view, step).and_then(|most| times(&most, place.times));
-                match most {
-                    Some(amount) => self.add(place, agent, &amount),
-                    None => self.is_unbounded(place),
-                }
-            }
-            Work::Uses(uses) => {
-                let all = items(step).and_then(|items| items.checked_mul(place.times));
-                let (Some(times), Some(inner)) = (all, view.workspace.definition(uses)) else {
-                    return self.is_unbounded(place);
-                };
-                for name in inner.steps().keys() {
-                    let place = Place {
-                        workflow: inner.name(),
-                        times,
-                        ..place
-                    };
-                    self.step(view, place, (inner, name));
-                }
-            }
-        }
-    }
-
-    fn is_unbounded(&mut self, place: Place<'_>) {
-        if !self.unbounded.contains(place.top) {
-            self.unbounded.push(place.top.clone());
-        }
-    }
-
-    fn add(&mut self, place: Place<'_>, agent: &AgentName, amount: &Amount) {
         let accounts = [
             AccountId::Workspace,
-            AccountId::Workflow(place.workflow.clone()),
+            AccountId::Workflow(workflow.clone()),
             AccountId::Agent(agent.clone()),
             AccountId::Run(self.run_id),
-            AccountId::Step(self.run_id, StepKey::of(place.top)),
+            AccountId::Step(self.run_id, StepKey::of(step)),
         ];
         let tags = self.tags.iter().cloned().map(AccountId::Tag);
         let accounts: Vec<AccountId> = accounts.into_iter().chain(tags).collect();
@@ -119,10 +147,10 @@ impl Plan {
                 .map_or(Some(*amount), |a| a.checked_add(amount))
         };
         let Some(sums) = accounts.iter().map(sum).collect::<Option<Vec<_>>>() else {
-            return self.is_unbounded(place);
+            return self.is_unbounded(step);
         };
         self.worst.extend(accounts.into_iter().zip(sums));
-        let held = (place.top.clone(), place.workflow.clone(), agent.clone());
+        let held = (step.clone(), workflow.clone(), agent.clone());
         let held = self.holds.entry(held).or_default();
         *held = held.saturating_add(amount);
     }

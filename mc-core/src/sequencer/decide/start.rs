@@ -1,5 +1,6 @@
 //! Start: a run of a published workflow, once per idempotency key.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::compose::step_budgets;
@@ -16,7 +17,7 @@ use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::sequencer::command::{Start, StartKey};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
-use crate::workflow::{Definition, Work, Workflow};
+use crate::workflow::{Definition, Uses, Work, Workflow};
 
 /// So many agents that are not here, and what further workflows lack is no longer looked for.
 const MAX_MISSING_NAMED: usize = 100;
@@ -69,7 +70,11 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     }
     let planned = match planned(view, request, definition) {
         Planned::Goes(plan) => plan,
-        Planned::Refused(plan, error) => return Ok(refused(request, row, plan, error)),
+        Planned::Refused(plan, error) => {
+            let mut decision = refused(request, row, plan, error);
+            decision.events.splice(0..0, judged.events);
+            return Ok(decision);
+        }
     };
     let mut events = judged.events;
     events.push(created(request, row, definition));
@@ -240,7 +245,7 @@ fn check_input(workflow: &Workflow, request: &Start) -> Result<()> {
 /// Every agent of the workflow, and of those that it uses, is here.
 fn check_agents(view: &View<'_>, definition: &Definition) -> Result<()> {
     let mut problems = Vec::new();
-    missing_agents(view, definition, "", &mut problems);
+    missing_agents(view, definition, "", (&mut problems, &mut BTreeSet::new()));
     match problems.first() {
         None => Ok(()),
         Some(first) => Err(Error::new(ErrorKind::InvalidWorkflow, first.to_string())
@@ -252,7 +257,7 @@ fn missing_agents(
     view: &View<'_>,
     definition: &Definition,
     path: &str,
-    problems: &mut Vec<WorkflowProblem>,
+    (problems, seen): (&mut Vec<WorkflowProblem>, &mut BTreeSet<Uses>),
 ) {
     for (name, step) in definition.steps() {
         let path = format!("{path}{name}");
@@ -262,11 +267,14 @@ fn missing_agents(
                 step: path,
                 agent: agent.to_string(),
             }),
+            // However often it is used, it is looked at once.
             Work::Uses(uses) => {
                 let inner = view.workspace.definition(uses);
                 let inner = inner.filter(|_| problems.len() < MAX_MISSING_NAMED);
-                if let Some(inner) = inner {
-                    missing_agents(view, inner, &format!("{path}/"), problems);
+                if let Some(inner) = inner
+                    && seen.insert(uses.clone())
+                {
+                    missing_agents(view, inner, &format!("{path}/"), (problems, seen));
                 }
             }
         }

@@ -9,7 +9,6 @@ use super::{View, control, fail, late, signal};
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::step::{StepSuspended, WaitingFor};
-use crate::sequencer::command::{AttemptFailure, Retry};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::token::Token;
 
@@ -28,12 +27,7 @@ pub fn suspend(
         return late::result(view, token, "suspended", part);
     };
     if step.has_lasting_call_out() {
-        let failure = AttemptFailure {
-            code: "tool_call_out".into(),
-            message: "it suspended while a tool call was out that cannot be undone".into(),
-            retry: Retry::Never,
-        };
-        return fail::fail(view, token, &failure, None);
+        return fail::fail(view, token, &fail::tool_call_out("suspended"), None);
     }
     let run = &resident.run;
     let (mut events, released) = end_calls(run, &token.step, "dropped");
