@@ -81,7 +81,7 @@ pub(crate) enum Opening {
 /// What came of holding for every model.
 enum Reserved {
     /// Something is held for each; the first may have been answered before.
-    All(Spending, Option<ModelAnswer>),
+    All(Spending, Option<Box<ModelAnswer>>),
     /// A person has to approve one of them first.
     Waits(ApprovalId),
 }
@@ -154,7 +154,7 @@ impl Spending {
                 }
             }
         }
-        Ok(Reserved::All(this, first))
+        Ok(Reserved::All(this, first.map(Box::new)))
     }
 
     /// What was admitted, for who is asked: an output limit may be lower than the one that was asked

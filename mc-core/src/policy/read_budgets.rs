@@ -95,7 +95,7 @@ fn threshold(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Threshol
     let fields = Fields::open(reader, value, at, &["percent", "then", "downgrade_to"])?;
     fields.require(reader, "percent");
     let percent = fields.count(reader, "percent", 1..=100).and_then(share);
-    let choices: [(&str, fn() -> OnReach); 3] = [
+    let choices: [(&str, Then); 3] = [
         ("tell", || OnReach::Tell),
         ("require_approval", || OnReach::RequireApproval),
         ("freeze", || OnReach::Freeze),
@@ -117,6 +117,9 @@ fn threshold(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Threshol
             .unwrap_or_default(),
     })
 }
+
+/// What a word of the file stands for.
+type Then = fn() -> OnReach;
 
 const SHARE: &str = "a share of the limit is a number from 1 to 100";
 

@@ -39,7 +39,8 @@ impl Sequencer {
             return Amount::ZERO;
         }
         // Of what a threshold says every call has to be told.
-        let agent = step.agent.as_ref();
+        let lasting = self.workspace.has_lasting_thresholds();
+        let agent = step.agent.as_ref().filter(|_| lasting);
         let path = agent.map(|agent| resident.run.path(&token.step, agent));
         let standing = path.map(|path| self.workspace.standing(&path));
         if standing.is_some_and(|standing| standing != (None, None)) {

@@ -13,7 +13,7 @@ use super::acting::Acting;
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
-    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, Owner, Path, Queue,
+    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, OnReach, Owner, Path, Queue,
     Threshold, Ticket,
 };
 use crate::event::BlockReason;
@@ -383,11 +383,22 @@ impl Workspace {
         own.unwrap_or(&self.settings.thresholds)
     }
 
+    /// Whether any threshold means something for further calls.
+    pub fn has_lasting_thresholds(&self) -> bool {
+        let rules = self.policy.budgets().values();
+        let own = rules.filter_map(|rule| rule.thresholds.as_ref()).flatten();
+        let mut all = own.chain(&self.settings.thresholds);
+        all.any(|one| match one.then {
+            OnReach::Tell | OnReach::Freeze => false,
+            OnReach::Downgrade(_) | OnReach::RequireApproval => true,
+        })
+    }
+
     /// What the thresholds that were reached mean for a call that counts in these accounts: the first
     /// account of which a person has to be asked with its share, and the model that is suggested.
     pub fn standing(&self, path: &Path) -> (Option<(&AccountId, u8)>, Option<&ModelId>) {
         let (mut asks, mut suggests) = (None, None);
-        for id in path.iter() {
+        for id in path {
             let Some((id, account)) = self.accounts.get_key_value(id) else {
                 continue;
             };

@@ -147,10 +147,7 @@ impl Deeds {
 
     /// A model call of which a rule asks goes out with its approval, which covers what was shown.
     fn asked(&self, facts: &ModelCallReserved, seen: &Seen<'_>) -> Result<(), String> {
-        let asks = |rail: &Guardrail| match &rail.rule {
-            Rule::Models(names) => names.denies(|one| one.matches(&facts.model)),
-            _ => false,
-        };
+        let asks = |rail: &Guardrail| matches!(&rail.rule, Rule::Models(names) if names.denies(|one| one.matches(&facts.model)));
         let obeyed = |rail: &&Guardrail| {
             rail.on_breach == OnBreach::NeedsApproval && rail.mode == Mode::Enforce
         };

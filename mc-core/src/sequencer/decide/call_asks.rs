@@ -28,7 +28,10 @@ impl Asking<'_> {
     /// What the thresholds of its accounts that were reached say: a person has to be asked of it, or
     /// another model is suggested.
     pub(super) fn thresholds(&mut self, caller: Option<&AgentName>) {
-        let Some(agent) = caller else { return };
+        let lasting = self.view.workspace.has_lasting_thresholds();
+        let Some(agent) = caller.filter(|_| lasting) else {
+            return;
+        };
         let path = self.resident.run.path(&self.token.step, agent);
         let (asks, suggests) = self.view.workspace.standing(&path);
         let other = suggests.filter(|model| **model != self.call.model);

@@ -53,7 +53,7 @@ fn detectors(view: &View<'_>, policy: &Policy) -> Result<()> {
         };
         if let Some(name) = names.iter().find(|name| !known.contains_key(*name)) {
             let rule = format!("no detector `{name}` is registered here");
-            return Err(Error::invalid(&format!("/guardrails/{index}/pii"), rule));
+            return Err(Error::invalid(format!("/guardrails/{index}/pii"), rule));
         }
     }
     Ok(())
