@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mc_core::engine::{Engine, MissionControl, Parts, Spawner};
-use mc_core::error::Result;
-use mc_core::id::AuthMethod;
-use mc_core::policy::guard::{Redaction, RedactionScope, Redactor};
+use mc_core::error::{Error, Result};
+use mc_core::id::{AuthMethod, Opaque};
+use mc_core::policy::guard::{Detector, Redaction, RedactionScope, Redactor};
 use mc_core::ports::{Clock, Entropy, EventLog, HaltSwitch};
 use mc_core::sequencer::Settings;
 use mc_link::{Opening, Succession};
@@ -56,6 +56,17 @@ impl Builder {
     pub fn with_redactor(mut self, redactor: Arc<dyn Redactor>, scope: RedactionScope) -> Self {
         self.settings.redaction = Some(Redaction { redactor, scope });
         self
+    }
+
+    /// A detector that rules of the kind `pii` ask by this name, e.g. for personal data. A policy that
+    /// names one which is not here is refused; where it is in force already, its rule denies.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is none.
+    pub fn with_detector(mut self, name: &str, detector: Arc<dyn Detector>) -> Result<Self> {
+        let name = Opaque::new(name).map_err(|fault| Error::invalid("detector", fault))?;
+        self.settings.detectors.insert(name, detector);
+        Ok(self)
     }
 
     /// Another clock than the operating system's.

@@ -61,7 +61,7 @@ pub use mc_core::id::{
 };
 pub use mc_core::money::NanoUsd;
 pub use mc_core::policy::guard::{
-    Redaction, RedactionScope, Redactor, SecretKind, SecretsRedactor,
+    Detector, Redaction, RedactionScope, Redactor, SecretKind, SecretsRedactor,
 };
 pub use mc_core::policy::{CutStreams, Mode, Policy, PriceAge, RiskTier};
 pub use mc_core::ports::{Cursor, EventQuery, Page, RunQuery, RunSummary};

@@ -24,7 +24,7 @@ use crate::endpoint::{Authority, Endpoint, Gone, Head, Reaching, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::hiding::Secrets;
 use crate::runtime;
-use crate::spending::{Later, ModelBound, Opening, Spending, settle_later};
+use crate::spending::{Later, ModelBound, Opening, Spending, settle_later, suspended};
 
 /// What an http agent is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,13 +198,17 @@ impl AgentExecutor for HttpAgent {
         ctx: StepContext,
         input: Value,
     ) -> std::result::Result<StepOutcome, AgentError> {
-        if let Some((checkpoint, Some(answer))) = ctx.resumed() {
+        // Without a checkpoint it had asked nobody yet: a person has decided on what it may use.
+        if let Some((checkpoint, Some(answer))) = ctx.resumed()
+            && !checkpoint.is_null()
+        {
             return resume(&ctx, (checkpoint, answer), self.endpoint.secrets()).await;
         }
         runtime::required()?;
         let spending = match Spending::open(&ctx, &self.models, &input).await? {
             Opening::Open(spending) => spending,
             Opening::Answered(reply) => return reply.into_outcome(),
+            Opening::Waits(id) => return Ok(suspended(id)),
         };
         let mut asked = ask(&ctx, &input, &spending.admitted());
         asked["reply_signal"] = reply_signal(&ctx).into();

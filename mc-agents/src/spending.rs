@@ -12,11 +12,12 @@
 use std::sync::Arc;
 
 use mc_core::engine::{
-    Admission, AgentError, ModelAnswer, ModelRequest, Permit, ProviderError, Receipt, Reported,
-    StepContext,
+    Admission, AgentError, CallError, ModelAnswer, ModelRequest, Permit, ProviderError, Receipt,
+    Reported, StepContext, StepOutcome,
 };
-use mc_core::error::{Error, ErrorKind};
-use mc_core::id::ModelId;
+use mc_core::error::Error;
+use mc_core::event::step::WaitingFor;
+use mc_core::id::{ApprovalId, ModelId};
 use mc_core::resilience::CallFailure;
 use mc_core::usage::{Usage, UsageEntry};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,24 @@ pub(crate) enum Opening {
     Open(Spending),
     /// An earlier attempt was answered: this is the answer.
     Answered(Reply),
+    /// A person has to approve what it may use first; nothing is held until then.
+    Waits(ApprovalId),
+}
+
+/// What came of holding for every model.
+enum Reserved {
+    /// Something is held for each; the first may have been answered before.
+    All(Spending, Option<Box<ModelAnswer>>),
+    /// A person has to approve one of them first.
+    Waits(ApprovalId),
+}
+
+/// The attempt ends until a person has decided; nothing of it stays in memory.
+pub(crate) fn suspended(id: ApprovalId) -> StepOutcome {
+    StepOutcome::Suspend {
+        checkpoint: Value::Null,
+        waiting_for: WaitingFor::Approval { number: id.number },
+    }
 }
 
 impl Spending {
@@ -87,7 +106,10 @@ impl Spending {
     ) -> Result<Opening, AgentError> {
         // Answers of earlier attempts that were errors stand first in the journal; each is passed.
         loop {
-            let (spending, answer) = Self::reserve(ctx, bounds, input).await?;
+            let (spending, answer) = match Self::reserve(ctx, bounds, input).await? {
+                Reserved::All(spending, answer) => (spending, answer),
+                Reserved::Waits(id) => return Ok(Opening::Waits(id)),
+            };
             let Some(answer) = answer else {
                 return Ok(Opening::Open(spending));
             };
@@ -105,7 +127,7 @@ impl Spending {
         ctx: &StepContext,
         bounds: &[ModelBound],
         input: &Value,
-    ) -> Result<(Self, Option<ModelAnswer>), AgentError> {
+    ) -> Result<Reserved, AgentError> {
         let mut this = Self {
             permits: Vec::new(),
         };
@@ -122,10 +144,9 @@ impl Spending {
                 }
                 Admission::Answered(answer) if at == 0 => first = Some(answer),
                 Admission::Answered(_) => {}
-                Admission::NeedsApproval(reason) => {
+                Admission::NeedsApproval(id) => {
                     this.release("another hold needs an approval").await?;
-                    let code = ErrorKind::ApprovalRequired.code();
-                    return Err(AgentError::with_code(code, reason).fatal());
+                    return Ok(Reserved::Waits(id));
                 }
                 Admission::Denied(error) => {
                     this.release("another hold was refused").await?;
@@ -133,7 +154,7 @@ impl Spending {
                 }
             }
         }
-        Ok((this, first))
+        Ok(Reserved::All(this, first.map(Box::new)))
     }
 
     /// What was admitted, for who is asked: an output limit may be lower than the one that was asked
@@ -330,5 +351,5 @@ async fn account_for(
 }
 
 fn denied(error: &Arc<Error>) -> AgentError {
-    AgentError::with_code(error.code(), error.message()).fatal()
+    CallError::Denied(Arc::clone(error)).into()
 }

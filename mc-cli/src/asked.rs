@@ -25,6 +25,7 @@ pub(crate) fn facts(one: &ApprovalRequest) -> Value {
         "approval": one.id, "state": state(asked.state), "run_id": one.id.run_id,
         "workflow": one.workflow, "definition_hash": one.definition_hash,
         "started_by": one.started_by.to_string(), "step": asked.step, "tool": asked.tool,
+        "model": asked.model, "rule": asked.rule,
         "agent": asked.agent, "risk": asked.risk,
         "params": one.params.as_deref().map(exposed), "params_digest": asked.params_digest,
         "maximum_cost_nano_usd": asked.is_bounded().then(|| asked.maximum.money.as_nano()),
@@ -53,13 +54,14 @@ pub(crate) fn params(one: &ApprovalRequest) -> String {
 /// A request as lines.
 pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
     let asked = &one.asked;
-    let what = match &asked.tool {
-        Some(tool) => format!(
+    let what = match (&asked.tool, &asked.model) {
+        (Some(tool), _) => format!(
             "tool {} of step {}",
             exposed(tool.as_str().as_bytes()),
             asked.step
         ),
-        None => format!("step {}", asked.step),
+        (None, Some(model)) => format!("a call of {model} of step {}", asked.step),
+        (None, None) => format!("step {}", asked.step),
     };
     let workflow = one.workflow.as_ref().map(|name| format!(" of {name}"));
     let stands = match asked.state {
@@ -89,6 +91,7 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
             "  cost not bounded: the step has no estimate".to_owned()
         },
     ];
+    lines.extend({ asked.rule.iter() }.map(|rule| format!("  rule {rule} asks")));
     for effect in one.budgets.iter().filter(|one| !one.limit.is_none()) {
         let limit = effect
             .limit

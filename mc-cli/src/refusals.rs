@@ -26,7 +26,10 @@ pub(crate) fn refused(step: &Step) -> Option<RefusedCall<'_>> {
             times: call.refused.map_or(1, |refused| refused.times),
             retry_at,
         }),
-        CallState::Open { .. } | CallState::Answered { .. } | CallState::Failed => None,
+        CallState::Open { .. }
+        | CallState::Answered { .. }
+        | CallState::Failed
+        | CallState::Released => None,
     });
     waiting.min_by_key(|call| call.retry_at)
 }

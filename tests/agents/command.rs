@@ -335,7 +335,7 @@ async fn what_is_reported_beyond_a_budget_that_is_full_is_recorded_in_full_and_f
             let limit = Limit::usd(mills(limit));
             world
                 .control
-                .set_limit("ann", AccountId::Workspace, limit, on_exceed)
+                .set_limit(("ann", "as tested"), AccountId::Workspace, limit, on_exceed)
         };
         set(100).await.unwrap();
         // All of it is spent before.

@@ -129,7 +129,7 @@ async fn a_call_that_is_cut_before_it_could_be_sent_costs_nothing() {
         let world = World::at(&agent("openai_chat", &url, &more), &place).await;
         let run = world.start(ONCE, json!("hi")).await;
         let (connection, _) = listener.accept().unwrap();
-        run.abort("ann").await.unwrap();
+        run.abort(("ann", "as tested")).await.unwrap();
         assert!(matches!(run.outcome().await.unwrap(), Outcome::Aborted(_)));
         released(&world, &run).await;
         assert_eq!(world.money(), (NanoUsd::ZERO, NanoUsd::ZERO), "{stream}");

@@ -39,9 +39,16 @@ async fn what_a_halt_stopped_is_in_doubt_once_it_is_resumed() {
     let run = world.start(ONCE, json!("hi")).await;
     until(|| !done(&world).is_empty()).await;
     let (all, drain) = (HaltScope::Workspace, Duration::from_secs(60));
-    world.control.halt(("ann", "as tested"), all, drain).await.unwrap();
+    world
+        .control
+        .halt(("ann", "as tested"), all, drain)
+        .await
+        .unwrap();
     logged(&world, &run, "attempt.failed").await;
-    let resumed = world.control.resume(("ann", "as tested"), HaltScope::Workspace).await;
+    let resumed = world
+        .control
+        .resume(("ann", "as tested"), HaltScope::Workspace)
+        .await;
     resumed.unwrap();
     paid_once_and_in_doubt(&run, &world).await;
     assert!(world.facts(&run, "tool_call.failed").await.is_empty());

@@ -7,6 +7,7 @@
 )]
 
 mod again;
+mod asking;
 mod chat;
 mod command;
 mod common;

@@ -42,7 +42,10 @@ fn a_call_that_a_halt_has_stopped_is_in_doubt_where_it_cannot_be_undone() {
             let halted = control.halt(("ann", "as tested"), HaltScope::Workspace, secs(60));
             halted.await.unwrap();
             world.pass(secs(5)).await;
-            control.resume(("ann", "as tested"), HaltScope::Workspace).await.unwrap();
+            control
+                .resume(("ann", "as tested"), HaltScope::Workspace)
+                .await
+                .unwrap();
             world.pass(secs(5)).await;
             let lasting = !tier.is_repeatable();
             let paid = notes.all().iter().filter(|one| *one == "paid").count();

@@ -19,7 +19,7 @@ fn half() -> PriceChange {
     PriceChange::Override(Arc::new(Overrides::parse(HALF).unwrap()))
 }
 
-fn double() -> PriceChange {
+pub fn double() -> PriceChange {
     let options = ImportOptions {
         source: PriceSource::Litellm,
         providers: std::collections::BTreeSet::new(),

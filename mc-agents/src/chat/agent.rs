@@ -8,7 +8,7 @@ use mc_core::engine::{
 };
 use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::event::MAX_PART_BYTES;
-use mc_core::id::{AgentVersion, ModelId};
+use mc_core::id::{AgentVersion, ApprovalId, ModelId};
 use mc_core::pricing::TierChoice;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -70,6 +70,14 @@ pub struct ChatAgent {
     version: Option<AgentVersion>,
 }
 
+/// What came of asking the model once.
+enum Turn {
+    /// Its answer.
+    Answered(Value),
+    /// A person has to approve the call first.
+    Waits(ApprovalId),
+}
+
 /// The least output limit, in tokens, that is of use where there is no room for the spec's own.
 const LEAST_OUTPUT: u64 = 256;
 
@@ -124,7 +132,7 @@ impl ChatAgent {
         ctx: &StepContext,
         talk: &[Value],
         known: Option<&Value>,
-    ) -> std::result::Result<Value, AgentError> {
+    ) -> std::result::Result<Turn, AgentError> {
         let sent = Sent::default();
         // One that the step does not name would only be denied.
         let offered = self.spec.tools.iter();
@@ -139,7 +147,10 @@ impl ChatAgent {
             sent: &sent,
         };
         let request = self.request(talk, &offered);
-        let answer = ctx.model_stream(&request, |out| call.send(out)).await;
+        let answer = ctx.try_model_stream(&request, |out| call.send(out)).await;
+        if let Err(CallError::NeedsApproval(id)) = answer {
+            return Ok(Turn::Waits(id));
+        }
         let answer = answer.map_err(|error| {
             let large = sent.was_too_large() && matches!(error, CallError::Provider(_));
             let failed = AgentError::from(error);
@@ -151,8 +162,8 @@ impl ChatAgent {
         })?;
         // What comes from the log may have been redacted, and what was said is said again as it was.
         match known.filter(|_| sent.is_from_the_journal()) {
-            Some(known) => Ok(known.clone()),
-            None => Ok(answer.output),
+            Some(known) => Ok(Turn::Answered(known.clone())),
+            None => Ok(Turn::Answered(answer.output)),
         }
     }
 }
@@ -206,7 +217,10 @@ impl AgentExecutor for ChatAgent {
         loop {
             let turn = answers.len();
             let known = known.and_then(|answers| answers.get(turn));
-            let answer = self.ask(&ctx, &talk, known).await?;
+            let answer = match self.ask(&ctx, &talk, known).await? {
+                Turn::Answered(answer) => answer,
+                Turn::Waits(id) => return Ok(suspended(id, &answers)),
+            };
             let said = Said::read(&answer, turn).filter(|_| !self.tools.is_empty());
             let Some(said) = said else {
                 return answer::outcome(&answer);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::hiding::{Secrets, end};
 use crate::runtime;
-use crate::spending::{Opening, Spending};
+use crate::spending::{Opening, Spending, suspended};
 pub use process::kill_programs;
 use process::{Ended, Why};
 pub use spec::CommandSpec;
@@ -123,6 +123,7 @@ impl AgentExecutor for CommandAgent {
         let spending = match Spending::open(&ctx, &self.spec.models, &input).await? {
             Opening::Open(spending) => spending,
             Opening::Answered(reply) => return reply.into_outcome(),
+            Opening::Waits(id) => return Ok(suspended(id)),
         };
         let asked = json::canonical(&ask(&ctx, &input, &spending.admitted()));
         let stop = self.spec.stop(&ctx);

@@ -209,7 +209,7 @@ impl Fold {
         }
         if let EventKind::GuardrailJudged(facts) = kind
             && facts.mode == Mode::Observe
-            && ["deny", "halt"].contains(&facts.verdict.as_str())
+            && ["deny", "halt", "needs_approval"].contains(&facts.verdict.as_str())
         {
             let calls = fate.would_deny.entry(facts.rule.clone()).or_default();
             calls.insert((facts.step.clone(), facts.attempt, facts.ordinal));

@@ -281,9 +281,10 @@ impl AskedLine {
     /// The line of a request.
     pub(crate) fn of(request: &ApprovalRequest) -> Self {
         let asked = &request.asked;
-        let what = match &asked.tool {
-            Some(tool) => format!("{} of {}", exposed(tool.as_str().as_bytes()), asked.step),
-            None => asked.step.to_string(),
+        let what = match (&asked.tool, &asked.model) {
+            (Some(tool), _) => format!("{} of {}", exposed(tool.as_str().as_bytes()), asked.step),
+            (None, Some(model)) => format!("{model} of {}", asked.step),
+            (None, None) => asked.step.to_string(),
         };
         Self {
             id: request.id,

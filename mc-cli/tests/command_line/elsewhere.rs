@@ -2,7 +2,6 @@
 //! it: the program's log has what was said, and by whom, and the program's runs move by it.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mission_control::core::sequencer::HaltScope;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, Lapsing, Threshold, Undo};
+use super::change::{Change, Lapsing, OnReach, Standing, Threshold, Undo};
 use super::columns::Columns;
 use super::{
     Amount, Dimension, InFlight, LedgerFault, Limit, LimitMode, Movement, OnExceed, Period,
@@ -261,15 +261,18 @@ impl Account {
     }
 
     /// The threshold that is reached and that nobody was told of yet: the highest, which stands for
-    /// those below it. The account is frozen where any of them says so.
-    pub fn newly_reached(&self, thresholds: &[Threshold]) -> Option<Threshold> {
+    /// those below it. With it whether any of them freezes the account.
+    pub fn newly_reached(&self, thresholds: &[Threshold]) -> Option<(u8, bool)> {
         let now = self.percent();
         let new = |one: &&Threshold| one.percent > self.reached && one.percent <= now;
-        let both = |one: Threshold, other: Threshold| Threshold {
-            percent: one.percent.max(other.percent),
-            then: one.then.stricter(other.then),
-        };
-        thresholds.iter().filter(new).copied().reduce(both)
+        let new = thresholds.iter().filter(new);
+        let each = new.map(|one| (one.percent, one.then == OnReach::Freeze));
+        each.reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
+    }
+
+    /// What the thresholds that somebody was told of in this period mean for every further call.
+    pub fn standing<'a>(&self, thresholds: &'a [Threshold]) -> Standing<'a> {
+        Standing::of(thresholds, self.reached)
     }
 
     /// The window that it counts in.

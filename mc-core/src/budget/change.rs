@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{InFlight, Limit, LimitMode, OnExceed, Period, Window};
+use crate::id::ModelId;
 use crate::time::Timestamp;
 
 /// A change of the rules of an account.
@@ -83,7 +84,7 @@ pub struct Lapsing {
 }
 
 /// A share of a limit that somebody is told of, once a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threshold {
     /// In hundredths of the limit, from 1 to 100.
     pub percent: u8,
@@ -92,23 +93,50 @@ pub struct Threshold {
 }
 
 /// What is done when a threshold is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnReach {
     /// The event alone.
     #[default]
     Tell,
+    /// Another model is suggested for every further call of the period; nothing is held up.
+    Downgrade(ModelId),
+    /// Every further call of the period needs a person's word.
+    RequireApproval,
     /// The account is frozen.
     Freeze,
 }
 
-impl OnReach {
-    /// `Freeze` wins over `Tell`.
-    #[must_use]
-    pub const fn stricter(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Tell, Self::Tell) => Self::Tell,
-            (Self::Freeze, _) | (_, Self::Freeze) => Self::Freeze,
+/// What the thresholds that an account has reached mean for every further call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// A person has to approve it: since this share of the limit, in hundredths.
+    pub asks: Option<u8>,
+    /// The model that is suggested, by the highest threshold that names one.
+    pub suggests: Option<&'a ModelId>,
+}
+
+impl<'a> Standing<'a> {
+    /// What stands once this share was told of.
+    pub fn of(thresholds: &'a [Threshold], reached: u8) -> Self {
+        let (mut asks, mut suggests) = (None, None::<(u8, &ModelId)>);
+        for one in thresholds.iter().filter(|one| one.percent <= reached) {
+            match &one.then {
+                OnReach::RequireApproval => asks = asks.max(Some(one.percent)),
+                OnReach::Downgrade(model) if suggests.is_none_or(|(at, _)| at <= one.percent) => {
+                    suggests = Some((one.percent, model));
+                }
+                OnReach::Tell | OnReach::Downgrade(_) | OnReach::Freeze => {}
+            }
         }
+        Self {
+            asks,
+            suggests: suggests.map(|(_, model)| model),
+        }
+    }
+
+    /// Whether it says anything.
+    pub const fn is_nothing(&self) -> bool {
+        self.asks.is_none() && self.suggests.is_none()
     }
 }
 

@@ -35,7 +35,7 @@ pub use account_id::{AccountId, AccountIdFault};
 pub use admission::{Staying, Verdict, affordable, check, fits, refusing, worst_case_overshoot};
 pub use amount::{Amount, Limit, OnExceed};
 pub use books::{Books, BooksMut, post, post_at};
-pub use change::{Change, Lapsing, OnReach, Threshold, Undo};
+pub use change::{Change, Lapsing, OnReach, Standing, Threshold, Undo};
 pub use columns::Columns;
 pub use dimension::Dimension;
 pub use fault::LedgerFault;

@@ -1,8 +1,8 @@
 //! A live attempt as the engine holds it: its token, and whether it is to stop.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use super::port::AgentHost;
 pub(super) use super::port::AttemptKey;
 
-use crate::id::{RunId, StepKey};
-use crate::sequencer::Token;
+use super::sync::{Mutex, lock};
+use crate::id::{Digest, RunId, StepKey};
+use crate::sequencer::{JournalPlace, Token};
 
 /// One attempt in this process, or in one that has joined it.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct AttemptCell {
     let_go: AtomicBool,
     stop: Notify,
     ordinal: AtomicU32,
+    /// Where in the journal persons were asked of model calls that are to be asked for again.
+    asked: Mutex<BTreeMap<Digest, BTreeSet<u32>>>,
     /// Input and output tokens of the call under way, as far as they were reported.
     tokens: (AtomicU64, AtomicU64),
     /// The joined process that has the handler; none where it is here.
@@ -63,6 +66,7 @@ impl AttemptCell {
             let_go: AtomicBool::new(false),
             stop: Notify::new(),
             ordinal: AtomicU32::new(0),
+            asked: Mutex::default(),
             tokens: (AtomicU64::new(0), AtomicU64::new(0)),
             host: None,
         }
@@ -177,6 +181,30 @@ impl AttemptCell {
         if let Some(host) = &self.host {
             host.recall(self.run_id);
         }
+    }
+
+    /// A person is asked of a model call: who asks for the same call again means this one.
+    pub(super) fn note_asked(&self, place: JournalPlace) {
+        let mut asked = lock(&self.asked);
+        asked
+            .entry(place.request)
+            .or_default()
+            .insert(place.ordinal);
+    }
+
+    /// Where a person was asked of the same model call, once for each time that it was asked for.
+    pub(super) fn asked_at(&self, request: impl FnOnce() -> Digest) -> Option<u32> {
+        let mut asked = lock(&self.asked);
+        if asked.is_empty() {
+            return None;
+        }
+        let request = request();
+        let places = asked.get_mut(&request)?;
+        let first = places.pop_first();
+        if places.is_empty() {
+            asked.remove(&request);
+        }
+        first
     }
 
     /// The next place in the journal.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::AgentError;
+use super::tools::again;
 use crate::error::{Detail, Error, ErrorKind};
+use crate::id::ApprovalId;
 use crate::resilience::{CallFailure, CallOutcome};
 use crate::time::as_ms;
 use crate::usage::Usage;
@@ -51,8 +53,8 @@ impl ProviderError {
 pub enum CallError {
     /// A budget or a policy refuses it.
     Denied(Arc<Error>),
-    /// A person has to approve it first.
-    NeedsApproval(String),
+    /// A person has to approve it first: the request.
+    NeedsApproval(ApprovalId),
     /// The provider failed it; the call was ended as its outcome says.
     Provider(ProviderError),
     /// The engine could not take it: the token was revoked, or the store refuses.
@@ -97,18 +99,21 @@ impl From<ProviderError> for Error {
     }
 }
 
+/// The error of a call that a person has to approve first.
+fn asked(id: ApprovalId) -> Error {
+    let message = format!("the model call is asked of a person: `{id}`");
+    let detail = Detail::ApprovalRequest {
+        request_id: id.to_string(),
+    };
+    Error::new(ErrorKind::ApprovalRequired, message).with_detail(detail)
+}
+
 impl From<CallError> for Error {
     /// The one public error, for hosts that tell all of them alike.
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Denied(error) => {
-                let this = Self::new(error.kind(), error.message());
-                match error.detail() {
-                    Some(detail) => this.with_detail(detail.clone()),
-                    None => this,
-                }
-            }
-            CallError::NeedsApproval(reason) => Self::new(ErrorKind::ApprovalRequired, reason),
+            CallError::Denied(error) => again(&error),
+            CallError::NeedsApproval(id) => asked(id),
             CallError::Provider(error) => error.into(),
             CallError::Engine(error) => error,
         }
@@ -118,10 +123,8 @@ impl From<CallError> for Error {
 impl From<CallError> for AgentError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Denied(error) => Self::with_code(error.code(), error.message()).fatal(),
-            CallError::NeedsApproval(reason) => {
-                Self::with_code(ErrorKind::ApprovalRequired.code(), reason).fatal()
-            }
+            CallError::Denied(error) => Self::from(again(&error)).fatal(),
+            CallError::NeedsApproval(id) => asked(id).into(),
             CallError::Provider(error) => {
                 let kind = error.kind();
                 let code = if matches!(kind, ErrorKind::RateLimited | ErrorKind::Timeout) {

@@ -19,14 +19,14 @@ use super::outgoing::Outgoing;
 use super::receipt::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
-use crate::id::{Actor, AgentName, Digest, ModelId, Region};
+use crate::id::{Actor, AgentName, ApprovalId, Digest, ModelId, Region};
 use crate::json;
 use crate::pricing::{CallTerms, ServiceTier, TierChoice, Unit};
 use crate::resilience::CallFailure;
 use crate::sequencer::decide::session::most_messages;
 use crate::sequencer::{
-    AttemptRequest, CallEnd, CallReply, Drawn, FailCall, JournalPlace, Observed, PricedBy, Reply,
-    Request, ReserveCall, TokenBound,
+    AttemptRequest, CallEnd, CallReply, Drawn, FailCall, JournalPlace, Observed, Patience,
+    PricedBy, Reply, Request, ReserveCall, TokenBound,
 };
 use crate::time::{Timestamp, as_ms};
 use crate::usage::{Usage, UsageEntry};
@@ -125,12 +125,29 @@ impl ModelRequest {
         u64::try_from(bytes).ok()
     }
 
+    /// What is asked for, without its place.
     pub(super) fn digest(&self) -> Digest {
-        json::digest(&json!({
-            "agent": self.agent, "model": self.model, "messages": self.messages,
-            "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
-            "terms": self.terms,
-        }))
+        self.at(0, Patience::TellsOnly).place.request
+    }
+
+    /// The call at a place in the journal.
+    pub(super) fn at(&self, ordinal: u32, patience: Patience) -> ReserveCall {
+        let mut call = ReserveCall {
+            place: JournalPlace {
+                ordinal,
+                request: Digest::ZERO,
+            },
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            bound: self.bound,
+            terms: self.terms.clone(),
+            messages: self.messages.clone(),
+            rendered_bytes: self.rendered_bytes(),
+            parameters: self.parameters.clone(),
+            patience,
+        };
+        call.place.request = json::digest(&call.whole());
+        call
     }
 }
 
@@ -166,21 +183,6 @@ impl ModelAnswer {
     }
 }
 
-impl ModelRequest {
-    /// What is asked for at a place in the journal.
-    pub(super) fn reserves(&self, place: JournalPlace) -> ReserveCall {
-        ReserveCall {
-            place,
-            agent: self.agent.clone(),
-            model: self.model.clone(),
-            bound: self.bound,
-            terms: self.terms.clone(),
-            messages: self.messages.clone(),
-            rendered_bytes: self.rendered_bytes(),
-        }
-    }
-}
-
 /// What came of a reservation.
 #[derive(Debug)]
 pub enum Admission {
@@ -190,8 +192,9 @@ pub enum Admission {
     Clamped(Permit),
     /// An earlier attempt was answered: this is the answer, nothing is sent or charged.
     Answered(ModelAnswer),
-    /// A person has to approve it first.
-    NeedsApproval(String),
+    /// A person has to approve it first: the request. Asked for again once that is decided, the same
+    /// call goes out, or is denied.
+    NeedsApproval(ApprovalId),
     /// It may not go out; every account or rule is named.
     Denied(Arc<Error>),
 }
@@ -227,6 +230,7 @@ pub struct Permit {
     max_output_tokens: Option<u64>,
     by: PricedBy,
     pub(super) looks: Looks,
+    suggests: Option<ModelId>,
     open: bool,
 }
 
@@ -236,20 +240,31 @@ impl Caller {
         self.inner.submit(self.actor.clone(), request).await
     }
 
+    /// Reserves a call, without waiting for a person.
+    pub(super) async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
+        let ordinal = self.place_of(request);
+        let how = (Pass::First, Patience::TellsOnly);
+        self.reserve_at((ordinal, how), request).await
+    }
+
+    /// The place in the journal of a call: the next one, or that at which a person was asked of the
+    /// same call.
+    fn place_of(&self, request: &ModelRequest) -> u32 {
+        let digest = || request.digest();
+        let asked = self.cell.asked_at(digest);
+        asked.unwrap_or_else(|| self.cell.next_ordinal())
+    }
+
     /// Reserves a call at a place in the journal, however long that has to wait.
     pub(super) async fn reserve_at(
         &self,
-        (ordinal, pass): (u32, Pass),
+        (ordinal, (pass, patience)): (u32, (Pass, Patience)),
         request: &ModelRequest,
     ) -> Result<Admission> {
         content::check_all("messages", &request.messages)?;
         content::check("parameters", &request.parameters)?;
         most_messages(&request.messages)?;
-        let place = JournalPlace {
-            ordinal,
-            request: request.digest(),
-        };
-        let call = Arc::new(request.reserves(place));
+        let call = Arc::new(request.at(ordinal, patience));
         if pass == Pass::First
             && let Some(admission) = self.draw(request, &call)
         {
@@ -270,26 +285,34 @@ impl Caller {
                     max_output_tokens,
                     by,
                     looks,
+                    suggests,
                 } => {
                     let allowed = (max_output_tokens, by, looks);
-                    return Ok(Admission::Allowed(self.permit(ordinal, request, allowed)));
+                    let permit = self.permit(ordinal, request, allowed);
+                    return Ok(Admission::Allowed(permit.suggesting(suggests)));
                 }
                 CallReply::Clamped {
                     max_output_tokens,
                     by,
                     looks,
+                    suggests,
                 } => {
                     let allowed = (Some(max_output_tokens), by, looks);
-                    return Ok(Admission::Clamped(self.permit(ordinal, request, allowed)));
+                    let permit = self.permit(ordinal, request, allowed);
+                    return Ok(Admission::Clamped(permit.suggesting(suggests)));
                 }
                 CallReply::Answered { seq } => {
                     return Ok(Admission::Answered(self.answer_at(seq).await?));
                 }
                 CallReply::WaitUntil(at) => self.wait_until(at).await?,
                 CallReply::Again => {}
-                CallReply::NeedsApproval { reason } => {
-                    return Ok(Admission::NeedsApproval(reason));
-                }
+                CallReply::NeedsApproval(id) => match patience {
+                    Patience::Waits => self.decided(id).await?,
+                    Patience::TellsOnly => {
+                        self.cell.note_asked(call.place);
+                        return Ok(Admission::NeedsApproval(id));
+                    }
+                },
                 CallReply::Denied(error) => return Ok(Admission::Denied(error)),
                 CallReply::Reported { .. } => return Err(unexpected(&Reply::Call(reply))),
             }
@@ -353,6 +376,7 @@ impl Caller {
             max_output_tokens,
             by,
             looks: Looks { since, after_ms },
+            suggests: None,
             open: true,
         }
     }
@@ -391,24 +415,24 @@ impl Caller {
     /// Makes a call: waits for admission, sends, and sends again while the provider refuses.
     pub(super) async fn model_call<F, Fut>(
         &self,
-        request: &ModelRequest,
+        (request, patience): (&ModelRequest, Patience),
         send: F,
     ) -> std::result::Result<ModelAnswer, CallError>
     where
         F: Fn(Outgoing) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
-        let ordinal = self.cell.next_ordinal();
+        let ordinal = self.place_of(request);
         let mut pass = Pass::First;
         loop {
             let permit = match self
-                .reserve_at((ordinal, pass), request)
+                .reserve_at((ordinal, (pass, patience)), request)
                 .await
                 .map_err(CallError::Engine)?
             {
                 Admission::Allowed(permit) | Admission::Clamped(permit) => permit,
                 Admission::Answered(answer) => return Ok(answer),
-                Admission::NeedsApproval(reason) => return Err(CallError::NeedsApproval(reason)),
+                Admission::NeedsApproval(id) => return Err(CallError::NeedsApproval(id)),
                 Admission::Denied(error) => return Err(CallError::Denied(error)),
             };
             let out = permit.outgoing();
@@ -456,6 +480,17 @@ impl Permit {
         self.max_output_tokens
     }
 
+    /// The model that the budget suggests for further calls, once a threshold was reached that names
+    /// one. It holds nothing up: this call may go out as it is.
+    pub const fn suggested_model(&self) -> Option<&ModelId> {
+        self.suggests.as_ref()
+    }
+
+    fn suggesting(mut self, suggests: Option<ModelId>) -> Self {
+        self.suggests = suggests;
+        self
+    }
+
     /// Ends the call with its answer: what it cost is spent in full.
     ///
     /// # Errors
@@ -493,6 +528,7 @@ impl Permit {
             ordinal: self.ordinal,
             terms: self.terms.clone(),
             max_output_tokens: self.max_output_tokens,
+            suggests: self.suggests.clone(),
             cut: Arc::default(),
             reported: Arc::default(),
         }

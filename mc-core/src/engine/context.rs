@@ -7,15 +7,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::call_error::{CallError, ProviderError};
-use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, unexpected};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, unexpected};
 use super::content;
 use super::outgoing::Outgoing;
 use crate::budget::Amount;
 use crate::error::{Error, Result};
-use crate::id::{AgentName, Digest, Opaque, RunId, StepKey};
+use crate::id::{AgentName, ApprovalId, Digest, Opaque, RunId, StepKey};
 use crate::policy::RiskTier;
 use crate::run::{CallKind, HoldKey};
-use crate::sequencer::{AttemptRequest, JournalPlace, Reconcile, Reply, Request};
+use crate::sequencer::{AttemptRequest, JournalPlace, Patience, Reconcile, Reply, Request};
 
 /// The surroundings of one attempt.
 #[derive(Clone, Debug)]
@@ -121,7 +121,8 @@ impl StepContext {
     }
 
     /// Makes a model call: held before it goes out, settled when it is answered, sent again while
-    /// the provider refuses. What an earlier attempt was answered comes from the log.
+    /// the provider refuses. What an earlier attempt was answered comes from the log. Where a person has
+    /// to approve it, it waits for the decision; the step's time-out goes on meanwhile.
     ///
     /// `send` gets the most output tokens that may be asked for.
     ///
@@ -137,7 +138,29 @@ impl StepContext {
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
         let send = move |out: Outgoing| send(out.max_output_tokens());
-        self.caller.model_call(request, send).await
+        let asked = (request, Patience::Waits);
+        self.caller.model_call(asked, send).await
+    }
+
+    /// As [`model_call`](Self::model_call), without waiting for a person: `CallError::NeedsApproval`
+    /// names the request. An attempt that answers `Suspend` with
+    /// [`WaitingFor::Approval`](crate::event::step::WaitingFor) is entered again with the decision, and
+    /// finds the call at the same place of its journal.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn try_model_call<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Option<u64>) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        let send = move |out: Outgoing| send(out.max_output_tokens());
+        let asked = (request, Patience::TellsOnly);
+        self.caller.model_call(asked, send).await
     }
 
     /// Reserves a model call and leaves sending and settling to the caller.
@@ -145,10 +168,18 @@ impl StepContext {
     /// # Errors
     /// `Cancelled` where the token was revoked, `Unavailable` while the store refuses.
     pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
-        let ordinal = self.caller.cell.next_ordinal();
-        self.caller
-            .reserve_at((ordinal, Pass::First), request)
-            .await
+        self.caller.reserve(request).await
+    }
+
+    /// Returns once a request of this attempt is decided, or has ended unused.
+    ///
+    /// # Errors
+    /// `Cancelled` where the token was revoked, `Unavailable` once the engine goes down.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn decided(&self, approval: ApprovalId) -> Result<()> {
+        self.caller.decided(approval).await
     }
 
     /// Computes a value once per intent: a later attempt gets the same from the log.

@@ -16,6 +16,7 @@ mod clock;
 mod content;
 mod context;
 mod control;
+mod decided;
 mod dispatch;
 mod doubts;
 mod driver;

@@ -11,8 +11,9 @@ use super::calls::{Caller, ModelAnswer, ModelRequest, refused};
 use super::context::StepContext;
 use super::tools::again;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::ModelId;
 use crate::pricing::CallTerms;
-use crate::sequencer::{AttemptRequest, CallProgress};
+use crate::sequencer::{AttemptRequest, CallProgress, Patience};
 
 /// A model call that is out.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub struct Outgoing {
     pub(super) ordinal: u32,
     pub(super) terms: CallTerms,
     pub(super) max_output_tokens: Option<u64>,
+    pub(super) suggests: Option<ModelId>,
     /// What a rule said that wants the call cut.
     pub(super) cut: Arc<OnceLock<Error>>,
     /// Output tokens, as they were reported last.
@@ -31,6 +33,11 @@ impl Outgoing {
     /// Ask the provider for at most so many output tokens.
     pub const fn max_output_tokens(&self) -> Option<u64> {
         self.max_output_tokens
+    }
+
+    /// The model that the budget suggests for further calls, as of a permit.
+    pub const fn suggested_model(&self) -> Option<&ModelId> {
+        self.suggests.as_ref()
     }
 
     /// Reports how far the answer has come: so many output tokens, and the text since the last report
@@ -92,6 +99,25 @@ impl StepContext {
         F: Fn(Outgoing) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
-        self.caller.model_call(request, send).await
+        let asked = (request, Patience::Waits);
+        self.caller.model_call(asked, send).await
+    }
+
+    /// As [`model_stream`](Self::model_stream), without waiting for a person, as
+    /// [`try_model_call`](Self::try_model_call).
+    ///
+    /// # Errors
+    /// As [`model_stream`](Self::model_stream), and `CallError::NeedsApproval`.
+    pub async fn try_model_stream<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Outgoing) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        let asked = (request, Patience::TellsOnly);
+        self.caller.model_call(asked, send).await
     }
 }

@@ -11,7 +11,7 @@ use super::context::StepContext;
 use super::receipt::Receipt;
 use crate::error::Result;
 use crate::id::Digest;
-use crate::sequencer::{AttemptRequest, CallReply, JournalPlace, PricedBy, Reply};
+use crate::sequencer::{AttemptRequest, CallReply, Patience, PricedBy, Reply};
 
 /// What came of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +36,6 @@ impl StepContext {
         content::check("answer", &answer.output)?;
         let caller = &self.caller;
         let ordinal = caller.cell.next_ordinal();
-        let place = JournalPlace {
-            ordinal,
-            request: request.digest(),
-        };
         let receipt = Receipt {
             attempt: self.attempt(),
             ordinal,
@@ -52,30 +48,37 @@ impl StepContext {
             },
         };
         let settle = Arc::new(receipt.settlement(answer, 0));
-        let call = Arc::new(request.reserves(place));
+        let call = Arc::new(request.at(ordinal, Patience::TellsOnly));
         let reply = caller
             .attempt(AttemptRequest::ReportCall(call, settle))
             .await?;
+        if matches!(reply, Reply::Done) {
+            // Its token was revoked: it is charged by now.
+            return Ok(Reported::Written);
+        }
+        let Reply::Call(reply) = reply else {
+            let odd = unexpected(&reply);
+            refused(reply)?;
+            return Err(odd);
+        };
         match reply {
-            Reply::Call(CallReply::Reported { by, refused: why }) => {
+            CallReply::Reported { by, refused: why } => {
                 let permit = caller.permit(ordinal, request, (None, by, Vec::new()));
                 permit.settle(answer).await?;
                 why.map_or(Ok(Reported::Written), |error| {
                     Err(super::tools::again(&error))
                 })
             }
-            Reply::Call(CallReply::Answered { seq }) => {
+            CallReply::Answered { seq } => {
                 let before = caller.answer_at(seq).await?;
                 Ok(Reported::Before(Box::new(before)))
             }
-            Reply::Call(CallReply::Denied(error)) => Err(super::tools::again(&error)),
-            // Its token was revoked: it is charged by now.
-            Reply::Done => Ok(Reported::Written),
-            other => {
-                let odd = unexpected(&other);
-                refused(other)?;
-                Err(odd)
-            }
+            CallReply::Denied(error) => Err(super::tools::again(&error)),
+            odd @ (CallReply::Allowed { .. }
+            | CallReply::Clamped { .. }
+            | CallReply::WaitUntil(_)
+            | CallReply::Again
+            | CallReply::NeedsApproval(_)) => Err(unexpected(&Reply::Call(odd))),
         }
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::attempt::AttemptCell;
 use super::call_error::{CallError, ProviderError};
-use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, Pass, refused};
+use super::calls::{Admission, Caller, ModelAnswer, ModelRequest, refused};
 use super::inner::{Inner, Phase, lock};
 use super::options::{agent_version, labels, tags};
 use super::outgoing::Outgoing;
 use crate::error::{Error, Result};
 use crate::event::run::RunBudget;
-use crate::id::{Actor, AgentName, RunId};
+use crate::id::{Actor, AgentName, ApprovalId, RunId};
 use crate::sequencer::decide::session::session_step;
-use crate::sequencer::{OpenSession, Request, Token};
+use crate::sequencer::{OpenSession, Patience, Request, Token};
 
 /// How a session is opened.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,8 @@ impl Session {
         self.run_id
     }
 
-    /// Makes a model call: held before it goes out, settled when it is answered.
+    /// Makes a model call: held before it goes out, settled when it is answered. Where a person has to
+    /// approve it, it waits for the decision.
     ///
     /// # Errors
     /// A [`CallError`].
@@ -118,18 +119,48 @@ impl Session {
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
         let send = move |out: Outgoing| send(out.max_output_tokens());
-        self.caller.model_call(request, send).await
+        let asked = (request, Patience::Waits);
+        self.caller.model_call(asked, send).await
     }
 
-    /// Reserves a model call and leaves sending and settling to the caller.
+    /// As [`model_call`](Self::model_call), without waiting for a person: `CallError::NeedsApproval`
+    /// names the request. The same call, asked for again in this session once that is decided, goes out
+    /// or is denied.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn try_model_call<F, Fut>(
+        &self,
+        request: &ModelRequest,
+        send: F,
+    ) -> std::result::Result<ModelAnswer, CallError>
+    where
+        F: Fn(Option<u64>) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
+    {
+        let send = move |out: Outgoing| send(out.max_output_tokens());
+        let asked = (request, Patience::TellsOnly);
+        self.caller.model_call(asked, send).await
+    }
+
+    /// Returns once a request of this session is decided, or has ended unused.
+    ///
+    /// # Errors
+    /// `Cancelled` where the session has ended, `Unavailable` once the engine goes down.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn decided(&self, approval: ApprovalId) -> Result<()> {
+        self.caller.decided(approval).await
+    }
+
+    /// Reserves a model call and leaves sending and settling to the caller. It waits for no person:
+    /// see [`Admission::NeedsApproval`] and [`decided`](Self::decided).
     ///
     /// # Errors
     /// `Cancelled` where the session has ended, `Unavailable` while the store refuses.
     pub async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
-        let ordinal = self.caller.cell.next_ordinal();
-        self.caller
-            .reserve_at((ordinal, Pass::First), request)
-            .await
+        self.caller.reserve(request).await
     }
 
     /// Ends the session and waits until that is durable.

@@ -9,12 +9,10 @@ use super::calls::{refused, unexpected};
 use super::content;
 use super::context::StepContext;
 use super::in_time::{Looks, Watch};
-use super::inner::lock;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::id::{ApprovalId, Digest, Opaque};
 use crate::json;
 use crate::policy::RiskTier;
-use crate::run::{Approval, Run};
 use crate::sequencer::decide::tool::{FAILED, NOT_KEPT, STOPPED, dry_run_answer};
 use crate::sequencer::{
     AttemptRequest, BeginTool, EndTool, JournalPlace, Patience, Reply, ToolReply,
@@ -70,7 +68,7 @@ impl StepContext {
             match asked.begin(Patience::Waits).await? {
                 Admitted::Answered(value) => return Ok(value),
                 Admitted::Allowed(looks) => return asked.make(call, &looks).await,
-                Admitted::NeedsApproval(id) => asked.decided(id).await?,
+                Admitted::NeedsApproval(id) => self.caller.decided(id).await?,
             }
         }
     }
@@ -151,51 +149,6 @@ impl<'a> ToolCall<'a> {
             ToolReply::NeedsApproval(id) => Ok(Admitted::NeedsApproval(id)),
             ToolReply::Denied(error) => Err(again(&error)),
         }
-    }
-
-    /// Returns once a request is not pending any more, or the attempt is to stop.
-    async fn decided(&self, id: ApprovalId) -> Result<()> {
-        let caller = &self.ctx.caller;
-        let watcher = caller.inner.watcher(id.run_id);
-        loop {
-            let moved = watcher.moved.notified();
-            if !self.is_pending(id).await {
-                return Ok(());
-            }
-            caller.inner.require_open()?;
-            tokio::select! {
-                biased;
-                () = caller.cell.cancelled() => {
-                    let message = "this attempt's token was revoked";
-                    return Err(Error::new(ErrorKind::Cancelled, message));
-                }
-                () = moved => {}
-            }
-        }
-    }
-
-    async fn is_pending(&self, id: ApprovalId) -> bool {
-        let inner = &self.ctx.caller.inner;
-        if inner.joined().is_some() {
-            // The owner's log has what is told of a run before that is told. While it cannot be read
-            // nobody knows; everybody is woken after that.
-            let read = inner.log.run_row(id.run_id).await;
-            let run = read.and_then(|row| row.map(|row| Run::decode(&row.state)).transpose());
-            let asked = |run: Run| {
-                run.approvals
-                    .get(&id.number)
-                    .is_some_and(Approval::is_pending)
-            };
-            return run.map_or(true, |run| run.is_some_and(asked));
-        }
-        let live = lock(&inner.live);
-        // While the log is taken over nobody knows; everybody is woken after that.
-        let Some(sequencer) = &live.sequencer else {
-            return true;
-        };
-        let resident = sequencer.workspace().runs.get(&id.run_id);
-        let approval = resident.and_then(|one| one.run.approvals.get(&id.number));
-        approval.is_some_and(Approval::is_pending)
     }
 
     /// A rule wants the call cut: it failed, unless its whole attempt was cut with it.

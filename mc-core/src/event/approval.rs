@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Amount;
-use crate::id::{AgentName, Digest, Opaque, StepKey};
+use crate::id::{AgentName, Digest, ModelId, Opaque, StepKey};
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
 
@@ -15,12 +15,18 @@ pub struct ApprovalRequested {
     pub number: u32,
     /// The step.
     pub step: StepKey,
-    /// The place of the tool call in the step's journal; none where the step itself asks.
+    /// The place of the call in the step's journal; none where the step itself asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,
     /// The tool that is to be called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<Opaque>,
+    /// The model that is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
+    /// The rule that wants a person's word, where it is not the tier that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The agent that is to act.
     pub agent: AgentName,
     /// The tier of what it is to do.

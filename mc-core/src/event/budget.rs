@@ -6,7 +6,7 @@ use crate::budget::{
     AccountId, Amount, InFlight, Lapsing, Limit, LimitMode, OnExceed, Period, Refusal, Window,
 };
 use crate::error::FailingAccount;
-use crate::id::StepKey;
+use crate::id::{ModelId, StepKey};
 use crate::time::Timestamp;
 
 /// Facts of `budget.reconciled`. Part 0: the evidence.
@@ -132,6 +132,12 @@ pub struct BudgetThresholdReached {
     /// The period that it counts in; none where it counts for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
+    /// Every further call of the period needs a person's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
+    /// The model that is suggested for further calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggests: Option<ModelId>,
 }
 
 /// Facts of `budget.window_opened`.

@@ -57,6 +57,9 @@ pub struct ModelCallReserved {
     pub clamped_from: Option<u64>,
     /// The price table's version.
     pub price_version: Digest,
+    /// The approval that it uses, where a person was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u32>,
 }
 
 /// Facts of `model_call.settled`. Parts: the answer, then the reasoning if there is one.
@@ -210,7 +213,8 @@ pub struct ModelCallDenied {
     pub agent: Option<AgentName>,
     /// The model that was to be asked.
     pub model: ModelId,
-    /// Why: `budget_exceeded`, `unknown_model`, `stale_price`, or the id of a rule of the policy.
+    /// Why: `budget_exceeded`, `unknown_model`, `stale_price`, `approval_rejected`, `approval_expired`,
+    /// or the id of a rule of the policy.
     pub code: String,
     /// What was asked for.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
@@ -320,7 +324,7 @@ pub struct JournalDiverged {
     pub request: Digest,
 }
 
-/// Facts of `guardrail.judged`. Part 0: why, in words, for a rule of the policy.
+/// Facts of `guardrail.judged`. Part 0: why, in words; not for `stale_price` and `no_progress`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardrailJudged {
@@ -334,14 +338,14 @@ pub struct GuardrailJudged {
     /// The checkpoint, where it is not `model_call`.
     #[serde(default, skip_serializing_if = "Checkpoint::is_default")]
     pub at: Checkpoint,
-    /// The rule's id.
+    /// The rule's id; it begins with `builtin.` where it is no rule of the policy but one of ours.
     pub rule: String,
-    /// The version of the policy that has it; 0 for a rule of the settings.
+    /// The version of the policy in force; 0 for the default policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub policy_version: u32,
     /// Its mode: in `observe` the verdict changes nothing.
     pub mode: Mode,
-    /// `clamp`, `dry_run`, `deny` or `halt`.
+    /// `clamp`, `dry_run`, `needs_approval`, `deny` or `halt`.
     pub verdict: String,
     /// The kind of rule, e.g. `max_cost_per_call`; `rule_error` where it could not be answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]

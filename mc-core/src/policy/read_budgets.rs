@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::sections::BudgetRule;
-use crate::budget::{AccountId, Limit, LimitMode, OnExceed, Window};
+use crate::budget::{AccountId, Limit, LimitMode, OnExceed, OnReach, Threshold, Window};
 use crate::form::{At, Fields, Reader};
 
 /// The largest count of tokens or calls: what a signed 64-bit integer holds.
@@ -35,7 +35,14 @@ pub(super) fn budgets(reader: &mut Reader, parent: Fields<'_>) -> BTreeMap<Accou
 }
 
 fn budget(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<(AccountId, BudgetRule)> {
-    let known = ["account", "limit", "window", "on_exceed", "mode"];
+    let known = [
+        "account",
+        "limit",
+        "window",
+        "on_exceed",
+        "mode",
+        "thresholds",
+    ];
     let fields = Fields::open(reader, value, at, &known)?;
     fields.require(reader, "account");
     fields.require(reader, "limit");
@@ -61,8 +68,77 @@ fn budget(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<(AccountId,
         window,
         on_exceed: on_exceed.unwrap_or_default(),
         mode: mode.unwrap_or_default(),
+        thresholds: thresholds(reader, fields),
     };
     Some((shared?, rule))
+}
+
+/// A list of shares: a number, or an object with `percent` and what is done besides.
+fn thresholds(reader: &mut Reader, parent: Fields<'_>) -> Option<Vec<Threshold>> {
+    let value = parent.get(reader, "thresholds")?;
+    let at = parent.at("thresholds");
+    let Value::Array(items) = value else {
+        reader.form(&at, "a list of thresholds is wanted, e.g. [50, 80]");
+        return None;
+    };
+    let mut found: Vec<Threshold> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let index = index.to_string();
+        let place = at.child(&index);
+        let Some(one) = threshold(reader, item, &place) else {
+            continue;
+        };
+        if found.iter().any(|other| other.percent == one.percent) {
+            reader.form(&place, "this share is given twice");
+        }
+        found.push(one);
+    }
+    found.sort_by_key(|one| one.percent);
+    Some(found)
+}
+
+fn threshold(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Threshold> {
+    if let Value::Number(number) = value {
+        let percent = number.as_u64().and_then(share);
+        if percent.is_none() {
+            reader.form(at, SHARE);
+        }
+        return percent.map(Threshold::told);
+    }
+    let fields = Fields::open(reader, value, at, &["percent", "then", "downgrade_to"])?;
+    fields.require(reader, "percent");
+    let percent = fields.count(reader, "percent", 1..=100).and_then(share);
+    let choices: [(&str, Then); 3] = [
+        ("tell", || OnReach::Tell),
+        ("require_approval", || OnReach::RequireApproval),
+        ("freeze", || OnReach::Freeze),
+    ];
+    if fields.has("then") && fields.has("downgrade_to") {
+        reader.form(
+            at,
+            "either `then` or `downgrade_to` is wanted; write one entry each",
+        );
+    }
+    let then = fields.choice(reader, "then", &choices);
+    let model = fields
+        .parsed(reader, "downgrade_to")
+        .map(OnReach::Downgrade);
+    Some(Threshold {
+        percent: percent?,
+        then: model
+            .or_else(|| then.map(|then| then()))
+            .unwrap_or_default(),
+    })
+}
+
+/// What a word of the file stands for.
+type Then = fn() -> OnReach;
+
+const SHARE: &str = "a share of the limit is a number from 1 to 100";
+
+fn share(percent: u64) -> Option<u8> {
+    let percent = u8::try_from(percent).ok()?;
+    (1..=100).contains(&percent).then_some(percent)
 }
 
 fn limit(reader: &mut Reader, parent: Fields<'_>) -> Option<Limit> {

@@ -10,7 +10,7 @@ use super::guard::Guardrail;
 use super::mode::Mode;
 use super::rates::RateRule;
 use super::tier::RiskTier;
-use crate::budget::{AccountId, Limit, LimitMode, OnExceed, Window};
+use crate::budget::{AccountId, Limit, LimitMode, OnExceed, Threshold, Window};
 use crate::form::Schema;
 use crate::id::Opaque;
 use crate::money::NanoUsd;
@@ -54,7 +54,7 @@ impl PartialEq for ToolRule {
 }
 
 /// What a shared account may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetRule {
     /// Its limit; at least one dimension is limited.
     pub limit: Limit,
@@ -64,4 +64,6 @@ pub struct BudgetRule {
     pub on_exceed: OnExceed,
     /// Whether its limit holds, or is only looked at.
     pub mode: LimitMode,
+    /// The shares of its limit that are told of, the lowest first; none for the host's.
+    pub thresholds: Option<Vec<Threshold>>,
 }

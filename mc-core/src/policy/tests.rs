@@ -137,3 +137,33 @@ fn windows_are_written_as_text_or_in_parts() {
     );
     assert_eq!(window("{ fixed: 7d }"), window("fixed 7d"));
 }
+
+#[test]
+fn thresholds_are_shares_with_what_they_do() {
+    let policy = |all: &str| {
+        let text = format!(
+            "budgets: [{{ account: workspace, limit: {{ calls: 9 }}, thresholds: {all} }}]"
+        );
+        Policy::from_yaml(text)
+    };
+    let all = "[{ percent: 90, then: freeze }, 50, { percent: 60, downgrade_to: a/b }, \
+               { percent: 80, then: require_approval }, { percent: 70, then: tell }]";
+    let read = policy(all).unwrap();
+    let thresholds = read.budgets().values().next().unwrap().thresholds.clone();
+    let percents: Vec<u8> = thresholds.iter().flatten().map(|one| one.percent).collect();
+    assert_eq!(percents, [50, 60, 70, 80, 90]);
+    let again = Policy::from_canonical(read.to_canonical()).unwrap();
+    assert_eq!(again.budgets(), read.budgets());
+    for wrong in [
+        "50",
+        "[0]",
+        "[101]",
+        "[50, 50]",
+        "[{ then: freeze }]",
+        "[{ percent: 5, then: call }]",
+        "[{ percent: 5, then: freeze, downgrade_to: a/b }]",
+        "[{ percent: 5, downgrade_to: nothing }]",
+    ] {
+        assert!(policy(wrong).is_err(), "{wrong}");
+    }
+}

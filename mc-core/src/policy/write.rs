@@ -11,7 +11,7 @@ use super::guard::write_guardrail;
 use super::rates;
 use super::sections::{BudgetRule, Sections, ToolRule};
 use super::tier::RiskTier;
-use crate::budget::{LimitMode, OnExceed};
+use crate::budget::{LimitMode, OnExceed, OnReach, Threshold};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::pricing::UnknownModels;
@@ -135,7 +135,21 @@ fn budget(account: &str, rule: &BudgetRule) -> Value {
         LimitMode::Enforce => {}
         LimitMode::Observe => drop(out.insert("mode".to_owned(), "observe".into())),
     }
+    if let Some(thresholds) = &rule.thresholds {
+        let all = thresholds.iter().map(threshold);
+        out.insert("thresholds".to_owned(), all.collect());
+    }
     out.into()
+}
+
+fn threshold(one: &Threshold) -> Value {
+    let percent = one.percent;
+    match &one.then {
+        OnReach::Tell => percent.into(),
+        OnReach::RequireApproval => json!({ "percent": percent, "then": "require_approval" }),
+        OnReach::Freeze => json!({ "percent": percent, "then": "freeze" }),
+        OnReach::Downgrade(model) => json!({ "percent": percent, "downgrade_to": model }),
+    }
 }
 
 /// Where two policies differ: `approvals.from`, `tools.send_invoice`, `budgets.agent:writer`.

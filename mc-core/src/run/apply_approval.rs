@@ -56,6 +56,8 @@ fn requested(run: &mut Run, facts: &ApprovalRequested, event: &RunEvent<'_>) -> 
         step: facts.step.clone(),
         ordinal: facts.ordinal,
         tool: facts.tool.clone(),
+        model: facts.model.clone(),
+        rule: facts.rule.clone(),
         agent: facts.agent.clone(),
         risk: facts.risk,
         params_digest: facts.params_digest,

@@ -31,7 +31,7 @@ pub(super) fn apply(run: &mut Run, event: &RunEvent<'_>) -> Result<()> {
                 facts.released,
                 event,
             )?;
-            answer(run, &facts.step, facts.ordinal, CallState::Failed);
+            answer(run, &facts.step, facts.ordinal, CallState::Released);
             let down = facts.tells_of_outage().then(|| facts.model.clone());
             note_down(run, &facts.step, down);
             Ok(())

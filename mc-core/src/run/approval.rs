@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Amount;
 use crate::event::PartRef;
 use crate::event::approval::VoidReason;
-use crate::id::{AgentName, Digest, Opaque, OperatorName, StepKey};
+use crate::id::{AgentName, Digest, ModelId, Opaque, OperatorName, StepKey};
 use crate::policy::RiskTier;
 use crate::time::Timestamp;
 
@@ -77,12 +77,18 @@ pub struct Approval {
     pub state: ApprovalState,
     /// The step.
     pub step: StepKey,
-    /// The place of the tool call; none where the step itself asks.
+    /// The place of the call; none where the step itself asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,
     /// The tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<Opaque>,
+    /// The model, of a model call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
+    /// The rule that wants a person's word, where it is not the tier that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The agent that is to act.
     pub agent: AgentName,
     /// The tier.

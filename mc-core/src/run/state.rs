@@ -99,6 +99,8 @@ pub enum CallState {
     },
     /// It failed, or nobody knows.
     Failed,
+    /// It failed, and nothing was billed.
+    Released,
 }
 
 /// A journaled call of a step.
@@ -276,7 +278,10 @@ impl Step {
         let lasting = |risk: Option<RiskTier>| risk.is_some_and(|risk| !risk.is_repeatable());
         let out = |call: &Call| match call.state {
             CallState::Open { attempt } => attempt == self.attempt && lasting(call.risk),
-            CallState::Throttled { .. } | CallState::Answered { .. } | CallState::Failed => false,
+            CallState::Throttled { .. }
+            | CallState::Answered { .. }
+            | CallState::Failed
+            | CallState::Released => false,
         };
         self.calls.values().any(out)
     }

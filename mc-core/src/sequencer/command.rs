@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::halt::HaltScope;
 use super::token::Token;
@@ -474,6 +474,23 @@ pub struct ReserveCall {
     pub messages: Vec<Value>,
     /// The bytes of messages and parameters; none where the input is counted.
     pub rendered_bytes: Option<u64>,
+    /// The other parameters that make it what it is.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub parameters: Value,
+    /// Whether it waits where a person has to be asked.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+impl ReserveCall {
+    /// The whole request: what its hash is of, and what a person is shown who has to approve it.
+    pub fn whole(&self) -> Value {
+        json!({
+            "agent": self.agent, "model": self.model, "messages": self.messages,
+            "parameters": self.parameters, "max_output_tokens": self.bound.max_output_tokens,
+            "terms": self.terms,
+        })
+    }
 }
 
 /// What a call can use at most.

@@ -327,7 +327,7 @@ impl Sequencer {
         match request {
             Request::Publish(publish) => decide::publish::publish(&view, publish),
             Request::Activate(activate) => decide::publish::activate(&view, activate),
-            Request::PublishPolicy(policy) => Ok(decide::policy::publish(&view, policy)),
+            Request::PublishPolicy(policy) => decide::policy::publish(&view, policy),
             Request::Start(start) => decide::start::start(&view, start),
             Request::OpenSession(open) => decide::session::open(&view, open),
             Request::CloseSession(run) => decide::session::close(&view, *run),

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::step::WaitingFor;
 use crate::event::{EventKind, MediaType, PartRef};
 use crate::id::{
-    AgentName, AgentVersion, ApprovalId, Digest, Opaque, RunId, StepKey, WorkflowName,
+    AgentName, AgentVersion, ApprovalId, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName,
 };
 use crate::json;
 use crate::policy::RiskTier;
@@ -216,6 +216,9 @@ pub enum CallReply {
         /// After how many milliseconds it is looked at if it is still out, in order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         looks: Vec<u64>,
+        /// The model that an account's threshold suggests instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suggests: Option<ModelId>,
     },
     /// It may go out with a smaller output limit than it asked for.
     Clamped {
@@ -226,6 +229,9 @@ pub enum CallReply {
         /// As of what is allowed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         looks: Vec<u64>,
+        /// As of what is allowed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suggests: Option<ModelId>,
     },
     /// It was answered before: the answer, and the reasoning if there is one, stand there.
     Answered {
@@ -236,11 +242,8 @@ pub enum CallReply {
     WaitUntil(Timestamp),
     /// Ask again now: what it waited for has changed.
     Again,
-    /// A person has to approve first.
-    NeedsApproval {
-        /// Why.
-        reason: String,
-    },
+    /// A person has to approve first: the request.
+    NeedsApproval(ApprovalId),
     /// It was made already, and is written down: settle it.
     Reported {
         /// The prices that it is settled by.

@@ -191,7 +191,7 @@ impl Sequencer {
     }
 
     /// Joined processes have to ask for every call of their sessions, until they are told otherwise.
-    fn recall(&mut self) {
+    pub(super) fn recall(&mut self) {
         let lent = self.workspace.lent.iter().copied();
         self.batch.effects.extend(lent.map(Effect::Recall));
     }

@@ -23,8 +23,8 @@ impl Sequencer {
     }
 
     /// What no call has drawn of a lent block that is on disk; nothing while a breaker is open or a
-    /// policy has rules or rates for calls, or a word on models without a price, because then every
-    /// call has to be asked for.
+    /// policy has rules or rates for calls, or a word on models without a price, or a threshold that was
+    /// reached has something to say, because then every call has to be asked for.
     pub fn room(&self, token: &Token) -> Amount {
         let view = self.view();
         let policy = &self.workspace.policy;
@@ -36,6 +36,14 @@ impl Sequencer {
             return Amount::ZERO;
         };
         if decide::halt::in_force(&view, &resident.run, step, None).is_some() {
+            return Amount::ZERO;
+        }
+        // Of what a threshold says every call has to be told.
+        let lasting = self.workspace.has_lasting_thresholds();
+        let agent = step.agent.as_ref().filter(|_| lasting);
+        let path = agent.map(|agent| resident.run.path(&token.step, agent));
+        let standing = path.map(|path| self.workspace.standing(&path));
+        if standing.is_some_and(|standing| standing != (None, None)) {
             return Amount::ZERO;
         }
         let key = HoldKey::escrow(token.step.clone(), token.attempt);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::core::{Group, Sequencer};
 use super::decision::NewEvent;
 use super::workspace::Workspace;
-use crate::budget::{Account, AccountId, Change, Movement, OnReach, Path};
+use crate::budget::{Account, AccountId, Change, Movement, Path, Standing};
 use crate::error::Result;
 use crate::event::budget::{
     BudgetFrozen, BudgetLapsed, BudgetThresholdReached, BudgetWindowClosed, BudgetWindowOpened,
@@ -193,21 +193,27 @@ impl Sequencer {
             let Some(account) = self.workspace.accounts.get(&id) else {
                 continue;
             };
-            let thresholds = &self.workspace.settings.thresholds;
-            let Some(threshold) = account.newly_reached(thresholds) else {
+            let thresholds = self.workspace.thresholds_of(&id);
+            let Some((percent, freezes)) = account.newly_reached(thresholds) else {
                 continue;
             };
+            let standing = Standing::of(thresholds, percent);
+            // A limit that is only looked at stops nothing.
+            let holds = account.mode().is_enforced();
             let facts = BudgetThresholdReached {
                 account: id.clone(),
-                percent: threshold.percent,
+                percent,
                 limit: *account.limit(),
                 used: account.exposure(),
                 period: account.period(),
+                asks: holds && standing.asks.is_some(),
+                suggests: standing.suggests.cloned(),
             };
-            // A limit that is only looked at stops nothing.
-            let holds = account.mode().is_enforced();
-            if holds && threshold.then == OnReach::Freeze && !account.is_frozen() {
+            if freezes && holds && !account.is_frozen() {
                 self.windows.to_freeze.push(id);
+            }
+            if !standing.is_nothing() {
+                self.recall();
             }
             return Some(NewEvent::new(RunId::ZERO, facts));
         }

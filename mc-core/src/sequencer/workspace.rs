@@ -13,13 +13,15 @@ use super::acting::Acting;
 use super::circuits::Circuits;
 use super::resident::Resident;
 use crate::budget::{
-    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, Owner, Queue, Threshold,
-    Ticket,
+    Account, AccountId, Amount, Books, BooksMut, Hold, Holders, Kept, OnReach, Owner, Path, Queue,
+    Threshold, Ticket,
 };
 use crate::event::BlockReason;
 use crate::event::run::{A_WEEK_MS, PauseReason, PlanCheck, RunPolicy};
-use crate::id::{AgentName, AgentVersion, Digest, RunId, StepKey, WorkflowName, WorkspaceId};
-use crate::policy::guard::Redaction;
+use crate::id::{
+    AgentName, AgentVersion, Digest, ModelId, Opaque, RunId, StepKey, WorkflowName, WorkspaceId,
+};
+use crate::policy::guard::{Detector, Redaction};
 use crate::policy::{CutStreams, Mode, Policy, PriceAge};
 use crate::ports::{KeyRow, WorkflowRow};
 use crate::pricing::{PriceTable, UnknownModels};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub recovery_patience: Duration,
     /// What is taken out of content before it is logged; none for nothing.
     pub redaction: Option<Redaction>,
+    /// The detectors that rules of the kind `pii` ask, by their names.
+    pub detectors: BTreeMap<Opaque, Arc<dyn Detector>>,
     /// The most runs that stay in memory although they have ended or only wait.
     pub resident_runs: usize,
     /// The most bytes, about, that the states of runs take in memory that have ended.
@@ -101,6 +105,7 @@ impl Default for Settings {
             recovery_wave: 256,
             recovery_patience: Duration::from_secs(5),
             redaction: None,
+            detectors: BTreeMap::new(),
             resident_runs: 10_000,
             ended_bytes: ENDED_BYTES,
         }
@@ -369,6 +374,41 @@ impl Workspace {
     pub fn unknown_models(&self) -> &UnknownModels {
         let own = &self.settings.unknown_models;
         self.policy.unknown_models().unwrap_or(own)
+    }
+
+    /// The shares of an account's limit that are told of: the policy's word, else the host's.
+    pub fn thresholds_of(&self, account: &AccountId) -> &[Threshold] {
+        let own = self.policy.budgets().get(account);
+        let own = own.and_then(|rule| rule.thresholds.as_ref());
+        own.unwrap_or(&self.settings.thresholds)
+    }
+
+    /// Whether any threshold means something for further calls.
+    pub fn has_lasting_thresholds(&self) -> bool {
+        let rules = self.policy.budgets().values();
+        let own = rules.filter_map(|rule| rule.thresholds.as_ref()).flatten();
+        let mut all = own.chain(&self.settings.thresholds);
+        all.any(|one| match one.then {
+            OnReach::Tell | OnReach::Freeze => false,
+            OnReach::Downgrade(_) | OnReach::RequireApproval => true,
+        })
+    }
+
+    /// What the thresholds that were reached mean for a call that counts in these accounts: the first
+    /// account of which a person has to be asked with its share, and the model that is suggested.
+    pub fn standing(&self, path: &Path) -> (Option<(&AccountId, u8)>, Option<&ModelId>) {
+        let (mut asks, mut suggests) = (None, None);
+        for id in path {
+            let Some((id, account)) = self.accounts.get_key_value(id) else {
+                continue;
+            };
+            let standing = account.standing(self.thresholds_of(id));
+            // A limit that is only looked at holds nobody up.
+            let holds = account.mode().is_enforced();
+            asks = asks.or_else(|| Some((id, standing.asks.filter(|_| holds)?)));
+            suggests = suggests.or(standing.suggests);
+        }
+        (asks, suggests)
     }
 
     /// What follows where a run's calls make no progress, and the version of the policy that says so:

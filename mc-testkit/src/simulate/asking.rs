@@ -14,12 +14,16 @@ use super::buttons::Desk;
 use super::draw::Draw;
 
 /// Policies that come into force while a world lasts.
-const POLICIES: [&str; 5] = [
+const POLICIES: [&str; 7] = [
     "tools: { pay: { risk: financial, price_usd: \"0.01\" } }",
     "{ approvals: { from: write, expires_in: 1m }, tools: { pay: { risk: financial } } }",
     "{ approvals: { four_eyes: [irreversible, financial] }, tools: { pay: { risk: financial } } }",
     "{ approvals: { from: financial }, tools: { pay: { risk: irreversible } } }",
     "{ approvals: { operators: [eve] }, tools: { pay: { risk: financial, price_usd: \"0.05\" } } }",
+    "{ approvals: { expires_in: 10m }, tools: { pay: { risk: financial } }, guardrails: [ { id: ask, at: model_call, \
+       verdict: needs_approval, models: { deny: [recorded/GPT_4] } } ] }",
+    "{ tools: { pay: { risk: write } }, guardrails: [ { id: ask, at: model_call, verdict: needs_approval, \
+       max_output_tokens: 50 }, { id: word, at: tool_call, verdict: needs_approval, tools: { deny: [pay] } } ] }",
 ];
 
 /// Who decides: the one who started every run, and two others.

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mc_core::event::call::ToolCallDispatched;
+use mc_core::event::call::{ModelCallReserved, ToolCallDispatched};
 use mc_core::event::step::{DoubtEnd, StepDispatched};
 use mc_core::event::{EventKind, PartContent, Record};
 use mc_core::id::{Digest, RunId, StepKey};
-use mc_core::policy::{OwnApproval, Policy, RiskTier};
-use mc_core::run::{ApprovalState, Run, read_event};
+use mc_core::policy::guard::{Guardrail, OnBreach, Rule};
+use mc_core::policy::{Mode, OwnApproval, Policy, RiskTier};
+use mc_core::run::{ApprovalState, CallState, Run, read_event};
 use mc_core::workflow::Step;
 
 /// What the log says of deeds so far.
@@ -54,6 +55,7 @@ impl Deeds {
             }
             EventKind::StepDispatched(facts) => return self.dispatched(facts, seen),
             EventKind::ToolCallDispatched(facts) => return self.called(facts, seen),
+            EventKind::ModelCallReserved(facts) => return self.asked(facts, seen),
             _ => {}
         }
         Ok(())
@@ -140,6 +142,49 @@ impl Deeds {
             Ok(())
         } else {
             Err(format!("`{}` was called without its approval", facts.tool))
+        }
+    }
+
+    /// A model call of which a rule asks goes out with its approval, which covers what was shown.
+    fn asked(&self, facts: &ModelCallReserved, seen: &Seen<'_>) -> Result<(), String> {
+        let asks = |rail: &Guardrail| matches!(&rail.rule, Rule::Models(names) if names.denies(|one| one.matches(&facts.model)));
+        let obeyed = |rail: &&Guardrail| {
+            rail.on_breach == OnBreach::NeedsApproval && rail.mode == Mode::Enforce
+        };
+        let Some(number) = facts.approval else {
+            let mut rails = self.policy.guardrails().iter().filter(obeyed);
+            return match rails.find(|rail| asks(rail)) {
+                Some(rail) => Err(format!(
+                    "`{}` was called unasked by `{}`",
+                    facts.model, rail.id
+                )),
+                None => Ok(()),
+            };
+        };
+        let approval = seen.run.and_then(|run| run.approvals.get(&number));
+        let approval = approval.ok_or("an approval that does not exist")?;
+        let bound = approval.params_digest == facts.request
+            && approval.ordinal == Some(facts.ordinal)
+            && approval.model.as_ref() == Some(&facts.model)
+            && approval.step == facts.step
+            && facts.amount.fits_in(&approval.maximum);
+        let call = seen.run.and_then(|run| run.step(&facts.step));
+        let call = call.and_then(|step| step.calls.get(&facts.ordinal));
+        let unbilled = call.is_some_and(|call| {
+            let again = matches!(
+                call.state,
+                CallState::Throttled { .. } | CallState::Released
+            );
+            again && call.request == facts.request
+        });
+        let again = unbilled && approval.state == ApprovalState::Consumed;
+        if bound && (again || self.used_just_before(seen, number)) {
+            Ok(())
+        } else {
+            Err(format!(
+                "`{}` was called with an approval that does not cover it",
+                facts.model
+            ))
         }
     }
 

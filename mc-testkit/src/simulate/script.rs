@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mc_core::budget::AccountId;
 use mc_core::engine::{
-    Admission, AgentError, AgentExecutor, EffectProbe, ModelAnswer, ModelRequest, ProbeAnswer,
-    ProviderError, Spawner, StepContext, StepOutcome,
+    Admission, AgentError, AgentExecutor, CallError, EffectProbe, ModelAnswer, ModelRequest,
+    ProbeAnswer, ProviderError, Spawner, StepContext, StepOutcome,
 };
 use mc_core::event::step::WaitingFor;
 use mc_core::id::{ModelId, Opaque, TagName};
@@ -232,7 +232,7 @@ impl Scripted {
                 permit.settle(&ModelAnswer::text("more", usage)).await?;
             }
             Admission::Answered(_) => {}
-            Admission::NeedsApproval(reason) => return Err(AgentError::new(reason)),
+            Admission::NeedsApproval(id) => return Err(CallError::NeedsApproval(id).into()),
             Admission::Denied(error) => {
                 return Err(AgentError::with_code(error.code(), error.message()).fatal());
             }

@@ -4,19 +4,21 @@
 //! and a rule that errs denies. Starts, model calls and tool calls have files of their own:
 //! `judge_start`, `judge_call`, `judge_tool`.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::anomaly::{Measured, Moments};
+use super::detector::{self, Detector};
 use super::judge_call::of_call;
 use super::judge_start::{expand, start};
 use super::judge_tool::of_tool;
 use super::rule::{Checkpoint, Guardrail, OnBreach, Rule, Verdict, Who};
 use crate::budget::Amount;
-use crate::id::{LabelKey, ModelId, RuleId};
+use crate::id::{LabelKey, ModelId, Opaque, RuleId};
 use crate::json;
 use crate::money::NanoUsd;
 use crate::policy::{Mode, RiskTier};
@@ -140,6 +142,8 @@ pub struct Answer<'a> {
     pub fits: Option<Fits>,
     /// What it cost and took; none for a tool.
     pub measured: Option<Measured>,
+    /// Whether a person has approved the call.
+    pub approved: bool,
 }
 
 /// What rules have to know of what went before; none where it is not known.
@@ -158,6 +162,8 @@ pub trait Counts {
     fn uses(&self) -> Option<u64>;
     /// Whether the run has made the same tool call with the same parameters, or has it out.
     fn is_repeated(&self) -> Option<bool>;
+    /// The detector that the host has registered under this name.
+    fn detector(&self, name: &Opaque) -> Option<&dyn Detector>;
     /// What the calls before this one cost or took, as a rule compares them.
     fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments>;
 }
@@ -181,6 +187,11 @@ impl Finding {
     /// Whether it is obeyed and answers in a tool's place.
     pub const fn is_dry_run(&self) -> bool {
         matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::DryRun)
+    }
+
+    /// Whether it is obeyed and wants a person's word.
+    pub const fn asks(&self) -> bool {
+        matches!(self.mode, Mode::Enforce) && matches!(self.verdict, Verdict::NeedsApproval)
     }
 
     /// Whether it is obeyed and forbids.
@@ -214,24 +225,28 @@ fn look(rail: &Guardrail, asking: &Asking<'_>, counts: &dyn Counts) -> Option<Fi
         Asked::Progress(progress) => in_flight(rail, progress),
         Asked::Answer(answer) => after(rail, asking, answer, counts),
     };
-    let breach = match rail.on_breach {
-        OnBreach::Deny => Verdict::Deny,
-        OnBreach::Halt => Verdict::Halt,
+    let breach = match (rail.on_breach, &asking.asked) {
+        // A person was asked of the call; one that nobody was asked of is answered already.
+        (OnBreach::NeedsApproval, Asked::Answer(answer)) if answer.approved => return None,
+        (OnBreach::Deny, _) | (OnBreach::NeedsApproval, Asked::Answer(_)) => Verdict::Deny,
+        (OnBreach::Halt, _) => Verdict::Halt,
+        (OnBreach::NeedsApproval, _) => Verdict::NeedsApproval,
     };
     let (verdict, code, reason) = match found {
         Ok(None) => return None,
-        Ok(Some(Broken::Output(most))) => (
-            Verdict::Clamp(most),
-            rail.rule.key(),
-            "more output than allowed".to_owned(),
-        ),
+        Ok(Some(Broken::Output(most))) => {
+            let clamp = rail.clamps().then_some(Verdict::Clamp(most));
+            let reason = "more output than allowed".to_owned();
+            (clamp.unwrap_or(breach), rail.rule.key(), reason)
+        }
         Ok(Some(Broken::Unreal)) => (
             Verdict::DryRun,
             rail.rule.key(),
             "the tool is not called".to_owned(),
         ),
         Ok(Some(Broken::Why(reason))) => (breach, rail.rule.key(), reason),
-        Err(erred) => (breach, RULE_ERROR, erred.0),
+        // Nobody can judge what a rule could not.
+        Err(erred) => (breach.at_least_deny(), RULE_ERROR, erred.0),
     };
     Some(Finding {
         rule: rail.id.clone(),
@@ -286,8 +301,15 @@ pub(super) fn agents(rail: &Guardrail, asking: &Asking<'_>) -> Found {
 }
 
 /// The rules about content, for values that are looked at together.
-pub(super) fn content<'a>(rail: &Guardrail, values: impl IntoIterator<Item = &'a Value>) -> Found {
+pub(super) fn content<'a>(
+    rail: &Guardrail,
+    values: impl IntoIterator<Item = &'a Value>,
+    counts: &dyn Counts,
+) -> Found {
     let values: Vec<&Value> = values.into_iter().collect();
+    if let Rule::Pii(names) = &rail.rule {
+        return detected(names, &values, counts);
+    }
     let any = |finds: &dyn Fn(&str) -> bool| values.iter().any(|value| holds(value, finds));
     if let Rule::MaxBytes(most) = &rail.rule {
         let bytes: usize = values
@@ -309,6 +331,29 @@ pub(super) fn content<'a>(rail: &Guardrail, values: impl IntoIterator<Item = &'a
     };
     let found = kinds.iter().find(|kind| any(&|text| kind.is_in(text)));
     Ok(found.map(|kind| Broken::Why(format!("a text holds a secret: {kind}"))))
+}
+
+/// The first detector that finds something; one that is not there errs, whatever the others say.
+fn detected(names: &BTreeSet<Opaque>, values: &[&Value], counts: &dyn Counts) -> Found {
+    let mut found = None;
+    for name in names {
+        let missing = || Erred(format!("no detector `{name}` is registered here"));
+        let detector = counts.detector(name).ok_or_else(missing)?;
+        let erred = RefCell::new(None);
+        let finds = |text: &str| {
+            let said = detector::ask(detector, text);
+            said.unwrap_or_else(|fault| {
+                erred.replace(Some(fault));
+                true
+            })
+        };
+        let is_in = values.iter().any(|value| holds(value, &finds));
+        if let Some(fault) = erred.take() {
+            return Err(fault);
+        }
+        found = found.or_else(|| is_in.then_some(name));
+    }
+    Ok(found.map(|name| Broken::Why(format!("a text holds what `{name}` looks for"))))
 }
 
 /// Whether any text of a value, the names of its fields among them, is of this kind.
@@ -377,8 +422,9 @@ fn after(rail: &Guardrail, asking: &Asking<'_>, answer: &Answer<'_>, counts: &dy
             Some(Fits::Over) => broken(true, || "more was used than was held".to_owned()),
             Some(Fits::Unknown) => broken(true, || "it is not known what was used".to_owned()),
         },
-        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => {
-            content(rail, answer.answer.into_iter().chain(answer.reasoning))
+        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) | Rule::Pii(_) => {
+            let all = answer.answer.into_iter().chain(answer.reasoning);
+            content(rail, all, counts)
         }
         Rule::Anomaly { of, sigma, least } => {
             let Some(value) = answer.measured.and_then(|all| all.of(*of)) else {

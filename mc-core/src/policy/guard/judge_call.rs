@@ -69,7 +69,9 @@ pub(super) fn of_call(
                 format!("the same request went out {before} times")
             })
         }
-        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, call.messages),
+        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) | Rule::Pii(_) => {
+            content(rail, call.messages, counts)
+        }
         _ => of_run(rail, call, counts),
     }
 }

@@ -52,7 +52,9 @@ pub(super) fn of_tool(
                 format!("a call costs {price} USD; {most} are allowed")
             })
         }
-        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) => content(rail, [&params()?]),
+        Rule::MaxBytes(_) | Rule::Forbidden(_) | Rule::Secrets(_) | Rule::Pii(_) => {
+            content(rail, [&params()?], counts)
+        }
         _ => misplaced(rail),
     }
 }

@@ -5,6 +5,7 @@
 //! counting (`sequencer::traffic`), and what a verdict does (`sequencer::decide::guard`).
 
 mod anomaly;
+mod detector;
 mod judge;
 mod judge_call;
 mod judge_start;
@@ -21,6 +22,7 @@ mod write;
 mod tests;
 
 pub use anomaly::{Measure, Measured, Moments};
+pub use detector::Detector;
 pub use judge::{
     Answer, Asked, Asking, Call, Counts, Finding, Fits, Priced, Progress, Start, Tool, judge,
 };

@@ -28,7 +28,7 @@ const MAX_SPAN: Duration = Duration::from_secs(3_650 * 86_400);
 const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
 /// The fields that state a rule.
-const RULES: [&str; 35] = [
+const RULES: [&str; 36] = [
     "max_runs_in_flight",
     "max_runs_per_minute",
     "agents",
@@ -54,6 +54,7 @@ const RULES: [&str; 35] = [
     "max_bytes",
     "forbidden",
     "secrets",
+    "pii",
     "tools",
     "schema",
     "predicate",
@@ -107,15 +108,19 @@ pub(in crate::policy) fn mode(
 
 fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     let known: Vec<&'static str> = COMMON.into_iter().chain(RULES).collect();
-    let later = ["needs_approval"];
-    let fields = Fields::open_with_later(reader, value, at, (&known, &later))?;
+    let fields = Fields::open(reader, value, at, &known)?;
     fields.require(reader, "id");
     fields.require(reader, "at");
     let id = fields.parsed::<RuleId>(reader, "id");
     let checkpoint = fields.choice(reader, "at", &Checkpoint::NAMES);
     let mode = mode(reader, fields, "mode").unwrap_or_default();
-    let verdicts = [("deny", OnBreach::Deny), ("halt", OnBreach::Halt)];
-    let on_breach = verdict(reader, fields, &verdicts);
+    let verdicts = [
+        ("deny", OnBreach::Deny),
+        ("halt", OnBreach::Halt),
+        ("needs_approval", OnBreach::NeedsApproval),
+    ];
+    let on_breach = fields.choice(reader, "verdict", &verdicts);
+    let on_breach = on_breach.unwrap_or_default();
     let given: Vec<&'static str> = RULES.into_iter().filter(|key| fields.has(key)).collect();
     let key = match given.as_slice() {
         [key] => Some(*key),
@@ -144,6 +149,9 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
             format!("`{key}` stands at {}", all.join(", ")),
         );
     }
+    if on_breach == OnBreach::NeedsApproval {
+        asks(reader, fields, (key, checkpoint));
+    }
     Some(Guardrail {
         id: id?,
         at: checkpoint?,
@@ -154,15 +162,16 @@ fn one(reader: &mut Reader, value: &Value, at: &At<'_>) -> Option<Guardrail> {
     })
 }
 
-fn verdict(reader: &mut Reader, fields: Fields<'_>, known: &[(&str, OnBreach)]) -> OnBreach {
-    if let Some(Value::String(text)) = fields.get(reader, "verdict")
-        && text == "needs_approval"
-    {
-        let rule = "`needs_approval` is not available in this version; a tool asks by its tier";
+/// A person can be asked before a call goes out, and not of one that does not go out anyway.
+fn asks(reader: &mut Reader, fields: Fields<'_>, (key, at): (Option<&str>, Option<Checkpoint>)) {
+    let before = [Checkpoint::ModelCall, Checkpoint::ToolCall];
+    if at.is_some_and(|at| !before.contains(&at)) {
+        let rule = "`needs_approval` stands at model_call, tool_call";
         reader.form(&fields.at("verdict"), rule);
-        return OnBreach::Deny;
+    } else if key == Some("dry_run") {
+        let rule = "`dry_run` calls nothing, so that nobody is to be asked";
+        reader.form(&fields.at("verdict"), rule);
     }
-    fields.choice(reader, "verdict", known).unwrap_or_default()
 }
 
 fn scope(
@@ -221,6 +230,7 @@ fn rule(reader: &mut Reader, fields: Fields<'_>, key: &'static str) -> Option<Ru
         "regions" => Rule::Regions(names(reader, fields, key)?),
         "deadline" => Rule::Deadline(long(reader, fields, key)?),
         "forbidden" => Rule::Forbidden(filled(reader, fields, key)?),
+        "pii" => Rule::Pii(filled(reader, fields, key)?),
         "tools" => Rule::Tools(names(reader, fields, key)?),
         "max_duration" => Rule::MaxDuration(stretch(reader, fields, key)?),
         _ => return larger(reader, fields, key),

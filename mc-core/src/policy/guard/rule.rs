@@ -64,6 +64,8 @@ pub enum OnBreach {
     Deny,
     /// That, and what is in flight in the same step is cut; the step waits for a person.
     Halt,
+    /// A person is asked whether it may go out.
+    NeedsApproval,
 }
 
 /// What a rule says.
@@ -75,6 +77,8 @@ pub enum Verdict {
     Clamp(u64),
     /// It does not go out, and who asked gets an answer that says so.
     DryRun,
+    /// It may go out once a person has approved it.
+    NeedsApproval,
     /// It may not go out.
     Deny,
     /// It may not, and the step ends here.
@@ -88,8 +92,22 @@ impl Verdict {
             Self::Allow => "allow",
             Self::Clamp(_) => "clamp",
             Self::DryRun => "dry_run",
+            Self::NeedsApproval => "needs_approval",
             Self::Deny => "deny",
             Self::Halt => "halt",
+        }
+    }
+}
+
+impl Verdict {
+    /// Its own, where that forbids; else `Deny`.
+    #[must_use]
+    pub const fn at_least_deny(self) -> Self {
+        match self {
+            Self::Halt => Self::Halt,
+            Self::Allow | Self::Clamp(_) | Self::DryRun | Self::NeedsApproval | Self::Deny => {
+                Self::Deny
+            }
         }
     }
 }
@@ -149,6 +167,17 @@ pub struct Guardrail {
     pub scope: Scope,
     /// What it says.
     pub rule: Rule,
+}
+
+impl Guardrail {
+    /// Whether a call that asks for too much output goes out with less; one that a person is asked of
+    /// goes out with all of it.
+    pub const fn clamps(&self) -> bool {
+        match self.on_breach {
+            OnBreach::Deny | OnBreach::Halt => true,
+            OnBreach::NeedsApproval => false,
+        }
+    }
 }
 
 /// What a rule says.
@@ -214,6 +243,8 @@ pub enum Rule {
     Forbidden(BTreeSet<Pattern>),
     /// No text holds a secret of these kinds.
     Secrets(BTreeSet<SecretKind>),
+    /// No text holds what one of the detectors of these names finds.
+    Pii(BTreeSet<Opaque>),
     /// These tools only, or not these.
     Tools(Names<Opaque>),
     /// The parameters are like this.
@@ -302,6 +333,7 @@ impl Rule {
             Self::MaxBytes(_) => "max_bytes",
             Self::Forbidden(_) => "forbidden",
             Self::Secrets(_) => "secrets",
+            Self::Pii(_) => "pii",
             Self::Tools(_) => "tools",
             Self::Schema(..) => "schema",
             Self::Predicate(_) => "predicate",
@@ -328,7 +360,7 @@ impl Rule {
             "metadata" => &[Admission, ModelCall],
             "agents" => &[Admission, ModelCall, ToolCall],
             "max_output_tokens" | "max_cost_per_call" => &[ModelCall, InFlight],
-            "max_bytes" | "secrets" => &[ModelCall, ToolCall, After],
+            "max_bytes" | "secrets" | "pii" => &[ModelCall, ToolCall, After],
             "forbidden" => &[ModelCall, ToolCall, InFlight, After],
             "tools" | "schema" | "predicate" | "max_uses_per_run" | "max_price"
             | "once_per_intent" | "dry_run" => &[ToolCall],

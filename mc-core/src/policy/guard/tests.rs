@@ -41,6 +41,9 @@ guardrails:
   - { id: price, at: tool_call, max_price: { usd: "0.10" } }
   - { id: slow, at: in_flight, max_duration: 5m }
   - { id: honest, at: after, usage: within_hold }
+  - { id: dear, at: model_call, max_cost_per_call: { usd: "1" }, verdict: needs_approval }
+  - { id: word, at: tool_call, max_bytes: 9000, verdict: needs_approval, for: { tools: [pay] } }
+  - { id: person, at: after, pii: [ssn, names] }
   - { id: odd, at: after, mode: observe, anomaly: { of: latency, sigma: 3, least: 20 } }
 rates:
   - { for: { provider: openai }, requests_per_minute: 60, tokens_per_minute: 90000, on_throttling: slow_down }
@@ -58,7 +61,7 @@ fn paths(error: &Error) -> Vec<String> {
 #[test]
 fn every_rule_reads_back_from_its_normal_form() {
     let policy = Policy::from_yaml(ALL).unwrap();
-    assert_eq!((policy.guardrails().len(), policy.rates().len()), (37, 3));
+    assert_eq!((policy.guardrails().len(), policy.rates().len()), (40, 3));
     let again = Policy::from_canonical(policy.to_canonical()).unwrap();
     assert_eq!(again.guardrails(), policy.guardrails());
     assert_eq!(again.rates(), policy.rates());
@@ -94,7 +97,7 @@ guardrails:
   - { id: l, at: model_call, velocity: { usd: 5, window: 0s } }
   - { id: m, at: tool_call, schema: { type: 7 } }
   - { id: n, at: model_call, max_byte: 4 }
-  - { id: o, at: model_call, max_bytes: 4, verdict: needs_approval }
+  - { id: o, at: after, max_bytes: 4, verdict: needs_approval }
   - { id: p, at: model_call, max_bytes: 4, mode: sometimes }
   - { id: p, at: model_call, max_bytes: 4 }
   - { id: q, at: admission, max_runs_in_flight: 4, for: { agents: [x] } }
@@ -113,6 +116,8 @@ guardrails:
   - { id: ad, at: tool_call, once_per_intent: false }
   - { id: ae, at: tool_call, dry_run: "yes" }
   - { id: af, at: tool_call, predicate: "below(params.path, '/srv')" }
+  - { id: ag, at: tool_call, dry_run: true, verdict: needs_approval }
+  - { id: ah, at: admission, max_depth: 1, verdict: needs_approval }
 rates:
   - { for: { provider: a/b }, requests_per_minute: 1 }
   - { for: { provider: a, agent: b }, requests_per_minute: 1 }
@@ -160,6 +165,8 @@ const FAULTS: &[&str] = &[
     "/guardrails/30/once_per_intent",
     "/guardrails/31/dry_run",
     "/guardrails/32/predicate",
+    "/guardrails/33/verdict",
+    "/guardrails/34/verdict",
     "/rates/0/for/provider",
     "/rates/1/for",
     "/rates/2",

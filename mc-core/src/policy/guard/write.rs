@@ -23,6 +23,9 @@ pub(in crate::policy) fn guardrail(rail: &Guardrail) -> Value {
     match rail.on_breach {
         OnBreach::Deny => {}
         OnBreach::Halt => drop(out.insert("verdict".to_owned(), "halt".into())),
+        OnBreach::NeedsApproval => {
+            drop(out.insert("verdict".to_owned(), "needs_approval".into()));
+        }
     }
     let scope = scope(&rail.scope);
     if !scope.is_empty() {
@@ -105,6 +108,7 @@ fn rule(rule: &Rule) -> Value {
             all.collect()
         }
         Rule::Secrets(kinds) => texts(kinds),
+        Rule::Pii(names) => texts(names),
         Rule::Schema(source, _) => source.clone(),
         Rule::Predicate(predicate) => predicate.as_str().into(),
         Rule::MaxDuration(span) | Rule::Deadline(span) | Rule::FreshPrices(span) => {

@@ -140,6 +140,8 @@ fn tighter(view: &View<'_>, resident: &Resident, approval: &Approval) -> Option<
     let workflow = resident.workflow.as_ref();
     let definition = workflow.and_then(|w| w.definition().step(approval.step.name()));
     let (tier, price) = match &approval.tool {
+        // A model call has no tier; what it would cost now is known once it is asked for again.
+        None if approval.model.is_some() => (None, NanoUsd::ZERO),
         None => (definition.map(|step| step.tier(policy)), NanoUsd::ZERO),
         Some(tool) => {
             let rule = policy.tool(tool.as_str());

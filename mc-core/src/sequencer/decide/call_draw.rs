@@ -66,6 +66,7 @@ pub fn draw(view: &View<'_>, token: &Token, call: &ReserveCall, drawn: Drawn) ->
         max_output_tokens: max_output,
         clamped_from: asked.filter(|asked| max_output.is_some_and(|most| most < *asked)),
         price_version: prices.version(),
+        approval: None,
     };
     let judged = told(view, resident, (token, ordinal), extended);
     let mut event = NewEvent::new(token.run_id, facts);

@@ -46,7 +46,7 @@ pub fn report(
             return Ok(Decision::now(Reply::Call(CallReply::Answered { seq })));
         }
         Found::Diverged(event) => asking.events.push(*event),
-        Found::Throttled(_) | Found::Nothing => {}
+        Found::Throttled(_) | Found::Released | Found::Nothing => {}
     }
     let unknown = view.workspace.unknown_models();
     if settings

@@ -4,32 +4,33 @@
 //! price, does the breaker let it through, does it fit. Inside a durable hold the answer comes at
 //! once; what the hold has to grow by waits for its commit.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::View;
 use super::approved_cost::{OVER_MAXIMUM_COST, over_maximum};
-use super::attempt_end::end_calls;
+use super::builtin::Builtin;
 use super::clamp::Clamp;
+use super::clearance::Before;
 use super::guard;
 use super::halt;
 use super::journal::{self, Found};
 use super::session::most_messages;
-use super::session_block::block;
 use super::worst_case::{amount, bound};
-use super::{View, observed, refusal};
-use crate::budget::{Amount, Dimension, Hold, OnExceed, Owner, Verdict, Waiter, would_refuse};
+use crate::budget::Amount;
 use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result};
 use crate::event::BlockReason;
-use crate::event::call::{GuardrailJudged, ModelCallDenied, ModelCallReserved};
-use crate::event::step::{AbandonReason, AttemptAbandoned, HALTED, StepBlocked};
+use crate::event::call::{GuardrailJudged, ModelCallDenied};
+use crate::event::step::{HALTED, StepBlocked};
 use crate::event::workspace::CircuitHalfOpened;
-use crate::id::{AgentName, RunId};
-use crate::policy::guard::Checkpoint;
+use crate::id::{AgentName, ModelId, RunId};
+use crate::policy::guard::{self as rules, Checkpoint};
 use crate::policy::{Mode, PriceAge};
 use crate::pricing::{Bound, Quote};
 use crate::resilience::{Admits, Trigger};
 use crate::run::{CallKind, CallState, HoldKey, Step};
-use crate::sequencer::command::{PricedBy, ReserveCall};
-use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, NewPart, Reply, Wait};
+use crate::sequencer::command::ReserveCall;
+use crate::sequencer::decision::{Answer, CallReply, Decision, NewEvent, Reply, Wait};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::time::as_ms;
@@ -44,11 +45,19 @@ pub(super) struct Asking<'a> {
     /// The output limit that it asked for, where it is to go out with a smaller one.
     pub(super) clamped_from: Option<u64>,
     pub(super) events: Vec<NewEvent>,
-    /// What rules said of it; it is written once the call goes out or is denied.
+    /// What rules said of it; it is written once the call goes out, is denied or is asked of a person.
     pub(super) judged: Vec<NewEvent>,
+    /// The rule that wants a person's word.
+    pub(super) asks: Option<String>,
+    /// The approval that covers it, and whether it is used up by this.
+    pub(super) grant: Option<(u32, bool)>,
+    /// What became of the same request before.
+    pub(super) before: Before,
+    /// The model that a threshold suggests.
+    pub(super) suggests: Option<ModelId>,
 }
 
-fn reply(reply: CallReply) -> Reply {
+pub(super) fn reply(reply: CallReply) -> Reply {
     Reply::Call(reply)
 }
 
@@ -69,7 +78,9 @@ pub fn reserve(view: &View<'_>, token: &Token, call: &Arc<ReserveCall>) -> Resul
             {
                 return Ok(Decision::now(reply(CallReply::WaitUntil(retry_at))));
             }
+            asking.before = Before::Unbilled;
         }
+        Found::Released => asking.before = Before::Unbilled,
         Found::Diverged(event) => asking.events.push(*event),
         Found::Nothing => {}
     }
@@ -111,6 +122,10 @@ impl<'a> Asking<'a> {
             clamped_from: None,
             events: Vec::new(),
             judged: Vec::new(),
+            asks: None,
+            grant: None,
+            before: Before::Nothing,
+            suggests: None,
         })
     }
 }
@@ -134,6 +149,7 @@ impl Asking<'_> {
         let caller = self.caller();
         let cap = guard::output_cap(&self.view, &self.who(caller.as_ref()));
         let whole = bound(&quote, self.call, cap)?;
+        let most = amount(&whole);
         let bound = self.clamped(&whole).unwrap_or(whole);
         // What is told is what is held.
         let max_output = bound.basis.max_output_tokens;
@@ -143,19 +159,25 @@ impl Asking<'_> {
             return Ok(self.denied_by_rule(denial));
         }
         if let Some(error) = over_maximum(&self.resident.run, &self.token.step, &amount) {
-            return Ok(self.deny(OVER_MAXIMUM_COST, error));
+            return Ok(self.deny_by_builtin(OVER_MAXIMUM_COST, error));
         }
-        if let Some(decision) = self.circuit() {
+        self.thresholds(caller.as_ref());
+        let held = (amount, Some(max_output));
+        let mut this = match self.clear(caller.as_ref(), most, held) {
+            ControlFlow::Continue(this) => this,
+            ControlFlow::Break(decision) => return Ok(decision),
+        };
+        if let Some(decision) = this.circuit() {
             return Ok(decision);
         }
-        if let Some(wait) = self.rates(caller.as_ref(), &amount) {
+        if let Some(wait) = this.rates(caller.as_ref(), &amount) {
             return Ok(Decision {
                 events: Vec::new(),
                 effects: Vec::new(),
                 answer: Answer::Queued(wait),
             });
         }
-        Ok(self.hold(amount, Some(max_output)))
+        Ok(this.hold(amount, Some(max_output)))
     }
 
     /// The call with a smaller output limit, where it has no room as it is and may have one.
@@ -216,174 +238,36 @@ impl Asking<'_> {
     }
 
     /// The step is no longer held up by a breaker.
-    fn circuit_cleared(&self) -> Option<NewEvent> {
+    pub(super) fn circuit_cleared(&self) -> Option<NewEvent> {
         self.is_blocked_by(BlockReason::Circuit)
             .then(|| self.unblocked(BlockReason::Circuit))
     }
 
-    fn is_blocked_by(&self, reason: BlockReason) -> bool {
+    pub(super) fn is_blocked_by(&self, reason: BlockReason) -> bool {
         let block = self.step.block.as_ref();
         block.is_some_and(|block| block.reason == reason)
     }
 
-    fn unblocked(&self, reason: BlockReason) -> NewEvent {
+    pub(super) fn unblocked(&self, reason: BlockReason) -> NewEvent {
         let run = &self.resident.run;
         super::control::unblocked(run, &self.token.step, reason)
     }
 
-    fn agent(&self) -> Option<&AgentName> {
+    pub(super) fn agent(&self) -> Option<&AgentName> {
         let own = self.step.agent.as_ref();
         self.call.agent.as_ref().filter(|agent| Some(*agent) != own)
     }
 
-    fn escrow(&self) -> HoldKey {
+    pub(super) fn escrow(&self) -> HoldKey {
         HoldKey::escrow(self.token.step.clone(), self.token.attempt)
     }
 
-    fn hold(mut self, amount: Amount, max_output: Option<u64>) -> Decision {
-        let run = &self.resident.run;
-        let other = self.agent().cloned();
-        let escrow = run.holds.get(&self.escrow());
-        let short = match (&other, escrow) {
-            (Some(_), _) | (None, None) => amount,
-            (None, Some(hold)) => hold.shortfall(&amount),
-        };
-        if other.is_none() && short.is_zero() {
-            return self.allow(amount, Amount::ZERO, max_output);
-        }
-        let Some(agent) = other.clone().or_else(|| self.step.agent.clone()) else {
-            return self.deny_by_policy("no_agent");
-        };
-        let path = run.path(&self.token.step, &agent);
-        let owner = Owner {
-            run: run.run_id,
-            step: self.token.step.clone(),
-        };
-        let ticket = self.view.ticket();
-        let mut waiter = Waiter {
-            ticket,
-            path,
-            amount: short,
-            owner: Some(owner),
-        };
-        if other.is_none()
-            && run.workflow().is_none()
-            && self.view.turn.is_none()
-            && let Some(block) = block(&self.view, &waiter.path, short)
-        {
-            let wanted = Waiter {
-                amount: block,
-                ..waiter.clone()
-            };
-            // A block is for calls to come: a limit that is only looked at bounds it too.
-            let books = self.view.books(self.resident);
-            let fits = would_refuse(&books, &wanted.path, &block).is_none();
-            if fits && self.view.judge(&wanted) == Verdict::Fits {
-                waiter.amount = block;
-            }
-        }
-        match self.view.judge(&waiter) {
-            Verdict::Fits => {
-                let who = (
-                    &self.token.step,
-                    self.token.attempt,
-                    Some(self.call.place.ordinal),
-                );
-                let asked = (&waiter.path, waiter.amount);
-                let judged = observed::judged(&self.view, self.resident, who, asked);
-                self.judged.extend(judged);
-                self.allow(amount, waiter.amount, max_output)
-            }
-            Verdict::Contended {
-                only_doubt,
-                failing,
-            } => {
-                // A breaker clears by itself; doubt takes a person, so that is what the step says.
-                let cleared = self.circuit_cleared();
-                let stuck = only_doubt && (self.step.block.is_none() || cleared.is_some());
-                if !stuck {
-                    return queued(waiter, amount, Vec::new());
-                }
-                if run.created.policy.unattended {
-                    return self.exceeded(amount, &failing, OnExceed::Abort);
-                }
-                let events = cleared.into_iter().chain([self.blocked(failing)]);
-                queued(waiter, amount, events.collect())
-            }
-            Verdict::Frozen { .. } => queued(waiter, amount, Vec::new()),
-            Verdict::Exceeded { failing, on_exceed } => self.exceeded(amount, &failing, on_exceed),
-        }
-    }
-
-    fn blocked(&self, failing: Vec<FailingAccount>) -> NewEvent {
-        let asker = refusal::Asker {
-            resident: self.resident,
-            key: &self.token.step,
-        };
-        refusal::blocked(&asker, "only_doubt", failing)
-    }
-
-    pub(super) fn allow(
-        mut self,
-        amount: Amount,
-        extended: Amount,
-        max_output: Option<u64>,
-    ) -> Decision {
-        if self.is_blocked_by(BlockReason::Budget) {
-            self.events.push(self.unblocked(BlockReason::Budget));
-        }
-        let own = self.agent().cloned();
-        let durable = own.is_none() && extended.is_zero() && self.is_durable();
-        let price_version = self.view.workspace.settings.prices.version();
-        let facts = ModelCallReserved {
-            step: self.token.step.clone(),
-            attempt: self.token.attempt,
-            ordinal: self.call.place.ordinal,
-            extended: if own.is_some() {
-                Amount::ZERO
-            } else {
-                extended
-            },
-            agent: own,
-            model: self.call.model.clone(),
-            request: self.call.place.request,
-            terms: self.call.terms.clone(),
-            amount,
-            max_output_tokens: max_output,
-            unheld: Amount::ZERO,
-            clamped_from: self.clamped_from,
-            price_version,
-        };
-        self.events.append(&mut self.judged);
-        let mut event = NewEvent::new(self.token.run_id, facts);
-        event.parts = self.call.messages.iter().map(NewPart::json).collect();
-        self.events.push(event);
-        let by = PricedBy {
-            version: price_version,
-            at: self.view.now,
-        };
-        let reply = reply(self.admitted(max_output, by));
-        let answer = if durable {
-            Answer::Now(reply)
-        } else {
-            Answer::Durable(reply)
-        };
-        Decision {
-            events: self.events,
-            effects: Vec::new(),
-            answer,
-        }
-    }
-
-    /// Whether the hold that the call lies in is on disk.
-    fn is_durable(&self) -> bool {
-        self.resident
-            .hold_seq
-            .get(&self.escrow())
-            .is_none_or(|seq| *seq < self.view.durable)
-    }
-
-    fn denied(&self, code: &str, requested: Amount, failing: Vec<FailingAccount>) -> NewEvent {
+    pub(super) fn denied(
+        &self,
+        code: &str,
+        requested: Amount,
+        failing: Vec<FailingAccount>,
+    ) -> NewEvent {
         let facts = ModelCallDenied {
             step: self.token.step.clone(),
             attempt: self.token.attempt,
@@ -412,7 +296,7 @@ impl Asking<'_> {
             ordinal: Some(self.call.place.ordinal),
             at: Checkpoint::ModelCall,
             rule: PriceAge::RULE.to_owned(),
-            policy_version: 0,
+            policy_version: guard::version(&self.view),
             mode,
             verdict: "deny".to_owned(),
             code: String::new(),
@@ -444,6 +328,19 @@ impl Asking<'_> {
             rule: code.to_owned(),
             subject: self.call.model.to_string(),
         });
+        self.deny_by_builtin(code, error)
+    }
+
+    fn deny_by_builtin(mut self, code: &'static str, error: Error) -> Decision {
+        let denied = Builtin {
+            at: Checkpoint::ModelCall,
+            code,
+            inputs: self.call.place.request,
+            why: error.message(),
+            verdict: rules::Verdict::Deny,
+        };
+        let place = (self.token, self.call.place.ordinal);
+        self.events.push(denied.of_call(&self.view, place));
         self.deny(code, error)
     }
 
@@ -451,86 +348,5 @@ impl Asking<'_> {
         let event = self.denied(code, Amount::ZERO, Vec::new());
         self.events.push(event);
         Decision::durable(self.events, reply(CallReply::Denied(Arc::new(error))))
-    }
-
-    /// The budget refuses for good: the call is denied, and the account says what becomes of the
-    /// run.
-    fn exceeded(
-        mut self,
-        requested: Amount,
-        failing: &[FailingAccount],
-        on_exceed: OnExceed,
-    ) -> Decision {
-        self.events.append(&mut self.judged);
-        let event = self.denied("budget_exceeded", requested, failing.to_vec());
-        self.events.push(event);
-        if self.resident.run.workflow().is_some() {
-            let more = self.end_run(failing, on_exceed);
-            self.events.extend(more);
-        }
-        let error = Arc::new(refusal::exceeded_error(failing));
-        Decision::durable(self.events, reply(CallReply::Denied(error)))
-    }
-
-    fn end_run(&self, failing: &[FailingAccount], on_exceed: OnExceed) -> Vec<NewEvent> {
-        let account = refusal::account(&self.view, self.resident, failing);
-        let run = &self.resident.run;
-        if on_exceed == OnExceed::Abort || run.created.policy.unattended {
-            return super::abort::by_budget(&self.view, self.resident, account);
-        }
-        let (mut events, released) = end_calls(run, &self.token.step, "abandoned");
-        let facts = AttemptAbandoned {
-            step: self.token.step.clone(),
-            attempt: self.token.attempt,
-            reason: AbandonReason::Budget,
-            retry_at: None,
-            retry_from: None,
-            released,
-        };
-        events.push(NewEvent::new(run.run_id, facts));
-        let asker = refusal::Asker {
-            resident: self.resident,
-            key: &self.token.step,
-        };
-        let hold = run.holds.get(&self.escrow());
-        let failing = hold.map_or_else(|| failing.to_vec(), |hold| with_hold(failing, hold));
-        events.push(refusal::blocked(&asker, "exceeded", failing));
-        events.extend(super::control::pause_for_budget(&self.view, run, &account));
-        events
-    }
-}
-
-/// What the step needs to get as far again: its hold, which it gives back now, and what was
-/// refused beyond it. Less room would only let it out to be refused once more.
-fn with_hold(failing: &[FailingAccount], hold: &Hold) -> Vec<FailingAccount> {
-    let both = |one: &FailingAccount| {
-        let back = hold
-            .path()
-            .iter()
-            .any(|id| id.to_string() == one.account)
-            .then(|| Dimension::named(&one.dimension))
-            .flatten()
-            .map_or(0, |dimension| hold.amount().of(dimension));
-        let requested = i128::from(one.requested).saturating_add(back);
-        FailingAccount {
-            requested: i64::try_from(requested).unwrap_or(i64::MAX),
-            ..one.clone()
-        }
-    };
-    failing.iter().map(both).collect()
-}
-
-/// The call waits for its turn. What was found on the way (a diverged journal, a breaker that is
-/// due) is not written: it is found again when the call is let through.
-fn queued(waiter: Waiter, whole: Amount, events: Vec<NewEvent>) -> Decision {
-    let wait = Wait::Budget {
-        path: waiter.path,
-        amount: waiter.amount,
-        whole,
-    };
-    Decision {
-        events,
-        effects: Vec::new(),
-        answer: Answer::Queued(wait),
     }
 }

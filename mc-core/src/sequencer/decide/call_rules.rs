@@ -43,11 +43,13 @@ impl Asking<'_> {
                 max_output_tokens,
                 by,
                 looks,
+                suggests: self.suggests.clone(),
             },
             (_, max_output_tokens) => CallReply::Allowed {
                 max_output_tokens,
                 by,
                 looks,
+                suggests: self.suggests.clone(),
             },
         }
     }
@@ -79,6 +81,7 @@ impl Asking<'_> {
         };
         let judged = guard::at_place(&self.view, place, &asking);
         self.judged = judged.events;
+        self.asks = judged.asks;
         judged.denial
     }
 
@@ -88,7 +91,11 @@ impl Asking<'_> {
                 let run = &self.resident.run;
                 guard::cut(&self.view, self.resident, run, self.token, &denial.rule)
             }
-            Verdict::Allow | Verdict::Clamp(_) | Verdict::DryRun | Verdict::Deny => Vec::new(),
+            Verdict::Allow
+            | Verdict::Clamp(_)
+            | Verdict::DryRun
+            | Verdict::NeedsApproval
+            | Verdict::Deny => Vec::new(),
         };
         self.events.append(&mut self.judged);
         let mut decision = self.deny(denial.rule.as_ref(), denial.error);

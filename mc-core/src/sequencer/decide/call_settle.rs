@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attempt_end::end_calls;
 use super::billed::{Billed, price_of};
+use super::tool::has_approved;
 use super::{View, breach, fail, guard, late};
 use crate::budget::{AccountId, Amount, Books, Hold};
 use crate::error::{Error, ErrorKind, Result};
@@ -116,6 +117,7 @@ fn judged(
             served: served.map(|served| prices.named(served)),
             fits: Some(fits),
             measured: Some(measured(&cost.actual, answer.latency_ms, &cost.flags)),
+            approved: step.is_some_and(|step| has_approved(step, (&resident.run, answer.ordinal))),
         }),
     };
     let place = guard::Place {

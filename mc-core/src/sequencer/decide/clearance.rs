@@ -1,13 +1,14 @@
 //! Clearance: may this act, or does a person have to be asked first?
 //!
-//! An approval covers exactly what was shown: the run, the step or the place of a tool call, the
+//! An approval covers exactly what was shown: the run, the step or the place of a call, the
 //! parameters' bytes, the tier and the most that it may cost. What it does not cover ends it, and
-//! a person is asked anew. Using it up is in the commit of the dispatch (`dispatch`, `tool`).
+//! a person is asked anew. Using it up is in the commit of the dispatch (`dispatch`, `tool`,
+//! `call_asks`).
 
 use super::View;
 use crate::budget::Amount;
 use crate::event::approval::{ApprovalConsumed, ApprovalRequested, ApprovalVoided, VoidReason};
-use crate::id::{Actor, AgentName, Digest, Opaque, StepKey};
+use crate::id::{Actor, AgentName, Digest, ModelId, Opaque, StepKey};
 use crate::policy::{OwnApproval, RiskTier};
 use crate::run::{Approval, ApprovalState, Run};
 use crate::sequencer::decision::{NewEvent, NewPart};
@@ -20,8 +21,10 @@ pub struct Wish<'a> {
     pub run: &'a Run,
     /// Its step.
     pub key: &'a StepKey,
-    /// The place of the tool call, and the tool; none for the step itself.
-    pub call: Option<(u32, &'a Opaque)>,
+    /// The place of the call, and what is called; none for the step itself.
+    pub call: Option<(u32, Callee<'a>)>,
+    /// The rule that wants a person's word, whatever the tier; the first that does.
+    pub rule: Option<&'a str>,
     /// Who is to act.
     pub agent: &'a AgentName,
     /// The tier, under the policy in force.
@@ -32,6 +35,60 @@ pub struct Wish<'a> {
     pub params: &'a NewPart,
     /// The most that it may cost; none where that is not known.
     pub maximum: Option<Amount>,
+}
+
+/// What is to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callee<'a> {
+    /// A tool, which asks by its tier.
+    Tool(&'a Opaque),
+    /// A model, of which only rules ask.
+    Model(&'a ModelId, Before),
+}
+
+/// What became of the same request at the same place before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It has not gone out, or something may have come of it.
+    Nothing,
+    /// It went out and nothing was billed: what a person approved has not happened yet.
+    Unbilled,
+}
+
+impl Callee<'_> {
+    const fn tool(&self) -> Option<&Opaque> {
+        match self {
+            Self::Tool(tool) => Some(tool),
+            Self::Model(..) => None,
+        }
+    }
+
+    const fn model(&self) -> Option<&ModelId> {
+        match self {
+            Self::Tool(_) => None,
+            Self::Model(model, _) => Some(model),
+        }
+    }
+
+    fn is_that_of(&self, approval: &Approval) -> bool {
+        approval.tool.as_ref() == self.tool() && approval.model.as_ref() == self.model()
+    }
+}
+
+impl Wish<'_> {
+    /// Whether the tier of what it wants to do is one that a person is asked of.
+    fn is_of_a_tier(&self) -> bool {
+        !matches!(self.call, Some((_, Callee::Model(..))))
+    }
+
+    /// Whether an approval that was used covers this too: the step's own covers each attempt of it,
+    /// and that of a model call covers it until something has come of it.
+    fn uses_on(&self) -> bool {
+        matches!(
+            self.call,
+            None | Some((_, Callee::Model(_, Before::Unbilled)))
+        )
+    }
 }
 
 /// Whether it may act.
@@ -73,7 +130,8 @@ pub const EXPIRED: &str = "approval_expired";
 /// Whether a wish may be granted at once.
 pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
     let rules = view.workspace.policy.approvals();
-    if !rules.asks(wish.own, wish.risk) {
+    let tier_asks = wish.is_of_a_tier() && rules.asks(wish.own, wish.risk);
+    if !tier_asks && wish.rule.is_none() {
         return unasked(view, wish);
     }
     let Some((number, approval)) = last(wish) else {
@@ -86,8 +144,8 @@ pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
             vec![voided(wish.run, (number, approval), reason)],
         )
     };
-    let same = |(_, tool): (u32, &Opaque)| {
-        approval.tool.as_ref() == Some(tool) && approval.params_digest == digest(wish)
+    let same = |(_, callee): (u32, Callee<'_>)| {
+        callee.is_that_of(approval) && approval.params_digest == digest(wish)
     };
     let same_call = wish.call.is_some_and(same);
     let denied = |code, events| {
@@ -115,8 +173,8 @@ pub fn clear(view: &View<'_>, wish: &Wish<'_>) -> Clearance {
                 },
             }
         }
-        // It was given for the intent: every attempt of it is covered, but no second tool call.
-        ApprovalState::Consumed if wish.call.is_none() && outgrown(wish, approval).is_none() => {
+        // It was given for the intent: every attempt of it is covered, but no second call.
+        ApprovalState::Consumed if wish.uses_on() && outgrown(wish, approval).is_none() => {
             Clearance::Granted {
                 number,
                 fresh: false,
@@ -168,8 +226,10 @@ fn last<'a>(wish: &Wish<'a>) -> Option<(u32, &'a Approval)> {
 
 /// What was shown is not what is wished for.
 fn outgrown(wish: &Wish<'_>, approval: &Approval) -> Option<VoidReason> {
-    let tool = wish.call.map(|(_, tool)| tool);
-    if approval.params_digest != digest(wish) || approval.tool.as_ref() != tool {
+    let same = wish.call.map_or(approval.ordinal.is_none(), |(_, callee)| {
+        callee.is_that_of(approval)
+    });
+    if approval.params_digest != digest(wish) || !same {
         Some(VoidReason::ParamsChanged)
     } else if wish.risk > approval.risk {
         Some(VoidReason::PolicyChanged)
@@ -206,7 +266,9 @@ fn ask(view: &View<'_>, wish: &Wish<'_>, mut events: Vec<NewEvent>) -> Clearance
         number,
         step: wish.key.clone(),
         ordinal: wish.call.map(|(ordinal, _)| ordinal),
-        tool: wish.call.map(|(_, tool)| tool.clone()),
+        tool: wish.call.and_then(|(_, callee)| callee.tool().cloned()),
+        model: wish.call.and_then(|(_, callee)| callee.model().cloned()),
+        rule: wish.rule.map(ToOwned::to_owned),
         agent: wish.agent.clone(),
         risk: wish.risk,
         params_digest: digest(wish),

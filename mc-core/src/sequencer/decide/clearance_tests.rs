@@ -124,7 +124,8 @@ impl Asking {
         Wish {
             run,
             key: &self.key,
-            call: Some((0, &self.tool)),
+            call: Some((0, Callee::Tool(&self.tool))),
+            rule: None,
             agent: &self.agent,
             risk: RiskTier::Financial,
             own: None,

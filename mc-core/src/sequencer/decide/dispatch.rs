@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::builtin::Builtin;
 use super::clearance::{self, Clearance, Denial, Wish};
 use super::refusal::{self, Asker};
 use super::reserving::{self, Cover};
@@ -18,6 +19,7 @@ use crate::event::run::RunStarted;
 use crate::event::step::{HALTED, StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
 use crate::id::{AgentName, Digest, StepKey, StepName};
+use crate::policy::guard::{self, Checkpoint};
 use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
 use crate::run::{Run, Step as State};
@@ -57,6 +59,7 @@ impl Candidate<'_> {
             run: &self.resident.run,
             key: self.key,
             call: None,
+            rule: None,
             agent: &going.agent,
             risk: going.risk,
             own: self.step.approval.as_ref(),
@@ -180,13 +183,20 @@ fn admit(
     agent: &AgentName,
     input: Value,
 ) -> Dispatched {
+    let part = NewPart::json(&input);
     let forbids = super::guard::agent_denied(view, candidate.run(), agent);
     if let Some(rule) = forbids {
-        return blocked(candidate, BlockReason::Guardrail, rule.as_ref());
+        let why = format!("agent `{agent}` may not act");
+        let denied = step_denied("agents", (&part, &why));
+        return forbidden(view, candidate, denied, Some(rule.as_ref()));
     }
     let hold = match worst_case(view, candidate.step) {
         Ok(hold) => hold,
-        Err(code) => return blocked(candidate, BlockReason::Guardrail, code),
+        Err(code) => {
+            let denied = step_denied(code, (&part, "its estimate has no price that may be used"));
+            let own = (code == PriceAge::RULE).then_some(code);
+            return forbidden(view, candidate, denied, own);
+        }
     };
     let cover = reserving::cover(view, candidate.run(), candidate.key, (agent, hold));
     let verdict = judge(view, candidate, (agent, hold), cover.as_ref());
@@ -199,7 +209,7 @@ fn admit(
     }
     let mut going = Going {
         agent: agent.clone(),
-        part: NewPart::json(&input),
+        part,
         input,
         hold,
         cover,
@@ -215,6 +225,39 @@ fn admit(
         Clearance::Denied(denial) => return denied(candidate, denial),
     }
     fit(view, candidate, going, verdict)
+}
+
+fn step_denied<'a>(code: &'a str, (input, why): (&NewPart, &'a str)) -> Builtin<'a> {
+    Builtin {
+        at: Checkpoint::Admission,
+        code,
+        inputs: Digest::of(&[&input.bytes]),
+        why,
+        verdict: guard::Verdict::Deny,
+    }
+}
+
+/// A rule forbids that the step goes out: it waits for a person, under the id of a rule of the policy
+/// or the code of one of ours.
+fn forbidden(
+    view: &View<'_>,
+    candidate: &Candidate<'_>,
+    denied: Builtin<'_>,
+    rule: Option<&str>,
+) -> Dispatched {
+    let place = (candidate.run().run_id, candidate.key);
+    let event = denied.of_step(view, place, rule);
+    let code = rule.unwrap_or(denied.code);
+    let facts = StepBlocked {
+        step: candidate.key.clone(),
+        reason: BlockReason::Guardrail,
+        code: code.to_owned(),
+        failing: Vec::new(),
+    };
+    let run = candidate.run();
+    let mut events = started(run);
+    events.extend([event, NewEvent::new(run.run_id, facts)]);
+    Dispatched::Decided(Decision::events(events))
 }
 
 /// Whether the hold fits; one of nothing always does.

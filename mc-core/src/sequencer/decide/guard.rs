@@ -16,8 +16,8 @@ use crate::id::{
 use crate::json;
 use crate::policy::Mode;
 use crate::policy::guard::{
-    Asked, Asking, Checkpoint, Counts, Finding, Guardrail, Moments, Priced, Rule, Start, Verdict,
-    Who, judge,
+    Asked, Asking, Checkpoint, Counts, Detector, Finding, Guardrail, Moments, Priced, Rule, Start,
+    Verdict, Who, judge,
 };
 use crate::run::Run;
 use crate::sequencer::decision::{NewEvent, NewPart};
@@ -38,6 +38,8 @@ pub struct Judged {
     pub denial: Option<Denial>,
     /// Whether a rule answers in the place of a tool.
     pub unreal: bool,
+    /// The first rule that wants a person's word.
+    pub asks: Option<String>,
 }
 
 /// A rule forbids.
@@ -131,6 +133,11 @@ impl Counts for Known<'_> {
         Some(place.resident.run.has_or_made(tool, place.inputs, own))
     }
 
+    fn detector(&self, name: &Opaque) -> Option<&dyn Detector> {
+        let detectors = &self.view.workspace.settings.detectors;
+        detectors.get(name).map(AsRef::as_ref)
+    }
+
     fn usual(&self, rail: &Guardrail, who: &Who<'_>) -> Option<Moments> {
         let traffic = &self.view.workspace.shared.traffic;
         traffic.usual(&rail.id, who)
@@ -180,11 +187,15 @@ pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judge
     Judged {
         events: findings.iter().map(event).collect(),
         unreal: findings.iter().any(Finding::is_dry_run),
+        asks: { findings.iter() }
+            .find(|one| one.asks())
+            .map(|one| one.rule.to_string()),
         denial: denial(findings, subject),
     }
 }
 
-fn version(view: &View<'_>) -> u32 {
+/// The version of the policy in force; 0 for the default policy.
+pub fn version(view: &View<'_>) -> u32 {
     view.workspace.shared.policy.map_or(0, |head| head.version)
 }
 
@@ -298,6 +309,7 @@ pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
     Judged {
         events: findings.iter().map(event).collect(),
         unreal: false,
+        asks: None,
         denial: denial(findings, subject),
     }
 }
@@ -348,6 +360,7 @@ pub fn at_expansion(
     Judged {
         events: findings.iter().map(event).collect(),
         unreal: false,
+        asks: None,
         denial: denial(findings, key.to_string()),
     }
 }
@@ -375,7 +388,10 @@ pub fn agent_denied<'a>(view: &View<'a>, run: &Run, agent: &AgentName) -> Option
 pub fn output_cap(view: &View<'_>, who: &Who<'_>) -> Option<u64> {
     let rails = view.workspace.policy.guardrails().iter();
     let obeyed = rails.filter(|rail| {
-        rail.at == Checkpoint::ModelCall && rail.mode == Mode::Enforce && rail.scope.holds(who)
+        rail.at == Checkpoint::ModelCall
+            && rail.mode == Mode::Enforce
+            && rail.clamps()
+            && rail.scope.holds(who)
     });
     let most = obeyed.filter_map(|rail| {
         let Rule::MaxOutputTokens(most) = &rail.rule else {

@@ -18,6 +18,8 @@ pub enum Found<'a> {
     },
     /// The provider refused it before.
     Throttled(&'a Call),
+    /// It went out before and nothing was billed: ask live.
+    Released,
     /// An earlier attempt asked for something else here: from here on it runs live.
     Diverged(Box<NewEvent>),
 }
@@ -45,6 +47,7 @@ pub fn look_up<'a>(
     match &call.state {
         CallState::Answered { seq, .. } => Found::Answered { seq: *seq },
         CallState::Throttled { .. } => Found::Throttled(call),
+        CallState::Released => Found::Released,
         CallState::Open { .. } | CallState::Failed => Found::Nothing,
     }
 }

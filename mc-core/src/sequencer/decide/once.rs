@@ -24,7 +24,9 @@ pub fn look_up(view: &View<'_>, token: &Token, place: JournalPlace) -> Result<De
     match journal::look_up(token, step, CallKind::Once, place) {
         Found::Answered { seq } => Ok(Decision::now(Reply::Once(Some(PartRef { seq, part: 0 })))),
         Found::Diverged(event) => Ok(Decision::durable(vec![*event], Reply::Once(None))),
-        Found::Throttled(_) | Found::Nothing => Ok(Decision::now(Reply::Once(None))),
+        Found::Throttled(_) | Found::Released | Found::Nothing => {
+            Ok(Decision::now(Reply::Once(None)))
+        }
     }
 }
 

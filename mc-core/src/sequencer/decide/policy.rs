@@ -5,15 +5,21 @@
 
 use super::View;
 use crate::budget::{AccountId, InFlight, Limit, LimitMode, OnExceed};
+use crate::error::{Error, Result};
 use crate::event::MediaType;
 use crate::event::budget::BudgetLimitSet;
 use crate::event::workspace::PolicyPublished;
 use crate::id::RunId;
+use crate::policy::guard::Rule;
 use crate::policy::{BudgetRule, Policy};
 use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
 
 /// Puts a policy into force as the next version; the one that is in force keeps its version.
-pub fn publish(view: &View<'_>, policy: &Policy) -> Decision {
+///
+/// # Errors
+/// `InvalidInput` for a rule that names a detector which nobody has registered here.
+pub fn publish(view: &View<'_>, policy: &Policy) -> Result<Decision> {
+    detectors(view, policy)?;
     let head = view.workspace.shared.policy;
     let known = head.filter(|head| head.hash == policy.hash());
     let mut events = Vec::new();
@@ -35,15 +41,30 @@ pub fn publish(view: &View<'_>, policy: &Policy) -> Decision {
     }
     events.extend(limits(view, policy));
     let hash = policy.hash();
-    Decision::durable(events, Reply::Policy { version, hash })
+    Ok(Decision::durable(events, Reply::Policy { version, hash }))
+}
+
+/// Refuses names of detectors that are not here.
+fn detectors(view: &View<'_>, policy: &Policy) -> Result<()> {
+    let known = &view.workspace.settings.detectors;
+    for (index, rail) in policy.guardrails().iter().enumerate() {
+        let Rule::Pii(names) = &rail.rule else {
+            continue;
+        };
+        if let Some(name) = names.iter().find(|name| !known.contains_key(*name)) {
+            let rule = format!("no detector `{name}` is registered here");
+            return Err(Error::invalid(format!("/guardrails/{index}/pii"), rule));
+        }
+    }
+    Ok(())
 }
 
 /// The limits that are not yet as the policy says.
 fn limits(view: &View<'_>, policy: &Policy) -> Vec<NewEvent> {
     let before = view.workspace.policy.budgets().keys();
     let lifted = before.filter(|account| !policy.budgets().contains_key(*account));
-    let lifted = lifted.map(|account| (account, NO_LIMIT));
-    let named = policy.budgets().iter().map(|(id, rule)| (id, *rule));
+    let lifted = lifted.map(|account| (account, &NO_LIMIT));
+    let named = policy.budgets().iter();
     let all = named.chain(lifted);
     all.filter(|(account, rule)| !holds(view, account, rule))
         .map(|(account, rule)| {
@@ -71,6 +92,7 @@ const NO_LIMIT: BudgetRule = BudgetRule {
     window: None,
     on_exceed: OnExceed::Abort,
     mode: LimitMode::Enforce,
+    thresholds: None,
 };
 
 /// Whether the account is as the rule says already, and not for a time alone.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::builtin::Builtin;
 use super::call_settle::{no_progress, times};
-use super::clearance::{self, Clearance, Wish};
+use super::clearance::{self, Callee, Clearance, Wish};
 use super::journal::{self, Found};
 use super::late;
 use super::{View, guard, halt, in_time};
@@ -17,7 +18,7 @@ use crate::id::{ApprovalId, Digest, Opaque};
 use crate::policy::RiskTier;
 use crate::policy::guard::{self as rules, Asked, Asking, Checkpoint, Verdict, Who};
 use crate::resilience::REPEATS;
-use crate::run::{Call, CallKind, CallState, Step};
+use crate::run::{ApprovalState, Call, CallKind, CallState, Run, Step};
 use crate::sequencer::command::{BeginTool, EndTool, Patience};
 use crate::sequencer::decision::{Answer, Decision, NewEvent, NewPart, Reply, ToolReply};
 use crate::sequencer::resident::Resident;
@@ -39,7 +40,7 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
             return Ok(Decision::now(Reply::Tool(ToolReply::Answered(there))));
         }
         Found::Diverged(event) => events.push(*event),
-        Found::Throttled(_) | Found::Nothing => {}
+        Found::Throttled(_) | Found::Released | Found::Nothing => {}
     }
     let workflow = resident.workflow.as_ref();
     let calling = Calling {
@@ -57,6 +58,14 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
         return Ok(calling.deny((HALTED, error), events));
     }
     if let Some((code, error)) = calling.forbidden(view) {
+        let denied = Builtin {
+            at: Checkpoint::ToolCall,
+            code,
+            inputs: request.place.request,
+            why: error.message(),
+            verdict: Verdict::Deny,
+        };
+        events.push(denied.of_call(view, (token, request.place.ordinal)));
         return Ok(calling.deny((code, error), events));
     }
     let judged = calling.guard(view);
@@ -64,7 +73,11 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
     if let Some(denial) = judged.denial {
         let more = match denial.verdict {
             Verdict::Halt => guard::cut(view, resident, &resident.run, token, &denial.rule),
-            Verdict::Allow | Verdict::Clamp(_) | Verdict::DryRun | Verdict::Deny => Vec::new(),
+            Verdict::Allow
+            | Verdict::Clamp(_)
+            | Verdict::DryRun
+            | Verdict::NeedsApproval
+            | Verdict::Deny => Vec::new(),
         };
         let mut decision = calling.deny((denial.rule.as_ref(), denial.error), events);
         decision.events.extend(more);
@@ -73,7 +86,7 @@ pub fn begin(view: &View<'_>, token: &Token, request: &BeginTool) -> Result<Deci
     Ok(if judged.unreal {
         calling.dry_run(events)
     } else {
-        calling.clear(view, events)
+        calling.clear(view, (judged.asks.as_deref(), events))
     })
 }
 
@@ -113,7 +126,10 @@ impl Calling<'_> {
         let tool = &self.request.tool;
         let named = self.definition.and_then(|step| step.tools.as_ref());
         if named.is_some_and(|tools| !tools.contains(tool)) {
-            let message = format!("step `{}` names no tool `{tool}`", self.token.step.name());
+            let message = format!(
+                "tool_not_allowed: step `{}` names no tool `{tool}`",
+                self.token.step.name()
+            );
             return Some(("tool_not_allowed", refused("tools", tool, message)));
         }
         let schema = view.workspace.policy.tool(tool.as_str())?.parameters()?;
@@ -121,7 +137,7 @@ impl Calling<'_> {
         let violations = schema.violations(&params);
         let first = violations.first()?;
         let message = format!(
-            "the parameters of tool `{tool}` are not as the policy says at {}: {}",
+            "tool_schema: the parameters of tool `{tool}` are not as the policy says at {}: {}",
             first.path, first.rule
         );
         Some(("tool_schema", refused("tool_schema", tool, message)))
@@ -175,7 +191,7 @@ impl Calling<'_> {
         Decision::durable(events, Reply::Tool(ToolReply::DryRun))
     }
 
-    fn clear(self, view: &View<'_>, mut events: Vec<NewEvent>) -> Decision {
+    fn clear(self, view: &View<'_>, (rule, mut events): (Option<&str>, Vec<NewEvent>)) -> Decision {
         let tool = &self.request.tool;
         let agent = self.step.agent.clone();
         let Some(agent) = agent.or_else(|| self.definition?.agent().cloned()) else {
@@ -190,7 +206,8 @@ impl Calling<'_> {
         let wish = Wish {
             run: &self.resident.run,
             key: &self.token.step,
-            call: Some((self.request.place.ordinal, tool)),
+            call: Some((self.request.place.ordinal, Callee::Tool(tool))),
+            rule,
             agent: &agent,
             risk: self.risk,
             own: self.definition.and_then(|step| step.approval.as_ref()),
@@ -414,7 +431,8 @@ fn answered(
     request: &EndTool,
 ) -> guard::Judged {
     let known = begun.and_then(|call| Some((call, call.tool.as_ref()?)));
-    let step = resident.run.step(&token.step);
+    let run = &resident.run;
+    let step = run.step(&token.step);
     let (Some((call, tool)), Some(step), Ok(result)) = (known, step, &request.result) else {
         return guard::Judged::default();
     };
@@ -424,6 +442,7 @@ fn answered(
         served: None,
         fits: None,
         measured: None,
+        approved: has_approved(step, (run, request.ordinal)),
     });
     let asking = asking((resident, step), tool, (Checkpoint::After, asked));
     let place = guard::Place {
@@ -433,6 +452,13 @@ fn answered(
         inputs: call.request,
     };
     guard::at_place(view, place, &asking)
+}
+
+/// Whether a person has approved a call that has gone out.
+pub fn has_approved(step: &Step, (run, ordinal): (&Run, u32)) -> bool {
+    let number = step.asked.get(&ordinal);
+    let approval = number.and_then(|number| run.approvals.get(number));
+    approval.is_some_and(|one| one.state == ApprovalState::Consumed)
 }
 
 /// What a tool did after its attempt had lost its token: written down, and the state stays.
