@@ -56,26 +56,33 @@ impl StepContext {
         let reply = caller
             .attempt(AttemptRequest::ReportCall(call, settle))
             .await?;
+        if matches!(reply, Reply::Done) {
+            // Its token was revoked: it is charged by now.
+            return Ok(Reported::Written);
+        }
+        let Reply::Call(reply) = reply else {
+            let odd = unexpected(&reply);
+            refused(reply)?;
+            return Err(odd);
+        };
         match reply {
-            Reply::Call(CallReply::Reported { by, refused: why }) => {
+            CallReply::Reported { by, refused: why } => {
                 let permit = caller.permit(ordinal, request, (None, by));
                 permit.settle(answer).await?;
                 why.map_or(Ok(Reported::Written), |error| {
                     Err(super::tools::again(&error))
                 })
             }
-            Reply::Call(CallReply::Answered { seq }) => {
+            CallReply::Answered { seq } => {
                 let before = caller.answer_at(seq).await?;
                 Ok(Reported::Before(Box::new(before)))
             }
-            Reply::Call(CallReply::Denied(error)) => Err(super::tools::again(&error)),
-            // Its token was revoked: it is charged by now.
-            Reply::Done => Ok(Reported::Written),
-            other => {
-                let odd = unexpected(&other);
-                refused(other)?;
-                Err(odd)
-            }
+            CallReply::Denied(error) => Err(super::tools::again(&error)),
+            odd @ (CallReply::Allowed { .. }
+            | CallReply::Clamped { .. }
+            | CallReply::WaitUntil(_)
+            | CallReply::Again
+            | CallReply::NeedsApproval { .. }) => Err(unexpected(&Reply::Call(odd))),
         }
     }
 }
