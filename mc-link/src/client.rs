@@ -339,6 +339,8 @@ impl OwnerPort for Connection {
 
 #[cfg(test)]
 mod tests {
+    use mc_core::pricing::UnknownModels;
+
     use super::*;
 
     fn connection() -> (Arc<Connection>, Wire, UnixStream) {
@@ -351,7 +353,7 @@ mod tests {
                 epoch: 1,
                 price_label: String::new(),
                 prices: Vec::new(),
-                unknown_models: Default::default(),
+                unknown_models: UnknownModels::default(),
                 price_age: None,
             },
             outbox: Outbox::default(),

@@ -140,7 +140,7 @@ impl Tools {
     }
 }
 
-fn not_kept(refused: Error) -> Value {
+fn not_kept(refused: &Error) -> Value {
     json!({ "error": format!("it was called, and its answer cannot be kept: {}", refused.message()) })
 }
 
@@ -235,7 +235,10 @@ impl Tool {
             Err(error) => json!({ "error": error }),
         };
         // What it did is done: an answer in its place is, so that nobody starts it for it again.
-        Ok(kept(&answer).map_or_else(not_kept, |()| answer))
+        Ok(match kept(&answer) {
+            Ok(()) => answer,
+            Err(refused) => not_kept(&refused),
+        })
     }
 
     /// What a program answered: JSON, or else a text.
