@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mc_core::engine::{Spawner, Task};
@@ -71,35 +70,10 @@ impl Entropy for OsEntropy {
 /// The most handlers that can block a thread each at a time before others have to wait.
 const MOST_BLOCKED: usize = 4_096;
 
-/// The threads that handlers may run on as they are: never all of them, so that one always is there
-/// for the others.
-#[derive(Debug)]
-struct Places(AtomicUsize);
-
-/// A thread that a handler runs on.
-struct Place<'a>(&'a Places);
-
-impl Places {
-    fn take(&self) -> Option<Place<'_>> {
-        let less = |free: usize| free.checked_sub(1);
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.is_ok().then_some(Place(self))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The engine's own threads: one for the driver, and some for handlers.
 pub struct Threads {
     /// The process that they are in.
     pid: u32,
-    places: Places,
     driver: Option<Runtime>,
     handlers: Option<Runtime>,
 }
@@ -111,12 +85,10 @@ impl Threads {
     /// `Unavailable` where the operating system gives no thread.
     pub fn start() -> Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let threads = cores.max(4);
         Ok(Arc::new(Self {
             pid: std::process::id(),
-            places: Places(AtomicUsize::new(threads / 2)),
             driver: Some(runtime("mc-driver", 1)?),
-            handlers: Some(runtime("mc-handler", threads)?),
+            handlers: Some(runtime("mc-handler", cores.max(4))?),
         }))
     }
 }
@@ -156,12 +128,9 @@ impl Spawner for Threads {
     }
 
     fn run_handler(&self, run: &mut dyn FnMut()) {
-        // It may block its thread, for good even. Where too many might, the thread's other tasks are
-        // handed to another one first, which costs more than most handlers do.
-        match self.places.take() {
-            Some(_place) => run(),
-            None => tokio::task::block_in_place(run),
-        }
+        // It may block its thread, for good even: the thread's other tasks are handed to another
+        // one first.
+        tokio::task::block_in_place(run);
     }
 }
 

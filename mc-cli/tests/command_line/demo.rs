@@ -5,7 +5,9 @@ use std::process::Command;
 use mc_cli::Exit;
 use mc_core::usage::Usage;
 use mc_testkit::model_server::{Answer as Reply, ModelServer, Script};
-use mission_control::{StartOptions, Workflow};
+use mission_control::{
+    AgentError, AgentExecutor, StartOptions, StepContext, StepOutcome, Workflow,
+};
 use serde_json::{Value, json};
 
 use crate::joining::Host;
@@ -162,21 +164,37 @@ fn what_is_missing_or_wrong_is_told_by_its_variable_and_nothing_is_sent() {
     assert_eq!(server.counts().received, 0);
 }
 
+/// An agent that is never there when it is called.
+struct Writer;
+
+#[mission_control::async_trait]
+impl AgentExecutor for Writer {
+    async fn execute(&self, _: StepContext, _: Value) -> Result<StepOutcome, AgentError> {
+        Err(AgentError::new("nobody calls it"))
+    }
+}
+
 #[test]
 fn the_demo_leaves_a_step_of_an_agent_of_its_hosts_alone() {
     let desk = Desk::new();
     let host = Host::of(&desk);
     let text = "{ workflow: product-brief, steps: { a: { agent: writer } } }";
-    let (run, before) = host.runtime.block_on(async {
+    let id = host.runtime.block_on(async {
         let workflow = Workflow::from_yaml(text).unwrap();
         host.control.publish(workflow).await.unwrap();
-        host.control.start_dispatch().await.unwrap();
+        host.control.register_agent("writer", Writer).await.unwrap();
         let options = StartOptions::by("ann");
         let started = host.control.start("product-brief", json!({}), options);
-        let run = started.await.unwrap();
+        started.await.unwrap().id()
+    });
+    host.close();
+    // The next host does not have the agent.
+    let host = Host::of(&desk);
+    let run = host.control.run(id);
+    let before = host.runtime.block_on(async {
+        host.control.start_dispatch().await.unwrap();
         run.settled_or_blocked().await.unwrap();
-        let before = run.state().await.unwrap();
-        (run, before)
+        run.state().await.unwrap()
     });
     let answer = demo(&desk, &[], &[]);
     assert_eq!(answer.exit, Exit::Done, "{answer:?}");

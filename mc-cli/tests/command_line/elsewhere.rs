@@ -146,7 +146,7 @@ fn a_run_is_paused_signalled_and_resumed_from_another_process() {
     program.wrote("signal.received");
     let state = program.host.runtime.block_on(run.state()).unwrap();
     assert!(state.paused.is_some() && !state.status.is_terminal());
-    program.says(&["resume", &format!("run:{id}")]);
+    program.says(&["resume", &format!("run:{id}"), "--reason", "done"]);
     program.wrote("run.resumed");
     assert_eq!(program.outcome(&run).output(), Some(&done()));
     drop(run);
@@ -165,12 +165,13 @@ fn everything_is_halted_and_resumed_from_another_process() {
         assert_eq!(halts[0].0, parsed);
         let (run, position) = program.start(ASKED);
         assert_eq!(blocked(&position), BlockReason::AgentUnavailable);
-        program.says(&["resume", scope]);
+        program.says(&["resume", scope, "--reason", "out"]);
         program.wrote("halt.lifted");
         assert!(program.host.control.halts().is_empty());
-        program.says(&["halt", &format!("run:{}", run.id())]);
+        let one = format!("run:{}", run.id());
+        program.says(&["halt", &one, "--reason", "smoke"]);
         program.wrote("run.paused");
-        program.says(&["resume", &format!("run:{}", run.id())]);
+        program.says(&["resume", &one, "--reason", "gone"]);
         program.wrote("run.resumed");
     }
     program.close();
@@ -229,14 +230,30 @@ fn a_failed_run_is_redriven_from_another_process_and_goes_on_in_the_program() {
 fn a_limit_is_set_topped_up_and_frozen_from_another_process() {
     let program = Program::new();
     let account = "agent:it";
-    program.says(&["budgets", "set", account, "--usd", "2"]);
+    program.says(&[
+        "budgets",
+        "set",
+        account,
+        "--usd",
+        "2",
+        "--reason",
+        "as tested",
+    ]);
     program.wrote("budget.limit_set");
     assert_eq!(program.account(account).limit().money, Some(dollars(2)));
-    program.says(&["budgets", "top-up", account, "--usd", "3"]);
+    program.says(&[
+        "budgets",
+        "top-up",
+        account,
+        "--usd",
+        "3",
+        "--reason",
+        "as tested",
+    ]);
     assert_eq!(program.account(account).limit().money, Some(dollars(5)));
-    program.says(&["budgets", "freeze", account]);
+    program.says(&["budgets", "freeze", account, "--reason", "as tested"]);
     assert!(program.account(account).is_frozen());
-    program.says(&["budgets", "unfreeze", account]);
+    program.says(&["budgets", "unfreeze", account, "--reason", "as tested"]);
     assert!(!program.account(account).is_frozen());
     let said = program.log();
     let said = said.iter().filter(|one| one.kind.starts_with("budget."));

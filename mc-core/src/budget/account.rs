@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, Lapsing, OnReach, Standing, Threshold, Undo};
+use super::change::{Change, Lapsing, Undo};
 use super::columns::Columns;
 use super::{
     Amount, Dimension, InFlight, LedgerFault, Limit, LimitMode, Movement, OnExceed, Period,
@@ -54,7 +54,7 @@ pub struct Account {
     lapsing: Vec<Lapsing>,
     /// The highest threshold that was told of, in hundredths of the limit.
     #[serde(default, skip_serializing_if = "is_default")]
-    reached: u8,
+    pub(super) reached: u8,
     /// The most by which one outcome passed what was held for it, in each dimension.
     #[serde(default, skip_serializing_if = "is_default")]
     largest_overrun: Amount,
@@ -245,34 +245,6 @@ impl Account {
         let lapses = self.lapsing.first().map(|one| one.at);
         let opens = self.periods().and_then(Periods::due);
         lapses.into_iter().chain(opens).min()
-    }
-
-    /// The highest share of the limit that spent, reserved and in doubt have in any dimension, in
-    /// hundredths; at most 255.
-    pub fn percent(&self) -> u8 {
-        let share = |dimension| {
-            let limit = self.limit.of(dimension)?;
-            let used = self.used(dimension);
-            let share = used.saturating_mul(100).checked_div(limit);
-            Some(share.unwrap_or(if used > 0 { 100 } else { 0 }))
-        };
-        let highest = Dimension::ALL.into_iter().filter_map(share).max();
-        u8::try_from(highest.unwrap_or(0).max(0)).unwrap_or(u8::MAX)
-    }
-
-    /// The threshold that is reached and that nobody was told of yet: the highest, which stands for
-    /// those below it. With it whether any of them freezes the account.
-    pub fn newly_reached(&self, thresholds: &[Threshold]) -> Option<(u8, bool)> {
-        let now = self.percent();
-        let new = |one: &&Threshold| one.percent > self.reached && one.percent <= now;
-        let new = thresholds.iter().filter(new);
-        let each = new.map(|one| (one.percent, one.then == OnReach::Freeze));
-        each.reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
-    }
-
-    /// What the thresholds that somebody was told of in this period mean for every further call.
-    pub fn standing<'a>(&self, thresholds: &'a [Threshold]) -> Standing<'a> {
-        Standing::of(thresholds, self.reached)
     }
 
     /// The window that it counts in.

@@ -27,6 +27,7 @@ mod path;
 mod periods;
 mod queue;
 mod shares;
+mod thresholds;
 mod waiting;
 pub mod window;
 

@@ -45,8 +45,8 @@ pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) 
     let agents = match &step.work {
         Work::Agent(agent) => vec![agent.clone()],
         Work::Uses(uses) => {
-            let used = view.workspace.definition(uses);
-            used.map(Definition::agents).unwrap_or_default()
+            let inner = view.workspace.definition(uses);
+            inner.map(Definition::agents).unwrap_or_default()
         }
     };
     let judged = guard::at_expansion(view, run, (key, &agents), &list);
