@@ -35,7 +35,9 @@ async fn denial(session: &Session, prompt: &str) -> Option<String> {
             let code = error.message().split(": ").nth(1);
             Some(code.unwrap_or_default().to_owned())
         }
-        other => panic!("{other:?}"),
+        other @ (Admission::Clamped(_) | Admission::Answered(_) | Admission::NeedsApproval(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

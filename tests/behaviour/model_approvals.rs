@@ -349,7 +349,7 @@ fn what_can_never_fit_or_is_denied_is_asked_of_nobody() {
         let aborted = matches!(outcome, Outcome::Aborted(AbortReason::Budget { .. }));
         assert!(aborted, "{outcome:?}");
         assert_eq!(count(&control, &run, "approval.requested").await, 0);
-        let denies = POLICY.replace("]", ", { id: never, at: model_call, max_bytes: 1 }]");
+        let denies = POLICY.replace(']', ", { id: never, at: model_call, max_bytes: 1 }]");
         enforce(&control, &denies).await;
         set(&control, AccountId::Workspace, 400, OnExceed::Abort).await;
         let run = start(&control, json!({})).await;

@@ -82,7 +82,7 @@ impl Payer {
     async fn here(&self, ours: Moment, stays: Moment) {
         if ours == stays {
             say("here");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

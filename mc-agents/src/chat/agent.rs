@@ -147,7 +147,8 @@ impl ChatAgent {
             sent: &sent,
         };
         let request = self.request(talk, &offered);
-        let answer = ctx.try_model_stream(&request, |out| call.send(out)).await;
+        let asking = ctx.try_model_stream(&request, |out| call.send(out));
+        let answer = Box::pin(asking).await;
         if let Err(CallError::NeedsApproval(id)) = answer {
             return Ok(Turn::Waits(id));
         }
