@@ -36,6 +36,7 @@
 
 mod builder;
 mod halt_file;
+mod handlers;
 mod system;
 pub mod testing;
 

@@ -10,6 +10,8 @@ use mc_core::ports::{Clock, Entropy};
 use mc_core::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::handlers::HandlerThreads;
+
 /// The clock of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
@@ -67,15 +69,14 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// The most handlers that can block a thread each at a time before others have to wait.
-const MOST_BLOCKED: usize = 4_096;
-
-/// The engine's own threads: one for the driver, and some for handlers.
+/// The engine's own threads: one for the driver, some for handlers, and some for what handlers spawn.
 pub struct Threads {
     /// The process that they are in.
     pid: u32,
     driver: Option<Runtime>,
-    handlers: Option<Runtime>,
+    handlers: Option<HandlerThreads>,
+    /// The handlers' timers, sockets and own tasks.
+    runtime: Option<Runtime>,
 }
 
 impl Threads {
@@ -85,10 +86,12 @@ impl Threads {
     /// `Unavailable` where the operating system gives no thread.
     pub fn start() -> Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let spawned = runtime("mc-spawned", cores)?;
         Ok(Arc::new(Self {
             pid: std::process::id(),
             driver: Some(runtime("mc-driver", 1)?),
-            handlers: Some(runtime("mc-handler", cores.max(4))?),
+            handlers: Some(HandlerThreads::start(cores, spawned.handle().clone())?),
+            runtime: Some(spawned),
         }))
     }
 }
@@ -97,11 +100,24 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
-        .max_blocking_threads(MOST_BLOCKED)
         .enable_time()
         .enable_io()
         .build()
         .map_err(|e| Error::new(ErrorKind::Unavailable, "no thread for the engine").with_source(e))
+}
+
+impl Threads {
+    #[expect(
+        clippy::mem_forget,
+        reason = "dropping them would wait for another process"
+    )]
+    fn forget(&mut self) {
+        std::mem::forget((
+            self.handlers.take(),
+            self.driver.take(),
+            self.runtime.take(),
+        ));
+    }
 }
 
 impl fmt::Debug for Threads {
@@ -118,30 +134,27 @@ impl Spawner for Threads {
     }
 
     fn spawn_handler(&self, task: Task) {
-        if let Some(runtime) = &self.handlers {
-            runtime.spawn(task);
+        if let Some(handlers) = &self.handlers {
+            handlers.spawn(task);
         }
     }
 
     fn is_inherited(&self) -> bool {
         self.pid != std::process::id()
     }
-
-    fn run_handler(&self, run: &mut dyn FnMut()) {
-        // It may block its thread, for good even: the thread's other tasks are handed to another
-        // one first.
-        tokio::task::block_in_place(run);
-    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        if self.is_inherited() {
+            // None of these threads is in here, and their locks may be held for good.
+            return self.forget();
+        }
+        drop(self.handlers.take());
         // The last handle may be dropped on one of these threads, where waiting is not allowed; a
         // handler that blocks must not hold the process up either.
-        for runtime in [self.driver.take(), self.handlers.take()]
-            .into_iter()
-            .flatten()
-        {
+        let runtimes = [self.driver.take(), self.runtime.take()];
+        for runtime in runtimes.into_iter().flatten() {
             runtime.shutdown_background();
         }
     }

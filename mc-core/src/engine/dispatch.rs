@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -142,14 +141,8 @@ impl Inner {
         };
         let input = Value::clone(&order.input);
         // A handler that panics harms only its own attempt.
-        let mut handler = Box::pin(async move { agent.execute(ctx, input).await });
-        let spawner = Arc::clone(&self.spawner);
-        let handler = AssertUnwindSafe(std::future::poll_fn(move |context| {
-            let mut polled = Poll::Pending;
-            spawner.run_handler(&mut || polled = handler.as_mut().poll(context));
-            polled
-        }));
-        match handler.catch_unwind().await {
+        let handler = async move { agent.execute(ctx, input).await };
+        match AssertUnwindSafe(handler).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(payload) => {
                 let error = panicked(payload.as_ref());

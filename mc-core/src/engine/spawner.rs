@@ -15,16 +15,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// Runs the driver: it never blocks its thread.
     fn spawn_driver(&self, task: Task);
 
-    /// Runs an attempt; of it only what goes through [`Self::run_handler`] may block its thread.
+    /// Runs an attempt: it may block its thread.
     fn spawn_handler(&self, task: Task);
 
     /// Whether this process inherited the engine over a fork: its threads are not in here.
     fn is_inherited(&self) -> bool {
         false
-    }
-
-    /// Lets a handler's own code run, on the thread of its attempt: it may block it.
-    fn run_handler(&self, run: &mut dyn FnMut()) {
-        run();
     }
 }
