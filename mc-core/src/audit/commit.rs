@@ -6,8 +6,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::header::{Links, write_header};
 use crate::error::Error;
 use crate::event::{MediaType, Part, PartContent, Record};
@@ -81,11 +79,7 @@ pub fn content_commitment(parts: impl IntoIterator<Item = Digest>) -> Digest {
     if parts.peek().is_none() {
         return Digest::ZERO;
     }
-    let mut hasher = Sha256::new_with_prefix(b"mc-content/v1\n");
-    for part in parts {
-        hasher.update(part.as_bytes());
-    }
-    Digest::from_bytes(hasher.finalize().into())
+    Digest::of_digests(b"mc-content/v1\n", parts)
 }
 
 /// The hash of an event: of its header, as a leaf of the tree.
@@ -159,24 +153,16 @@ impl fmt::Debug for Sealer {
 }
 
 fn content_of(record: &Record, blobs: &dyn Blobs) -> Result<Digest, SealFault> {
-    if record.parts.is_empty() {
-        return Ok(Digest::ZERO);
-    }
-    let mut hasher = Sha256::new_with_prefix(b"mc-content/v1\n");
-    for (index, part) in record.parts.iter().enumerate() {
-        let commitment = match &part.content {
-            PartContent::Erased(commitment) => *commitment,
-            PartContent::Inline(bytes) => committed(index, part, bytes)?,
-            PartContent::Blob(digest) => {
-                let bytes = blobs
-                    .blob(record.run_id, digest)
-                    .ok_or(SealFault::Missing(index))?;
-                committed(index, part, &bytes)?
-            }
-        };
-        hasher.update(commitment.as_bytes());
-    }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    let commitment = |(index, part): (usize, &Part)| match &part.content {
+        PartContent::Erased(commitment) => Ok(*commitment),
+        PartContent::Inline(bytes) => committed(index, part, bytes),
+        PartContent::Blob(digest) => {
+            let bytes = blobs.blob(record.run_id, digest);
+            committed(index, part, &bytes.ok_or(SealFault::Missing(index))?)
+        }
+    };
+    let parts = record.parts.iter().enumerate().map(commitment);
+    Ok(content_commitment(parts.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn committed(index: usize, part: &Part, bytes: &[u8]) -> Result<Digest, SealFault> {
