@@ -18,8 +18,10 @@ use crate::error::{Detail, Error, ErrorKind, Result, Violation};
 use crate::id::Digest;
 
 mod decimals;
+mod depth;
 
 pub use decimals::parse_decimals;
+pub(crate) use depth::{cut, is_too_deep, take_apart};
 
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 64;

@@ -119,6 +119,104 @@ fn whatever_an_agent_writes_down_is_held_against_the_same_limits() {
     });
 }
 
+/// Nesting whose recursive drop, clone or writing would end the process.
+const WITHOUT_END: usize = 200_000;
+
+/// A deep value that its owner lends out, and that does not end the process when it goes.
+struct Lent(Value);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut open = vec![self.0.take()];
+        while let Some(value) = open.pop() {
+            if let Value::Array(items) = value {
+                open.extend(items);
+            }
+        }
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused_wherever_an_agent_hands_it_over() {
+    let world = World::seeded(6);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            let deep = || nested(WITHOUT_END);
+            let refused = |text: String| assert!(text.contains("nested deeper than 64"), "{text}");
+            let once = ctx.once("o", || async { deep() }).await;
+            refused(once.unwrap_err().to_string());
+            let decision = ctx.decision(json!(1), deep(), deep()).await;
+            refused(decision.unwrap_err().to_string());
+            let one = json!(1);
+            let read = mission_control::RiskTier::Read;
+            let tool = ctx.tool_call("t", read, &one, || async { Ok(deep()) });
+            refused(tool.await.unwrap_err().to_string());
+            let lent = Lent(deep());
+            let tool = ctx.tool_call("t", read, &lent.0, || async { Ok(json!(1)) });
+            refused(tool.await.unwrap_err().to_string());
+            for (output, reasoning) in [(deep(), None), (json!(1), Some(deep()))] {
+                let answer = ModelAnswer {
+                    output,
+                    reasoning,
+                    ..answer("", 7)
+                };
+                let slot = std::sync::Mutex::new(Some(answer));
+                let send = |_| std::future::ready(Ok(slot.lock().unwrap().take().unwrap()));
+                let call = ctx.model_call(&request("p", 10), send).await;
+                refused(format!("{:?}", call.unwrap_err()));
+            }
+            Ok(deep().into())
+        });
+        let (_, run, outcome) = outcome_of(&world, it).await;
+        assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+        assert_eq!(run.state().await.unwrap().spent().money, mills(14));
+    });
+}
+
+#[test]
+fn a_request_without_end_is_refused_also_where_it_is_reported() {
+    let world = World::seeded(7);
+    world.run(async {
+        let it = agent(|ctx, _| async move {
+            let mut asked = request("p", 10);
+            let mut lent = Lent(nested(WITHOUT_END));
+            asked.parameters = lent.0.take();
+            let call = ctx.model_call(&asked, |_| async { Ok(answer("", 1)) });
+            assert!(format!("{:?}", call.await.unwrap_err()).contains("deeper than 64"));
+            let report = ctx.report(&asked, &answer("", 1)).await;
+            assert!(report.unwrap_err().to_string().contains("deeper than 64"));
+            lent.0 = asked.parameters.take();
+            let mut thought = answer("", 1);
+            thought.reasoning = Some(nested(WITHOUT_END));
+            let report = ctx.report(&request("p", 10), &thought).await;
+            assert!(report.unwrap_err().to_string().contains("deeper than 64"));
+            lent.0 = Value::Array(vec![lent.0.take(), thought.reasoning.take().unwrap()]);
+            Ok(json!("went on").into())
+        });
+        let (_, _, outcome) = outcome_of(&world, it).await;
+        assert_eq!(output(&outcome), json!("went on"));
+    });
+}
+
+#[test]
+fn a_definition_without_end_is_refused_with_its_place() {
+    let step = || mission_control::core::workflow::StepSpec::agent("a", "it");
+    let deep = step().input(nested(WITHOUT_END));
+    let deep = deep
+        .output_schema(nested(WITHOUT_END))
+        .input(nested(WITHOUT_END));
+    let refused = Workflow::builder("w")
+        .input_schema(nested(WITHOUT_END))
+        .step(deep)
+        .step(step().input(nested(WITHOUT_END)))
+        .build();
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidWorkflow);
+    let problems = format!("{:?}", refused.detail());
+    assert!(problems.contains("nested deeper than 64"), "{problems}");
+    assert!(problems.contains("/steps/a/input/0/0"), "{problems}");
+}
+
 const MEGABYTE: usize = 1_000_000;
 
 /// Ten megabytes of text that no compression makes small.

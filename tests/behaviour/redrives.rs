@@ -1,10 +1,10 @@
 //! Redrive: a failed run goes on from a step, by an operator's word.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::common::*;
 use mission_control::core::run::replay;
-use mission_control::{Policy, Resolution};
+use mission_control::{Policy, Resolution, RunNews};
 
 /// Whether the step `b` works by now.
 #[derive(Clone, Default)]
@@ -307,4 +307,54 @@ fn what_may_have_happened_in_a_failed_run_is_not_done_again_by_a_redrive() {
     assert_eq!(driven_after(happened), (false, 1));
     assert_eq!(driven_after(Resolution::Abort), (false, 1));
     assert_eq!(driven_after(Resolution::DidNotHappen), (true, 2));
+}
+
+#[test]
+fn a_subscriber_follows_a_run_behind_a_seal_that_ends_a_page() {
+    let world = World::seeded(20);
+    world.run(async {
+        // As many decisions as make the first seal the last event of a page of 256.
+        let (many, mended) = (Arc::new(AtomicU32::new(0)), Mended::default());
+        let it = {
+            let (many, mended) = (Arc::clone(&many), mended.clone());
+            agent(move |ctx, _| {
+                let many = many.load(Ordering::Relaxed);
+                let fails = !mended.0.load(Ordering::Relaxed);
+                async move {
+                    for n in 0..many {
+                        ctx.decision(json!(n), json!(0), json!(0)).await?;
+                    }
+                    match fails {
+                        true => Err(AgentError::new("not yet").fatal()),
+                        false => Ok(json!("done").into()),
+                    }
+                }
+            })
+        };
+        let control = open_for(&world, "it", it).await;
+        let short = begin(&control, ONE, json!({})).await;
+        short.outcome().await.unwrap();
+        let short = events(&control, &short).await.len();
+        many.store(u32::try_from(256 - short).unwrap(), Ordering::Relaxed);
+        let run = start(&control, json!({})).await;
+        run.outcome().await.unwrap();
+        assert_eq!(events(&control, &run).await.len(), 256);
+        mended.mend();
+        control
+            .redrive(run.id(), None, "ann", "mended")
+            .await
+            .unwrap();
+        completes(&run).await;
+        let all = events(&control, &run).await.len();
+        assert!(all > 256);
+        let (mut own, mut family) = (run.events(), run.family_events());
+        let mut seen = [0, 0];
+        while let Some(news) = own.next().await.unwrap() {
+            seen[0] += usize::from(matches!(news, RunNews::Event(_)));
+        }
+        while let Some(news) = family.next().await.unwrap() {
+            seen[1] += usize::from(matches!(news, RunNews::Event(_)));
+        }
+        assert_eq!(seen, [all, all]);
+    });
 }

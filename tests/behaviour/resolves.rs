@@ -120,6 +120,22 @@ fn what_is_given_up_ends_the_run_and_seals_it() {
     });
 }
 
+fn without_end() -> Value {
+    (0..200_000).fold(json!(1), |inner, _| Value::Array(vec![inner]))
+}
+
+#[test]
+fn an_output_without_end_is_refused_from_a_person() {
+    let (world, notes) = (World::seeded(9), Notes::default());
+    let run = in_doubt(&world, &notes);
+    world.run(async {
+        let (_, run) = reopened(&world, &notes, run).await;
+        let happened = Resolution::Happened(Arc::new(without_end()));
+        let refused = run.resolve("bob", &step(), happened, "so it says").await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
 #[test]
 fn a_run_that_ended_in_doubt_stays_as_it_is_and_is_sealed_by_a_word() {
     let (world, notes) = (World::seeded(4), Notes::default());
@@ -180,6 +196,7 @@ fn an_irreversible_attempt_that_timed_out_or_was_aborted_is_in_doubt() {
 struct Knows {
     notes: Notes,
     acted: Arc<AtomicBool>,
+    found: fn() -> Value,
 }
 
 #[mission_control::async_trait]
@@ -194,17 +211,18 @@ impl AgentExecutor for Knows {
 
     async fn probe(&self, effect: EffectProbe) -> Option<ProbeAnswer> {
         assert_eq!((effect.attempt, effect.input), (1, json!({"n": 1})));
-        Some(ProbeAnswer::Happened(json!("found out")))
+        Some(ProbeAnswer::Happened((self.found)()))
     }
 }
 
-#[test]
-fn an_agent_that_can_find_out_is_asked_before_a_person() {
-    let (world, notes) = (World::seeded(6), Notes::default());
+/// A run whose agent is asked, after a crash, what became of its step.
+fn asked_after_a_crash(seed: u64, found: fn() -> Value) -> (World, Notes, mission_control::RunId) {
+    let (world, notes) = (World::seeded(seed), Notes::default());
     let acted = Arc::new(AtomicBool::new(false));
     let knows = || Knows {
         notes: notes.clone(),
         acted: Arc::clone(&acted),
+        found,
     };
     let id = world.run(async {
         let control = world.open().await;
@@ -216,12 +234,43 @@ fn an_agent_that_can_find_out_is_asked_before_a_person() {
         run.id()
     });
     world.crash();
+    (world, notes, id)
+}
+
+#[test]
+fn an_agent_that_can_find_out_is_asked_before_a_person() {
+    let found = || json!("found out");
+    let (world, notes, id) = asked_after_a_crash(6, found);
     world.run(async {
         let control = world.open().await;
-        control.register_agent("it", knows()).await.unwrap();
+        let knows = Knows {
+            notes: notes.clone(),
+            acted: Arc::new(AtomicBool::new(true)),
+            found,
+        };
+        control.register_agent("it", knows).await.unwrap();
         control.start_dispatch().await.unwrap();
         let run = control.run(id);
         assert_eq!(output_of(&run).await, "found out");
+        assert_eq!(notes.len(), 1);
+    });
+}
+
+#[test]
+fn what_an_agent_finds_out_without_end_leaves_the_question_to_a_person() {
+    let (world, notes, id) = asked_after_a_crash(10, without_end);
+    world.run(async {
+        let control = world.open().await;
+        let knows = Knows {
+            notes: notes.clone(),
+            acted: Arc::new(AtomicBool::new(true)),
+            found: without_end,
+        };
+        control.register_agent("it", knows).await.unwrap();
+        control.start_dispatch().await.unwrap();
+        world.pass(secs(10)).await;
+        let position = control.run(id).settled_or_blocked().await.unwrap();
+        assert_eq!(blocks(&position)[0].1, BlockReason::InDoubt);
         assert_eq!(notes.len(), 1);
     });
 }

@@ -256,10 +256,71 @@ fn a_store_that_takes_no_writes_for_good_is_failing_and_can_be_shut_down() {
             panic!("{:?}", control.health());
         };
         assert!(matches!(error.detail(), Some(Detail::ReadOnly)));
+        assert_eq!(stopped.len(), 1, "the attempt that waited was told to stop");
         control.shutdown(secs(5)).await.unwrap_err();
         assert!(matches!(control.health(), Health::Stopped));
         world.pass(secs(5)).await;
-        assert_eq!(stopped.len(), 1, "the attempt that waited was told to stop");
+        assert_eq!(stopped.len(), 1);
+    });
+}
+
+/// Is asked to stop at its first attempt, and notes it.
+fn stops_once(told: Notes) -> Agent {
+    agent(move |ctx, _| {
+        let told = told.clone();
+        async move {
+            if ctx.attempt() > 1 {
+                return Ok(json!("done").into());
+            }
+            ctx.cancelled().await;
+            told.add("told");
+            let stopped = Error::new(ErrorKind::Cancelled, "as asked");
+            Err(stopped.into())
+        }
+    })
+}
+
+#[test]
+fn what_is_out_is_told_to_stop_once_the_store_takes_no_writes_for_good() {
+    let (world, disk) = faulty_world();
+    world.run(async {
+        let told = Notes::default();
+        let control = open_for(&world, "it", stops_once(told.clone())).await;
+        let yaml = "{ workflow: w, steps: { a: { agent: it, risk: read } } }";
+        let run = begin(&control, yaml, json!({})).await;
+        // A session's host is in charge of it: it goes on once there are writes again.
+        let session = guard(&control).await;
+        world.pass(secs(1)).await;
+        disk.set(Next::ReadOnly);
+        let account = AccountId::Workspace;
+        let of = limit(900);
+        let refused = control.set_limit(("ann", "as tested"), account, of, OnExceed::Abort);
+        refused.await.unwrap_err();
+        world.pass(secs(5)).await;
+        assert_eq!(told.len(), 1, "while the store is away");
+        disk.set(Next::Works);
+        assert_eq!(output_of(&run).await, json!("done"));
+        assert_eq!(told.len(), 1);
+        let admission = session.reserve(&request("p", 10)).await.unwrap();
+        assert!(matches!(admission, Admission::Allowed(_)), "{admission:?}");
+    });
+}
+
+#[test]
+fn a_full_disk_tells_nobody_to_stop() {
+    let (world, disk) = faulty_world();
+    world.run(async {
+        let told = Notes::default();
+        let control = open_for(&world, "it", stops_once(told.clone())).await;
+        begin(&control, ONE, json!({})).await;
+        world.pass(secs(1)).await;
+        disk.set(Next::Full);
+        let account = AccountId::Workspace;
+        let of = limit(900);
+        let refused = control.set_limit(("ann", "as tested"), account, of, OnExceed::Abort);
+        refused.await.unwrap_err();
+        world.pass(secs(20)).await;
+        assert_eq!(told.len(), 0);
     });
 }
 

@@ -242,17 +242,22 @@ impl Caller {
 
     /// Reserves a call, without waiting for a person.
     pub(super) async fn reserve(&self, request: &ModelRequest) -> Result<Admission> {
-        let ordinal = self.place_of(request);
+        let ordinal = self.place_of(request)?;
         let how = (Pass::First, Patience::TellsOnly);
         self.reserve_at((ordinal, how), request).await
     }
 
     /// The place in the journal of a call: the next one, or that at which a person was asked of the
     /// same call.
-    fn place_of(&self, request: &ModelRequest) -> u32 {
+    ///
+    /// # Errors
+    /// `InvalidInput` for content that cannot be kept.
+    fn place_of(&self, request: &ModelRequest) -> Result<u32> {
+        content::check_call(request)?;
+        most_messages(&request.messages)?;
         let digest = || request.digest();
         let asked = self.cell.asked_at(digest);
-        asked.unwrap_or_else(|| self.cell.next_ordinal())
+        Ok(asked.unwrap_or_else(|| self.cell.next_ordinal()))
     }
 
     /// Reserves a call at a place in the journal, however long that has to wait.
@@ -261,9 +266,6 @@ impl Caller {
         (ordinal, (pass, patience)): (u32, (Pass, Patience)),
         request: &ModelRequest,
     ) -> Result<Admission> {
-        content::check_all("messages", &request.messages)?;
-        content::check("parameters", &request.parameters)?;
-        most_messages(&request.messages)?;
         let call = Arc::new(request.at(ordinal, patience));
         if pass == Pass::First
             && let Some(admission) = self.draw(request, &call)
@@ -422,7 +424,7 @@ impl Caller {
         F: Fn(Outgoing) -> Fut + Send,
         Fut: Future<Output = std::result::Result<ModelAnswer, ProviderError>> + Send,
     {
-        let ordinal = self.place_of(request);
+        let ordinal = self.place_of(request).map_err(CallError::Engine)?;
         let mut pass = Pass::First;
         loop {
             let permit = match self
@@ -438,7 +440,10 @@ impl Caller {
             let out = permit.outgoing();
             match self.in_time(&permit.looks, &out, send(out.clone())).await {
                 Ok(answer) => {
-                    permit.settle(&answer).await.map_err(CallError::Engine)?;
+                    if let Err(error) = permit.settle(&answer).await {
+                        content::drop_answer(answer);
+                        return Err(CallError::Engine(error));
+                    }
                     return Ok(answer);
                 }
                 Err(error) => {
@@ -507,14 +512,7 @@ impl Permit {
             .monotonic()
             .saturating_sub(self.since);
         // An answer that cannot be kept is paid for all the same; it is no answer to anybody.
-        let mut kept = content::check("answer", &answer.output);
-        if let Some(reasoning) = &answer.reasoning {
-            kept = kept.and_then(|()| content::check("reasoning", reasoning));
-        }
-        let mut settle = self.receipt().settlement(answer, as_ms(took));
-        if kept.is_err() {
-            (settle.answer, settle.reasoning) = (None, None);
-        }
+        let (settle, kept) = self.receipt().settlement(answer, as_ms(took));
         let request = AttemptRequest::SettleCall(Arc::new(settle));
         let reply = self.caller.attempt(request).await?;
         kept?;

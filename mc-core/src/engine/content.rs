@@ -4,8 +4,11 @@
 //! (writing is recursive), and one that is too large not at all. What is *not* here: the rules of
 //! documents that are read from text (`json`, `yaml`).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::calls::{ModelAnswer, ModelRequest};
 use super::passage::Content;
 use crate::error::{Error, Result};
 use crate::event::MAX_PART_BYTES;
@@ -103,20 +106,67 @@ pub(super) fn checked(what: &'static str, value: Value) -> Result<Value> {
     match check(what, &value) {
         Ok(()) => Ok(value),
         Err(refused) => {
-            take_apart(value);
+            json::take_apart(value);
             Err(refused)
         }
     }
 }
 
-fn take_apart(value: Value) {
-    let mut open = vec![value];
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Array(items) => open.extend(items),
-            Value::Object(fields) => open.extend(fields.into_iter().map(|(_, field)| field)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+/// As [`checked`], for a value that somebody else may hold as well.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn checked_shared(what: &'static str, value: Arc<Value>) -> Result<Arc<Value>> {
+    match check(what, &value) {
+        Ok(()) => Ok(value),
+        Err(refused) => {
+            Arc::try_unwrap(value).map_or_else(drop, json::take_apart);
+            Err(refused)
         }
+    }
+}
+
+/// As [`check_all`], for values that are ours to drop.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn checked_all<const N: usize>(
+    what: &'static str,
+    values: [Value; N],
+) -> Result<[Value; N]> {
+    match check_all(what, &values) {
+        Ok(()) => Ok(values),
+        Err(refused) => {
+            values.into_iter().for_each(json::take_apart);
+            Err(refused)
+        }
+    }
+}
+
+/// Refuses an answer that cannot be kept, or that was thought out in what cannot be.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_answer(answer: &ModelAnswer) -> Result<()> {
+    check("answer", &answer.output)?;
+    let reasoning = answer.reasoning.as_ref();
+    reasoning.map_or(Ok(()), |reasoning| check("reasoning", reasoning))
+}
+
+/// As [`check_all`], for everything of a model call that is kept.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_call(request: &ModelRequest) -> Result<()> {
+    check_all("messages", &request.messages)?;
+    check("parameters", &request.parameters)
+}
+
+/// Drops an answer that was refused.
+pub(super) fn drop_answer(answer: ModelAnswer) {
+    json::take_apart(answer.output);
+    if let Some(reasoning) = answer.reasoning {
+        json::take_apart(reasoning);
     }
 }
 

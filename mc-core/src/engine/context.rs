@@ -218,8 +218,7 @@ impl StepContext {
     /// # Errors
     /// `Cancelled` where the token was revoked.
     pub async fn decision(&self, input: Value, reasoning: Value, outcome: Value) -> Result<()> {
-        let parts = [input, reasoning, outcome];
-        content::check_all("decision", &parts)?;
+        let parts = content::checked_all("decision", [input, reasoning, outcome])?;
         let parts = Arc::new(parts);
         self.caller
             .attempt(AttemptRequest::Decision(parts))

@@ -82,9 +82,12 @@ impl RunHandle {
                 "a resolution has a reason, in words",
             ));
         }
-        if let Resolution::Happened(output) = &resolution {
-            super::content::check("output", output)?;
-        }
+        let resolution = match resolution {
+            Resolution::Happened(output) => {
+                Resolution::Happened(super::content::checked_shared("output", output)?)
+            }
+            Resolution::DidNotHappen | Resolution::Abort => resolution,
+        };
         let request = Request::Resolve(Resolve {
             run_id: self.id(),
             step: step.clone(),

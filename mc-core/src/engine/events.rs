@@ -32,7 +32,8 @@ pub enum RunNews {
     Lagged(u64),
 }
 
-/// A run's events in order, from its first; ends behind the seal.
+/// A run's events in order, from its first; ends behind the seal that is the last of them by then. Asked
+/// again after a redrive, it goes on.
 ///
 /// A slow subscriber is told that it lags and never holds a run up.
 #[derive(Debug)]
@@ -72,9 +73,6 @@ impl RunEvents {
                 self.sealed = &*record.kind == "run.sealed";
                 return Ok(Some(RunNews::Event(Box::new(record))));
             }
-            if self.sealed {
-                return Ok(None);
-            }
             let page = self
                 .inner
                 .log
@@ -83,6 +81,10 @@ impl RunEvents {
             if !page.is_empty() {
                 self.ready.extend(page);
                 continue;
+            }
+            // Not before: a run that was redriven goes on behind its seal.
+            if self.sealed {
+                return Ok(None);
             }
             if self.next == 0 {
                 // Every run has a first event, once it is durable.

@@ -14,7 +14,7 @@ use crate::run::read_event;
 const PAGE: usize = 256;
 
 /// A run's events with those of runs nested in it, at any depth; those of one commit in their order.
-/// Ends behind the seal of the outermost.
+/// Ends behind the seal of the outermost that is the last of its events by then.
 #[derive(Debug)]
 pub struct FamilyEvents {
     inner: Arc<Inner>,
@@ -83,7 +83,8 @@ impl FamilyEvents {
         let mut read = Vec::new();
         while let Some(member) = self.members.get(at) {
             let mut page = Vec::new();
-            if !member.sealed {
+            // The outermost may have been redriven, and goes on behind its seal then.
+            if !member.sealed || at == 0 {
                 let (run, next) = (member.run, member.next);
                 page = self.inner.log.read_run(run, next, PAGE).await?;
             }

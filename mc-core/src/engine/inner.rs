@@ -13,6 +13,7 @@ use super::block::{Block, OwnersPrices};
 use super::events::News;
 use super::given_up::GivenUp;
 use super::port::{Asked, OwnerPort, Unreached};
+use super::read_only;
 use super::registry::Registry;
 use super::spawner::Spawner;
 use super::status::Counters;
@@ -286,6 +287,9 @@ impl Inner {
             Phase::Up => {}
             Phase::Joined(owner) => return Handed::Elsewhere(Arc::clone(owner)),
             Phase::Recovering => return Handed::NotYet,
+            Phase::Down(error) if read_only::refuses(error, &command.request) => {
+                return Handed::Done(Err(read_only::to_stop(error)));
+            }
             Phase::Down(_) if patient => return Handed::NotYet,
             Phase::Down(error) => return Handed::Done(Err(down(error))),
             Phase::Broken(error) => return Handed::Done(Err(broken(error))),

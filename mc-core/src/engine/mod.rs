@@ -42,6 +42,7 @@ mod position;
 mod probe;
 mod proof;
 mod prices;
+mod read_only;
 mod receipt;
 mod redrive;
 mod reported;
@@ -54,6 +55,7 @@ mod status;
 mod steady_clock;
 mod sync;
 mod tools;
+mod way_out;
 
 pub use agent::{AgentError, AgentExecutor, StepOutcome};
 pub use approvals::{

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::inner::{Inner, lock};
 use super::outcome::Outcome;
+use super::way_out::{Blocked, from_pause};
 use crate::error::Result;
 use crate::event::BlockReason;
 use crate::event::run::PauseReason;
@@ -56,26 +57,6 @@ pub enum Position {
 
 /// Runs that are remembered as warned of.
 const MOST_WARNED: usize = 10_000;
-
-/// What lets a step go on, by what blocks it.
-fn way_out(reason: BlockReason, code: &str) -> &'static str {
-    match reason {
-        BlockReason::Approval => {
-            "`control.approve` or `mission-control approve` lets it go on, `reject` does not"
-        }
-        BlockReason::Budget if code == "only_doubt" => {
-            "`run.reconcile` settles the money in doubt that stands in its way"
-        }
-        BlockReason::Budget => {
-            "`control.set_limit` makes room, `mission-control abort` ends the run"
-        }
-        BlockReason::Guardrail => "`run.unblock` lets it try again",
-        BlockReason::InDoubt => "`run.resolve` or `mission-control resolve` says what became of it",
-        BlockReason::Signal => "`run.signal` lets it go on",
-        BlockReason::AgentUnavailable => "`control.register_agent` brings its agent",
-        BlockReason::Circuit => "it clears by itself",
-    }
-}
 
 const fn is_outside(reason: BlockReason) -> bool {
     match reason {
@@ -225,15 +206,20 @@ impl Inner {
                 return;
             }
         }
-        match steps.first() {
-            None => tracing::warn!("run {run_id} is paused; `run.resume` lets it go on"),
-            Some(BlockedStep {
-                path, reason, code, ..
-            }) => {
-                let way_out = way_out(*reason, code);
+        let step = steps.first();
+        let blocked = step.and_then(|one| Blocked::of(run.as_deref()?, &one.step));
+        match (step, blocked) {
+            (Some(BlockedStep { path, reason, .. }), Some(blocked)) => {
+                let way_out = blocked.way_out();
                 tracing::warn!(
                     "run {run_id} waits: step `{path}` is blocked ({reason}); {way_out}"
                 );
+            }
+            _ => {
+                let way_out = paused
+                    .map(|why| from_pause(run_id, &why))
+                    .unwrap_or_default();
+                tracing::warn!("run {run_id} is paused; {way_out}");
             }
         }
     }

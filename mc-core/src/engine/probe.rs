@@ -78,8 +78,10 @@ impl Inner {
 
     async fn take_probe(&self, order: ProbeOrder, answer: ProbeAnswer) {
         let resolution = match answer {
-            ProbeAnswer::Happened(output) if content::check("output", &output).is_err() => return,
-            ProbeAnswer::Happened(output) => Resolution::Happened(Arc::new(output)),
+            ProbeAnswer::Happened(output) => match content::checked("output", output) {
+                Ok(output) => Resolution::Happened(Arc::new(output)),
+                Err(_) => return,
+            },
             ProbeAnswer::DidNotHappen => Resolution::DidNotHappen,
         };
         let request = Request::Resolve(Resolve {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call_error::ProviderError;
 use super::calls::{ModelAnswer, Permit};
+use super::content;
 use super::context::StepContext;
 use crate::error::Result;
 use crate::id::ModelId;
@@ -38,9 +39,16 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What is reported of an answer; `took` stands where the answer has no latency.
-    pub(super) fn settlement(&self, answer: &ModelAnswer, took_ms: u64) -> SettleCall {
-        SettleCall {
+    /// What is reported of an answer, and whether its content is kept; `took` stands where the answer
+    /// has no latency.
+    pub(super) fn settlement(
+        &self,
+        answer: &ModelAnswer,
+        took_ms: u64,
+    ) -> (SettleCall, Result<()>) {
+        let kept = content::check_answer(answer);
+        let content = kept.is_ok().then_some(answer);
+        let settle = SettleCall {
             ordinal: self.ordinal,
             asked: self.model.clone(),
             model: answer.model.clone(),
@@ -49,10 +57,11 @@ impl Receipt {
             by: self.by,
             usage: answer.usage,
             entries: answer.entries.clone(),
-            answer: Some(answer.output.clone()),
-            reasoning: answer.reasoning.clone(),
+            answer: content.map(|answer| answer.output.clone()),
+            reasoning: content.and_then(|answer| answer.reasoning.clone()),
             latency_ms: answer.latency.map_or(took_ms, as_ms),
-        }
+        };
+        (settle, kept)
     }
 
     /// What is reported of a call that was not made after all.
@@ -96,7 +105,8 @@ impl StepContext {
     /// where it was not made after all. What somebody has settled before stays as it is.
     ///
     /// # Errors
-    /// `InvalidInput` for usage that has no price; `Unavailable` while the store refuses.
+    /// `InvalidInput` for usage that has no price, or for an answer that cannot be kept, which is paid for
+    /// all the same; `Unavailable` while the store refuses.
     pub async fn settle_later(
         &self,
         receipt: &Receipt,
@@ -106,9 +116,12 @@ impl StepContext {
         if let Ok(false) = self.is_in_doubt(receipt).await {
             return Ok(());
         }
-        let request = match answer {
-            Some(answer) => AttemptRequest::SettleCall(Arc::new(receipt.settlement(answer, 0))),
-            None => AttemptRequest::FailCall(Box::new(receipt.unused())),
+        let (request, kept) = match answer {
+            Some(answer) => {
+                let (settle, kept) = receipt.settlement(answer, 0);
+                (AttemptRequest::SettleCall(Arc::new(settle)), kept)
+            }
+            None => (AttemptRequest::FailCall(Box::new(receipt.unused())), Ok(())),
         };
         let token = Token {
             attempt: receipt.attempt,
@@ -116,6 +129,7 @@ impl StepContext {
         };
         let request = Request::Attempt(token, request);
         let actor = self.caller.actor.clone();
-        self.caller.inner.submit(actor, request).await.map(drop)
+        self.caller.inner.submit(actor, request).await?;
+        kept
     }
 }

@@ -32,8 +32,7 @@ impl StepContext {
     /// the model has no price: then it is not. `InvalidInput` for usage that cannot be counted or an answer
     /// that cannot be kept; `Unavailable` while the store refuses.
     pub async fn report(&self, request: &ModelRequest, answer: &ModelAnswer) -> Result<Reported> {
-        content::check_all("messages", &request.messages)?;
-        content::check("answer", &answer.output)?;
+        content::check_call(request)?;
         let caller = &self.caller;
         let ordinal = caller.cell.next_ordinal();
         let receipt = Receipt {
@@ -47,7 +46,9 @@ impl StepContext {
                 at: caller.inner.time().0,
             },
         };
-        let settle = Arc::new(receipt.settlement(answer, 0));
+        let (settle, kept) = receipt.settlement(answer, 0);
+        kept?;
+        let settle = Arc::new(settle);
         let call = Arc::new(request.at(ordinal, Patience::TellsOnly));
         let reply = caller
             .attempt(AttemptRequest::ReportCall(call, settle))

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::attempt::AttemptCell;
 use super::driver::{Driver, contradiction, refuse_all};
 use super::inner::{Inner, Phase, broken, lock};
+use super::read_only;
 use super::status::Counters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartRef;
@@ -141,6 +142,11 @@ impl Driver {
             live.phase = Phase::Down(Arc::clone(cause));
         }
         self.inner.turned.notify_waiters();
+        if read_only::is_for_good(cause) {
+            self.inner.stop_attempts();
+            read_only::refuse(&mut owed.failed.pending, cause);
+            read_only::refuse(&mut owed.behind, cause);
+        }
         let known = owed.committed.is_some() || owed.failed.next_seq == 0;
         refuse_hosts(&mut owed.failed.pending, cause, known);
         refuse_hosts(&mut owed.behind, cause, true);

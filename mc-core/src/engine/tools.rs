@@ -180,15 +180,12 @@ impl<'a> ToolCall<'a> {
         };
         // An error of one that is to stop may be no more than that it was stopped.
         let stopped = outcome.is_err() && self.ctx.is_cancelled();
-        let kept = match &outcome {
-            Ok(value) => content::check("answer", value),
-            Err(_) => Ok(()),
-        };
-        let result = match (&outcome, &kept) {
-            (Ok(value), Ok(())) => Ok(Arc::new(value.clone())),
-            (Ok(_), Err(refused)) => Err((NOT_KEPT.into(), refused.to_string().into())),
-            (Err(message), _) if stopped => Err((STOPPED.into(), message.as_str().into())),
-            (Err(message), _) => Err((FAILED.into(), message.as_str().into())),
+        let outcome = outcome.map(|value| content::checked("answer", value));
+        let result = match &outcome {
+            Ok(Ok(value)) => Ok(Arc::new(value.clone())),
+            Ok(Err(refused)) => Err((NOT_KEPT.into(), refused.to_string().into())),
+            Err(message) if stopped => Err((STOPPED.into(), message.as_str().into())),
+            Err(message) => Err((FAILED.into(), message.as_str().into())),
         };
         let ordinal = self.place.ordinal;
         let end = AttemptRequest::EndTool(EndTool { ordinal, result });
@@ -199,7 +196,10 @@ impl<'a> ToolCall<'a> {
             return Err(Error::new(ErrorKind::Cancelled, message).with_context("tool", &self.tool));
         }
         let reply = reply?;
-        kept?;
+        let outcome = match outcome {
+            Ok(kept) => Ok(kept?),
+            Err(message) => Err(message),
+        };
         refused(reply)?;
         outcome.map_err(|message| {
             Error::new(ErrorKind::AgentFailed, message).with_context("tool", &self.tool)

@@ -6,16 +6,19 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use jsonschema::{PatternOptions, ValidationOptions, Validator};
+use jsonschema::{PatternOptions, ValidationError, ValidationOptions, Validator};
 use serde_json::Value;
 
 use crate::error::Violation;
-use crate::json::escape_pointer;
+use crate::json::{self, escape_pointer};
 
 /// The largest schema, in bytes of compact JSON.
 pub const MAX_SCHEMA_BYTES: u64 = 64 * 1_024;
 /// The most violations that one value's check names.
 pub const MAX_VIOLATIONS: usize = 100;
+/// The most checks, values times places of the schema, after which every difference is looked for: each
+/// may be a difference that takes memory until the last is found.
+const MAX_CHECKS: usize = 100_000;
 /// The most memory of one compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1_024 * 1_024;
 /// The longest text of one violation, in characters.
@@ -65,14 +68,27 @@ impl SchemaFault {
 
 /// A compiled schema. A clone is cheap.
 #[derive(Clone)]
-pub struct Schema(Arc<Validator>);
+pub struct Schema(Arc<Compiled>);
+
+struct Compiled {
+    validator: Validator,
+    /// How many values the schema is written with.
+    places: usize,
+    /// Whether a difference may have the differences of branches in it.
+    branches: bool,
+}
 
 impl Schema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// A [`SchemaFault`] with the place: too large, a reference to a file or URL, not a schema.
+    /// A [`SchemaFault`] with the place: too large, too deep, a reference to a file or URL, not a
+    /// schema.
     pub fn compile(schema: &Value) -> Result<Self, SchemaFault> {
+        if json::is_too_deep(schema) {
+            let (at, reason) = (String::new(), json::too_deep());
+            return Err(SchemaFault::Invalid { at, reason });
+        }
         Self::compile_text(schema, &schema.to_string())
     }
 
@@ -91,31 +107,66 @@ impl Schema {
                 at: error.instance_path().to_string(),
                 reason: short(&error.to_string()),
             })?;
-        Ok(Self(Arc::new(validator)))
+        Ok(Self(Arc::new(Compiled {
+            validator,
+            places: nodes(schema, MAX_CHECKS),
+            branches: text.contains("anyOf\"") || text.contains("oneOf\""),
+        })))
     }
 
     /// Whether a value is as the schema says.
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.0.is_valid(value)
+        self.0.validator.is_valid(value)
     }
 
     /// How a value differs from what the schema says, with JSON pointers into the value; at most
-    /// [`MAX_VIOLATIONS`]. Empty if it does not differ.
+    /// [`MAX_VIOLATIONS`], and of a large value only the first. Empty if it does not differ.
     pub fn violations(&self, value: &Value) -> Vec<Violation> {
-        if self.0.is_valid(value) {
+        let Compiled {
+            validator,
+            places,
+            branches,
+        } = &*self.0;
+        if validator.is_valid(value) {
             return Vec::new();
         }
-        self.0
-            .iter_errors(value)
-            .take(MAX_VIOLATIONS)
-            .map(|error| {
-                Violation::new(
-                    error.instance_path().to_string(),
-                    short(&error.masked().to_string()),
-                )
-            })
-            .collect()
+        // Whoever asks for all differences has all of them made, also those that nobody reads.
+        let most = MAX_CHECKS / (*places).max(1);
+        let values = nodes(value, most.saturating_add(1));
+        if values <= most {
+            let found = validator.iter_errors(value).take(MAX_VIOLATIONS);
+            return found.map(|error| violation(&error)).collect();
+        }
+        if *branches {
+            let rule = "differs from every branch of the schema, or from something else in it; \
+                        the value is too large to say where";
+            return vec![Violation::new("", rule)];
+        }
+        let first = validator.validate(value).err();
+        first.iter().map(violation).collect()
     }
+}
+
+fn violation(error: &ValidationError<'_>) -> Violation {
+    let rule = short(&error.masked().to_string());
+    Violation::new(error.instance_path().to_string(), rule)
+}
+
+/// How many values there are in one, counted up to a number.
+fn nodes(value: &Value, most: usize) -> usize {
+    let (mut open, mut count) = (vec![value], 0);
+    while let Some(value) = open.pop() {
+        count += 1;
+        if count >= most {
+            break;
+        }
+        match value {
+            Value::Array(items) => open.extend(items.iter().take(most)),
+            Value::Object(fields) => open.extend(fields.values().take(most)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    count
 }
 
 impl fmt::Debug for Schema {
@@ -243,5 +294,27 @@ mod tests {
         let schema = Schema::compile(&json!({"items": {"type": "string"}})).unwrap();
         let value: Value = (0..1_000).collect();
         assert_eq!(schema.violations(&value).len(), MAX_VIOLATIONS);
+    }
+
+    #[test]
+    fn of_millions_of_differences_only_the_first_is_made() {
+        let value: Value = (0..3_000_000).collect();
+        let value = json!({ "list": value });
+        let list = |items: Value| json!({"properties": {"list": items}});
+        let plain = list(json!({"items": {"type": "string"}}));
+        let found = Schema::compile(&plain).unwrap().violations(&value);
+        assert_eq!((found.len(), &*found[0].path), (1, "/list/0"));
+        assert!(found[0].rule.contains("string"), "{found:?}");
+        let branches = list(json!({"anyOf": [{"items": {"type": "string"}}, {"type": "null"}]}));
+        let found = Schema::compile(&branches).unwrap().violations(&value);
+        assert_eq!((found.len(), &*found[0].path), (1, ""));
+    }
+
+    #[test]
+    fn a_schema_without_end_is_refused_and_not_walked_down() {
+        let mut schema = (0..200_000).fold(json!(1), |inner, _| Value::Array(vec![inner]));
+        let fault = Schema::compile(&schema).unwrap_err();
+        assert!(fault.to_string().contains("nested deeper than 64"));
+        json::cut(&mut schema);
     }
 }

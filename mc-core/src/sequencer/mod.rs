@@ -21,6 +21,7 @@ mod family;
 mod forward;
 mod given_up;
 mod halt;
+mod item_outputs;
 mod limiter;
 mod pace;
 mod place;
@@ -35,6 +36,8 @@ mod scribe;
 mod token;
 mod traffic;
 mod turns;
+#[cfg(test)]
+mod twice_tests;
 mod waiting;
 mod window;
 mod windows;

@@ -277,10 +277,11 @@ impl Sequencer {
             actor: &actor,
             kind: &event.kind,
         };
-        let value = event.parts.first().and_then(|part| part.value.clone());
+        let first = event.parts.first();
+        let value = first.and_then(|part| Some((part.value.clone()?, part.bytes.len())));
         if let EventKind::RunCreated(_) = &event.kind {
             let run = Run::create(run_id, &run_event)?;
-            self.begin_run(run, value, seq);
+            self.begin_run(run, value.map(|(input, _)| input), seq);
             return Ok(0);
         }
         let resident = self.workspace.runs.get_mut(&run_id);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::item_outputs::ItemOutputs;
 use crate::budget::Hold;
 use crate::error::{Error, Result};
 use crate::event::{EventKind, PartRef, StepStatus};
@@ -34,7 +35,7 @@ pub struct Resident {
     /// The items of `for_each` steps that are under way.
     pub items: BTreeMap<StepName, Arc<Vec<Value>>>,
     /// Their outputs so far.
-    pub item_outputs: BTreeMap<StepName, BTreeMap<u32, Arc<Value>>>,
+    pub item_outputs: BTreeMap<StepName, ItemOutputs>,
     /// Steps and items to look at next.
     pub ready: BTreeSet<StepKey>,
     /// Steps and items that the run's cap on attempts holds up.
@@ -225,7 +226,7 @@ impl Resident {
             self.item_outputs
                 .entry(name.clone())
                 .or_default()
-                .insert(*index, output);
+                .put(*index, output, None);
         }
         self.fill_absent();
         Ok(())
@@ -248,8 +249,8 @@ impl Resident {
         self.items.retain(|name, _| under_way(name));
         self.item_outputs.retain(|name, _| under_way(name));
         for (name, outputs) in &mut self.item_outputs {
-            outputs.retain(|index, _| {
-                let item = run.step(&StepKey::item(name, *index));
+            outputs.retain(|index| {
+                let item = run.step(&StepKey::item(name, index));
                 item.is_some_and(|item| item.status.0.is_terminal())
             });
         }
@@ -301,13 +302,7 @@ impl Resident {
             if step.status.0.is_terminal() && step.output.is_none() {
                 match key.index() {
                     None => drop(self.outputs.entry(name).or_default()),
-                    Some(index) => {
-                        self.item_outputs
-                            .entry(name)
-                            .or_default()
-                            .entry(index)
-                            .or_default();
-                    }
+                    Some(index) => self.item_outputs.entry(name).or_default().fill(index),
                 }
             }
         }
@@ -374,12 +369,13 @@ impl Resident {
         wakes.chain(doubts).chain(approvals).min()
     }
 
-    /// Follows an event that the run has just applied.
+    /// Follows an event that the run has just applied, with the value in its content and how many
+    /// bytes that takes.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "other kinds move nothing that is derived here"
     )]
-    pub fn follow(&mut self, kind: &EventKind, seq: u64, value: Option<Arc<Value>>) {
+    pub fn follow(&mut self, kind: &EventKind, seq: u64, value: Option<(Arc<Value>, usize)>) {
         self.last_seq = seq;
         if let Some(key) = kind.step() {
             self.note(key);
@@ -395,7 +391,7 @@ impl Resident {
             EventKind::StepSkipped(f) => self.ended(&f.step, None),
             EventKind::StepCancelled(f) => self.ended(&f.step, None),
             EventKind::StepExpanded(f) => {
-                if let (Some(name), Some(list)) = (StepName::new(f.step.name()).ok(), value) {
+                if let (Some(name), Some((list, _))) = (StepName::new(f.step.name()).ok(), value) {
                     let list = list.as_array().cloned().unwrap_or_default();
                     self.items.insert(name, Arc::new(list));
                 }
@@ -445,16 +441,15 @@ impl Resident {
         self.ready.extend(name.iter().map(StepKey::of));
     }
 
-    fn ended(&mut self, key: &StepKey, output: Option<Arc<Value>>) {
+    fn ended(&mut self, key: &StepKey, output: Option<(Arc<Value>, usize)>) {
         let Ok(name) = StepName::new(key.name()) else {
             return;
         };
+        let (output, bytes) = output.unzip();
         let output = output.unwrap_or_default();
         if let Some(index) = key.index() {
-            self.item_outputs
-                .entry(name)
-                .or_default()
-                .insert(index, output);
+            let outputs = self.item_outputs.entry(name).or_default();
+            outputs.put(index, output, bytes);
             self.look_at_parent(key);
             return;
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::compiled::Workflow;
 use crate::budget::OnExceed;
 use crate::error::{Result, WorkflowProblem};
-use crate::json::escape_pointer;
+use crate::json::{self, escape_pointer};
 use crate::money::NanoUsd;
 use crate::policy::{OwnApproval, RiskTier};
 use crate::resilience::Coefficient;
@@ -36,7 +36,10 @@ macro_rules! setters {
             $(#[$doc])*
             #[must_use]
             pub fn $name(mut self, $arg: $type) -> Self {
-                self.fields.insert(stringify!($name).to_owned(), $value);
+                let before = self.fields.insert(stringify!($name).to_owned(), $value);
+                if let Some(before) = before {
+                    json::take_apart(before);
+                }
                 self
             }
         )*
@@ -212,6 +215,7 @@ impl WorkflowBuilder {
     pub fn step(mut self, step: StepSpec) -> Self {
         if self.steps.contains_key(&step.name) {
             self.twice.push(step.name);
+            json::take_apart(Value::Object(step.fields));
         } else {
             self.steps.insert(step.name, Value::Object(step.fields));
         }
@@ -231,7 +235,9 @@ impl WorkflowBuilder {
         self.fields
             .insert("steps".to_owned(), Value::Object(self.steps));
         // Through text, so that depth and numbers are checked as in any document.
-        let text = Value::Object(self.fields).to_string();
+        let mut document = Value::Object(self.fields);
+        json::cut(&mut document);
+        let text = document.to_string();
         Workflow::from_json_with(text.as_bytes(), twice)
     }
 }

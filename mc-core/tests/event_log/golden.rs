@@ -188,3 +188,34 @@ fn the_golden_log_verifies_as_records_and_as_lines() {
     assert_eq!((by_line.parts_verified, by_line.redacted), (4, 1));
     assert!(by_line.end_verified && !by_record.end_verified);
 }
+
+/// What the export of the golden redriven run says, cut behind so many lines.
+fn redriven(lines: usize) -> (Option<mc_core::audit::Fault>, u64, bool) {
+    let export = file("redriven.jsonl");
+    let mut lines = export.lines().take(lines).map(str::as_bytes);
+    let mut verifier = ExportVerifier::open(lines.next().unwrap()).unwrap();
+    lines.for_each(|line| verifier.line(line));
+    let report = verifier.finish();
+    (report.first_bad, report.unsealed, report.end_verified)
+}
+
+#[test]
+fn a_redriven_run_is_whole_at_each_of_its_seals_and_open_in_between() {
+    for (lines, sealed) in [(4, false), (5, true), (6, false), (8, false), (9, true)] {
+        let expected = (None, u64::from(!sealed), sealed);
+        assert_eq!(redriven(lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn behind_a_seal_comes_nothing_but_a_redrive() {
+    let export = file("redriven.jsonl");
+    let lines: Vec<&str> = export.lines().collect();
+    let mut verifier = ExportVerifier::open(lines[0].as_bytes()).unwrap();
+    lines[1..=4]
+        .iter()
+        .for_each(|line| verifier.line(line.as_bytes()));
+    verifier.line(lines[6].as_bytes());
+    let fault = verifier.finish().first_bad.unwrap();
+    assert_eq!(fault.seq, 8);
+}

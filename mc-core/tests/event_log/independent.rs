@@ -183,3 +183,42 @@ fn the_golden_export_verifies_by_the_documentation_alone() {
         .collect();
     assert_eq!(nodes, [root(&leaves[..8]), root(&leaves[8..])]);
 }
+
+#[test]
+fn the_golden_redriven_run_verifies_by_the_documentation_alone() {
+    let export = file("redriven.jsonl");
+    let mut lines = export
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(lines.next().unwrap()["run"].is_string());
+    let (mut head, mut sealed, mut seals) = (Vec::new(), false, 0);
+    for (run_seq, line) in (0_u64..).zip(lines) {
+        let header = base64(&line["header"]);
+        let facts = line["facts"].as_str().unwrap();
+        let (run, prev, facts_hash, content) = fields(&header);
+        let first = run_seq == 0;
+        assert_eq!(
+            prev,
+            if first {
+                genesis(run, facts)
+            } else {
+                head.clone()
+            }
+        );
+        assert_eq!(header[52..60], big(run_seq, 8));
+        assert_eq!(facts_hash, sha(&[b"mc-facts/v1\n", facts.as_bytes()]));
+        assert_eq!(content, content_commitment(&commitments(&line["parts"])));
+        let kind = line["type"].as_str().unwrap();
+        assert!(!sealed || kind == "run.redriven", "{kind} follows a seal");
+        sealed = kind == "run.sealed";
+        if sealed {
+            let facts: Value = serde_json::from_str(facts).unwrap();
+            let named = unhex(facts["last_event_hash"].as_str().unwrap());
+            let count = facts["event_count"].as_u64();
+            assert_eq!((count, named), (Some(run_seq), head));
+            seals += 1;
+        }
+        head = sha(&[&[0], &header]);
+    }
+    assert!(sealed && seals == 2);
+}

@@ -14,6 +14,7 @@ use mc_core::time::Timestamp;
 use redb::ReadTransaction;
 
 use super::fault::Outcome;
+use super::pages::read_in_pages;
 use super::store::Store;
 use super::worker::Lane;
 use super::{RedbLog, reads, search};
@@ -44,13 +45,13 @@ impl EventLog for RedbLog {
     }
 
     async fn read_workspace(&self, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.read(move |tx| reads::workspace_events(tx, from, limit))
-            .await
+        let page = |next, most| self.read(move |tx| reads::workspace_events(tx, next, most));
+        read_in_pages(from, limit, |record| record.seq, page).await
     }
 
     async fn read_run(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.read(move |tx| reads::run_events(tx, (run, from), limit))
-            .await
+        let page = |next, most| self.read(move |tx| reads::run_events(tx, (run, next), most));
+        read_in_pages(from, limit, |record| record.run_seq, page).await
     }
 
     async fn read_part(&self, part: PartRef) -> Result<Arc<[u8]>> {

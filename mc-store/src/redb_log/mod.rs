@@ -16,6 +16,7 @@ mod log;
 mod open;
 mod overlay;
 mod pack;
+mod pages;
 mod place;
 mod postings;
 mod reads;

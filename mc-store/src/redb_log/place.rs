@@ -15,7 +15,7 @@ use tracing::warn;
 use super::fault;
 
 /// The size of the reserve file.
-const RESERVE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const RESERVE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where a store lies and which file it was when it was opened.
 #[derive(Debug)]
@@ -147,26 +147,36 @@ fn write_reserve(path: &Path) -> io::Result<()> {
 
 /// Warns where the file lies on a disk that forgets or that others share.
 pub(super) fn warn_of_disk(path: &Path) {
-    if let Some(kind) = file_system(path) {
-        let memory = matches!(kind.as_str(), "tmpfs" | "ramfs");
-        let network = ["nfs", "cifs", "smb", "9p", "fuse.sshfs"];
-        if memory {
-            warn!(path = %path.display(), "the store lies in memory and ends with the machine");
-        } else if network.iter().any(|name| kind.starts_with(name)) {
-            warn!(path = %path.display(), kind, "file locks over a network may not hold");
-        }
+    let mounts = || fs::read_to_string("/proc/self/mounts").ok();
+    let whole = fs::canonicalize(path).ok();
+    let kind = whole
+        .zip(mounts())
+        .and_then(|(whole, all)| file_system(&whole, &all));
+    if let Some(why) = kind.as_deref().and_then(unfit) {
+        warn!(path = %path.display(), kind, "{why}");
     }
 }
 
-/// The type of the file system that has the longest mount point above the path (Linux).
-fn file_system(path: &Path) -> Option<String> {
-    let path = fs::canonicalize(path).ok()?;
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+/// What is to be said of a kind of file system, where a store should not lie on it.
+fn unfit(kind: &str) -> Option<&'static str> {
+    let network = ["nfs", "cifs", "smb", "9p", "fuse.sshfs"];
+    if matches!(kind, "tmpfs" | "ramfs") {
+        Some("the store lies in memory and ends with the machine")
+    } else if network.iter().any(|name| kind.starts_with(name)) {
+        Some("file locks over a network may not hold")
+    } else {
+        None
+    }
+}
+
+/// The type of the file system that has the longest mount point above a path, by the list of mounts
+/// (Linux), which writes a space in a path as `\\040`.
+fn file_system(path: &Path, mounts: &str) -> Option<String> {
     mounts
         .lines()
         .filter_map(|line| {
             let mut fields = line.split(' ').skip(1);
-            Some((fields.next()?, fields.next()?))
+            Some((fields.next()?.replace("\\040", " "), fields.next()?))
         })
         .filter(|(point, _)| path.starts_with(point))
         .max_by_key(|(point, _)| point.len())
@@ -184,5 +194,62 @@ pub(super) fn check_parent(path: &Path) -> Result<()> {
             format!("the directory `{}` does not exist", parent.display()),
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+/dev/sda1 / ext4 rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+/dev/sdb1 /tmp/kept xfs rw 0 0
+server:/x /mnt/a\\040b nfs4 rw 0 0
+host /mnt/share fuse.sshfs rw 0 0
+";
+
+    fn told(path: &str) -> Option<&'static str> {
+        file_system(Path::new(path), MOUNTS)
+            .as_deref()
+            .and_then(unfit)
+    }
+
+    #[test]
+    fn a_disk_that_forgets_or_that_others_share_is_warned_of() {
+        assert!(
+            told("/tmp/a.redb")
+                .unwrap()
+                .contains("ends with the machine")
+        );
+        assert!(told("/mnt/a b/a.redb").unwrap().contains("over a network"));
+        assert!(
+            told("/mnt/share/a.redb")
+                .unwrap()
+                .contains("over a network")
+        );
+    }
+
+    #[test]
+    fn a_disk_of_this_machine_is_not_warned_of() {
+        for path in [
+            "/home/a.redb",
+            "/tmp/kept/a.redb",
+            "/tmpfs/a.redb",
+            "/mnt/a.redb",
+        ] {
+            assert_eq!(told(path), None, "{path}");
+        }
+        assert_eq!(file_system(Path::new("/x"), ""), None);
+    }
+
+    #[test]
+    fn the_mounts_of_this_machine_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        warn_of_disk(&dir.path().join("a.redb"));
+        if let Ok(mounts) = fs::read_to_string("/proc/self/mounts") {
+            let path = fs::canonicalize(dir.path()).unwrap();
+            assert!(file_system(&path, &mounts).is_some());
+        }
     }
 }

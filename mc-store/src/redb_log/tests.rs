@@ -1,7 +1,8 @@
 //! Unit tests of the file adapter that need its insides: a forked process, counted references, the reserve.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mc_core::error::{Detail, ErrorKind};
 use mc_core::event::{MediaType, Part, PartContent, Record};
@@ -43,6 +44,14 @@ fn event(seq: u64, digest: Digest) -> Record {
             media_type: MediaType::Text,
             content: PartContent::Blob(digest),
         }],
+    }
+}
+
+/// An event without content.
+pub(super) fn plain_event(seq: u64) -> Record {
+    Record {
+        parts: Vec::new(),
+        ..event(seq, Digest::ZERO)
     }
 }
 
@@ -140,19 +149,96 @@ fn a_full_disk_gets_the_reserve_and_heals_without_a_restart() {
     assert_eq!(store.health().reserve, ReserveState::Kept);
 }
 
+/// A blob of a mebibyte that no packing makes small.
+fn mebibyte(seed: u64) -> Blob {
+    let mut state = seed + 1;
+    let mut word = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        (state ^ (state >> 29)).to_le_bytes()
+    };
+    let bytes: Vec<u8> = (0..128 * 1024).flat_map(|_| word()).collect();
+    Blob {
+        family: RunId::from_bytes([1; 16]),
+        digest: Digest::of(&[&bytes]),
+        bytes: Arc::from(bytes),
+    }
+}
+
+#[test]
+fn the_last_event_fits_into_the_room_of_the_reserve_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let file = std::fs::File::create(&path).unwrap();
+    // The file and its reserve share a disk of 64 MiB.
+    let reserve = path.with_extension("redb.reserve");
+    let disk = Arc::new(Disk::with_room(64 * 1024 * 1024, reserve));
+    let mut opened = open::backend(Box::new(Shared(Arc::clone(&disk)))).unwrap();
+    opened.place = Some(Place::of(&path, &file).unwrap());
+    let store = Store::new(opened, Access::Full, CACHE).unwrap();
+    let mut lease = store.acquire().unwrap().lease;
+    assert_eq!(store.health().reserve, ReserveState::Kept);
+    let mut seq = 0;
+    let full = loop {
+        match store.append(lease, batch(seq, vec![mebibyte(seq)])) {
+            Ok(()) => seq += 1,
+            Err(error) => break error,
+        }
+        assert!(seq < 64, "the disk was never full");
+    };
+    assert_eq!(full.detail(), Some(&Detail::StorageFull));
+    // Whatever the file is, there is no room beside it and the reserve.
+    disk.shrink_to_fit();
+    lease = store.acquire().unwrap().lease;
+    assert_eq!(store.health().reserve, ReserveState::Missing);
+    let seq = store.head().unwrap().next_seq;
+    store.append(lease, batch(seq, vec![blob(1)])).unwrap();
+    let last = store
+        .read(|tx| reads::workspace_events(tx, seq, 1))
+        .unwrap();
+    assert_eq!(last.len(), 1, "the halt is written down");
+}
+
 /// A memory that can be full.
 #[derive(Debug, Default)]
 struct Disk {
     memory: InMemoryBackend,
     full: AtomicBool,
+    /// How much the disk has, and the reserve that takes its part of it; zero is without end.
+    room: AtomicU64,
+    reserve: PathBuf,
 }
 
 impl Disk {
+    fn with_room(room: u64, reserve: PathBuf) -> Self {
+        Self {
+            room: AtomicU64::new(room),
+            reserve,
+            ..Self::default()
+        }
+    }
+
+    /// Makes the disk so small that nothing more fits.
+    fn shrink_to_fit(&self) {
+        let kept = std::fs::metadata(&self.reserve).map_or(0, |reserve| reserve.len());
+        let used = self.memory.len().unwrap() + kept;
+        self.room.store(used, Ordering::Relaxed);
+    }
+
     fn room(&self) -> std::io::Result<()> {
         if self.full.load(Ordering::Relaxed) {
             Err(std::io::ErrorKind::StorageFull.into())
         } else {
             Ok(())
+        }
+    }
+
+    fn room_for(&self, len: u64) -> std::io::Result<()> {
+        let kept = std::fs::metadata(&self.reserve).map_or(0, |reserve| reserve.len());
+        match self.room.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            room if len + kept <= room => Ok(()),
+            _ => Err(std::io::ErrorKind::StorageFull.into()),
         }
     }
 }
@@ -170,6 +256,7 @@ impl redb::StorageBackend for Shared {
     }
     fn set_len(&self, len: u64) -> std::io::Result<()> {
         self.0.room()?;
+        self.0.room_for(len)?;
         self.0.memory.set_len(len)
     }
     fn sync_data(&self) -> std::io::Result<()> {
@@ -177,6 +264,10 @@ impl redb::StorageBackend for Shared {
     }
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         self.0.room()?;
+        let end = offset + data.len() as u64;
+        if end > self.0.memory.len()? {
+            self.0.room_for(end)?;
+        }
         self.0.memory.write(offset, data)
     }
 }

@@ -23,15 +23,19 @@ use crate::sequencer::resident::Resident;
 use crate::sequencer::token::Token;
 use crate::sequencer::traffic::measured;
 
-/// Settles a call; one of a dead token is charged as a late result.
+/// Settles a call; one of a dead token is charged as a late result. A second time gives the first result,
+/// and changes nothing.
 ///
 /// # Errors
-/// `InvalidTransition` for a call that is not open; `InvalidInput` for usage that has no price.
+/// `InvalidTransition` for a call that is not open, with `AlreadyCompleted` where it has ended; `InvalidInput` for usage that has no price.
 pub fn settle(view: &View<'_>, token: &Token, answer: &Arc<SettleCall>) -> Result<Decision> {
     let Some((resident, step)) = view.live(token) else {
         return settle_late(view, token, answer);
     };
     let run = &resident.run;
+    if was_settled(view, resident, step.calls.get(&answer.ordinal)) {
+        return Ok(Decision::now(Reply::Done));
+    }
     let (call, model) = open_call(step.calls.get(&answer.ordinal), token, answer.ordinal)?;
     let hold = Holding::of(run, token, answer.ordinal);
     let cost = price_of(view, model, answer, hold.drawn)?;
@@ -159,6 +163,17 @@ pub fn countable(
     }
     let rule = "more than can be counted beside what was spent before";
     Err(Error::invalid("usage", rule))
+}
+
+/// Whether a call was settled before, and whoever settled it was told nothing else. A refused answer cuts
+/// its step, so that nobody asks under a live token; a session goes on behind one.
+fn was_settled(view: &View<'_>, resident: &Resident, call: Option<&Call>) -> bool {
+    let answered = call.is_some_and(|call| {
+        call.kind == CallKind::Model && matches!(call.state, CallState::Answered { .. })
+    });
+    let never_refused =
+        resident.run.workflow().is_some() || view.workspace.policy.guardrails().is_empty();
+    answered && never_refused
 }
 
 fn open_call<'a>(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::View;
-use super::advance::fail;
+use super::advance::{after_failure, fail};
 use super::dispatch::{Candidate, Dispatched, dispatch};
 use super::fail::guardrail;
 use super::guard;
@@ -19,7 +19,7 @@ use crate::run::Expansion;
 use crate::sequencer::decision::{Decision, NewEvent, NewPart};
 use crate::sequencer::resident::Resident;
 use crate::sequencer::workspace::Dispatch;
-use crate::workflow::{Definition, Scope, Step, Work, chain, limits};
+use crate::workflow::{Definition, OnFailure, Scope, Step, Work, chain, limits};
 
 /// Evaluates the list, once; the log keeps it.
 pub fn expand(view: &View<'_>, resident: &Resident, key: &StepKey, step: &Step) -> Dispatched {
@@ -119,6 +119,11 @@ pub fn next_item(
     if expansion.failed > 0 {
         return Ok(fail_parent(view, resident, parent));
     }
+    let limit = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
+    let outputs = resident.item_outputs.get(name);
+    if outputs.is_some_and(|outputs| outputs.written() > limit) {
+        return Ok(too_large(view, resident, parent));
+    }
     if expansion.ended >= expansion.count {
         return Ok(join(resident, name, parent, expansion.count));
     }
@@ -151,22 +156,48 @@ fn first_again(resident: &Resident, name: &StepName) -> Option<StepKey> {
     first.map(|index| StepKey::item(name, index))
 }
 
+/// The outputs so far cannot be joined: no further item is paid for.
+fn too_large(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatched {
+    let pauses = after_failure(resident, &parent) == Some(OnFailure::Pause);
+    let mut events = Vec::new();
+    if !pauses {
+        cancel_items(view, resident, &parent, &mut events);
+    }
+    let message = "the joined outputs are larger than 64 MiB";
+    match fail(resident, parent, "joined_input", message) {
+        Dispatched::Decided(mut decision) => {
+            decision.events.splice(..0, events);
+            Dispatched::Decided(decision)
+        }
+        as_is @ (Dispatched::NotNow | Dispatched::Queued(_)) => as_is,
+    }
+}
+
+fn cancel_items(
+    view: &View<'_>,
+    resident: &Resident,
+    parent: &StepKey,
+    events: &mut Vec<NewEvent>,
+) {
+    let run = &resident.run;
+    let items = run.steps.iter();
+    let items = items.filter(|(key, _)| key.name() == parent.name() && key.index().is_some());
+    for (key, item) in items.filter(|(_, item)| !item.status.0.is_terminal()) {
+        super::abort::cancel_one(view, run, (key, item), events);
+    }
+}
+
 fn fail_parent(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatched {
     let run = &resident.run;
+    let items = run.steps.iter();
+    let mut items = items.filter(|(key, _)| key.name() == parent.name() && key.index().is_some());
+    let failed =
+        items.find(|(_, item)| item.status.0 == StepStatus::Failed && !item.code.is_empty());
+    let code = failed
+        .map(|(_, item)| item.code.clone())
+        .unwrap_or_default();
     let mut events = Vec::new();
-    let mut code = String::new();
-    for (key, item) in run
-        .steps
-        .iter()
-        .filter(|(key, _)| key.name() == parent.name())
-    {
-        if key.index().is_some() && item.status.0 == StepStatus::Failed && code.is_empty() {
-            code.clone_from(&item.code);
-        }
-        if key.index().is_some() && !item.status.0.is_terminal() {
-            super::abort::cancel_one(view, run, (key, item), &mut events);
-        }
-    }
+    cancel_items(view, resident, &parent, &mut events);
     let facts = StepFailed {
         step: parent,
         code,
@@ -179,20 +210,11 @@ fn fail_parent(view: &View<'_>, resident: &Resident, parent: StepKey) -> Dispatc
 fn join(resident: &Resident, name: &StepName, parent: StepKey, count: u32) -> Dispatched {
     let outputs = resident.item_outputs.get(name);
     let output = |index: u32| -> Value {
-        let value = outputs.and_then(|o| o.get(&index)).map(Arc::as_ref);
+        let value = outputs.and_then(|o| o.get(index)).map(Arc::as_ref);
         value.cloned().unwrap_or(Value::Null)
     };
     let part = NewPart::kept(&Arc::new(Value::Array((0..count).map(output).collect())));
     let run = &resident.run;
-    let limit = usize::try_from(limits::MAX_JOINED_INPUT_BYTES).unwrap_or(usize::MAX);
-    if part.bytes.len() > limit {
-        return fail(
-            resident,
-            parent,
-            "joined_input",
-            "the joined outputs are larger than 64 MiB",
-        );
-    }
     let facts = StepCompleted {
         step: parent,
         attempt: 0,
