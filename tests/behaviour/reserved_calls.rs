@@ -69,7 +69,7 @@ fn a_call_that_is_sent_again_is_reserved_again_and_holds_nothing_in_between() {
         let watch = async {
             let mut free = 0;
             while tries.load(std::sync::atomic::Ordering::Relaxed) < 3 {
-                world.pass(std::time::Duration::from_millis(10)).await;
+                world.pass(Duration::from_millis(10)).await;
                 free += u32::from(workspace(control).reserved().is_zero());
             }
             free
@@ -83,13 +83,27 @@ fn a_call_that_is_sent_again_is_reserved_again_and_holds_nothing_in_between() {
     });
 }
 
+/// The tests' prices, and a model at twice of them.
+fn with_a_dearer_model() -> Settings {
+    let dear = TEST_PRICES
+        .replace("1000\"", "2000\"")
+        .replace("\"m\"", "\"dear\"");
+    let (_, row) = dear.split_once("[[model]]").unwrap();
+    let prices = PriceTable::parse(&format!("{TEST_PRICES}\n[[model]]{row}"));
+    Settings {
+        prices: Arc::new(prices.unwrap()),
+        ..settings()
+    }
+}
+
 #[test]
 fn a_fallback_to_a_dearer_model_is_reserved_by_its_own_price() {
     let world = World::seeded(4);
     world.run(async {
-        let control = world.open().await;
+        let control = world.open_with(with_a_dearer_model()).await;
         let session = guard(&control).await;
-        let refused = session.model_call(&request("p", 10), |_| async {
+        let first = request("p", 10);
+        let refused = session.model_call(&first, |_| async {
             Err(ProviderError::new(status_code(400), "no such parameter"))
         });
         assert!(refused.await.is_err());

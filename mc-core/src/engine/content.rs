@@ -86,7 +86,7 @@ fn check_attempt(request: &AttemptRequest) -> Result<()> {
         AttemptRequest::RecordOnce(_, value) => check("value", value),
         AttemptRequest::Decision(parts) => check_all("decision", parts.as_slice()),
         AttemptRequest::SideEffect(what) => check("side_effect", what),
-        AttemptRequest::Complete(output) => check("output", output),
+        AttemptRequest::Complete(output) => check("output", output.value()),
         AttemptRequest::Suspend(checkpoint, _) => check("checkpoint", checkpoint),
         AttemptRequest::FailCall(_)
         | AttemptRequest::Progress(_)

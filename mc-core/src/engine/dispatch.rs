@@ -155,7 +155,7 @@ impl Inner {
     /// Tells the sequencer what became of an attempt.
     async fn report(&self, cell: &AttemptCell, outcome: Result<StepOutcome, AgentError>) {
         let request = match outcome.and_then(kept) {
-            Ok(StepOutcome::Output(output)) => AttemptRequest::Complete(Arc::new(output)),
+            Ok(StepOutcome::Output(output)) => AttemptRequest::Complete(Arc::new(output.into())),
             Ok(StepOutcome::Suspend {
                 checkpoint,
                 waiting_for,
@@ -167,6 +167,7 @@ impl Inner {
         };
         let token = cell.token();
         let request = Request::Attempt(token.clone(), request);
+        self.prepare(&request);
         if let Err(error) = self.submit(Actor::System, request).await {
             tracing::debug!(%token, %error, "an attempt's report was not taken");
         }

@@ -41,6 +41,7 @@ mod policy;
 mod position;
 mod probe;
 mod proof;
+mod prepare;
 mod prices;
 mod read_only;
 mod receipt;

@@ -144,6 +144,7 @@ impl Owner {
                 if let Request::Attempt(token, _) = &mut command.request {
                     self.address(host.id(), token);
                 }
+                self.inner.prepare(&command.request);
                 self.hand_over(command).await
             }
             Way::Opens(run) => {

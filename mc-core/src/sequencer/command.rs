@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::halt::HaltScope;
+use super::output::Output;
 use super::token::Token;
 use crate::budget::{AccountId, Amount, InFlight, Limit, LimitMode, OnExceed, Window};
 use crate::event::approval::ApprovalVerdict;
@@ -418,7 +419,7 @@ pub enum AttemptRequest {
     /// The agent's account of what it changed: target and key.
     SideEffect(Arc<Value>),
     /// The attempt has an output.
-    Complete(Arc<Value>),
+    Complete(Arc<Output>),
     /// The attempt failed.
     Fail(AttemptFailure),
     /// The attempt ends to wait.

@@ -22,6 +22,7 @@ mod forward;
 mod given_up;
 mod halt;
 mod item_outputs;
+mod output;
 mod limiter;
 mod pace;
 mod place;
@@ -60,6 +61,7 @@ pub use decision::{
 };
 pub use family::Family;
 pub use halt::HaltScope;
+pub use output::Output;
 pub use prices::Prices;
 pub use recovery::{recover, shared};
 pub use resident::{Loaded, Resident, Wanted};

@@ -182,7 +182,7 @@ fn a_call(world: &mut World, token: &Token) -> AttemptRequest {
 #[test]
 fn an_attempt_completes_once_and_its_first_output_counts() {
     let (mut world, token) = World::with_an_attempt();
-    let complete = |n: u64| AttemptRequest::Complete(Arc::new(json!(n)));
+    let complete = |n: u64| AttemptRequest::Complete(Arc::new(json!(n).into()));
     assert!(matches!(
         world.attempt(&token, complete(1)),
         Ok(Reply::Done)

@@ -181,7 +181,7 @@ fn the_last_event_fits_into_the_room_of_the_reserve_and_nothing_else() {
     let mut seq = 0;
     let full = loop {
         match store.append(lease, batch(seq, vec![mebibyte(seq)])) {
-            Ok(()) => seq += 1,
+            Ok(_) => seq += 1,
             Err(error) => break error,
         }
         assert!(seq < 64, "the disk was never full");

@@ -1,23 +1,20 @@
 //! Complete: an attempt has an output.
 
-use std::sync::Arc;
-
-use serde_json::Value;
-
 use super::attempt_end::end_calls;
 use super::{View, fail, late};
 use crate::error::Result;
 use crate::event::step::StepCompleted;
 use crate::sequencer::command::{AttemptFailure, Retry};
-use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::decision::{Decision, NewEvent};
+use crate::sequencer::output::Output;
 use crate::sequencer::token::Token;
 
 /// Takes an output, after its schema was asked; from a dead token it is only written down.
 ///
 /// # Errors
 /// `InvalidTransition` with `AlreadyCompleted` for a second result of the same attempt.
-pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<Decision> {
-    let part = NewPart::kept(output);
+pub fn complete(view: &View<'_>, token: &Token, output: &Output) -> Result<Decision> {
+    let part = output.part();
     let Some((resident, step)) = view.live(token) else {
         return late::result(view, token, "completed", part);
     };
@@ -26,9 +23,8 @@ pub fn complete(view: &View<'_>, token: &Token, output: &Arc<Value>) -> Result<D
         return fail::fail(view, token, &fail::tool_call_out("ended"), Some(part));
     }
     let workflow = resident.workflow.as_ref();
-    let schema = workflow.and_then(|workflow| workflow.output_schema(token.step.name()));
-    let violations = schema
-        .map(|schema| schema.violations(output))
+    let violations = workflow
+        .map(|workflow| output.violations(workflow, token.step.name()))
         .unwrap_or_default();
     if !violations.is_empty() {
         let all: Vec<String> = violations
