@@ -23,6 +23,7 @@ use super::draw::Draw;
 use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
+use super::liveness::Liveness;
 use super::nesting::Shelf;
 use super::script::{AGENTS, Hangs, Scripted, tag_account};
 
@@ -126,6 +127,7 @@ impl World {
             log,
             ..
         } = self;
+        let mut liveness = Liveness::default();
         let lived = simulation.block_on(async {
             let mut desk = Desk {
                 control: open(parts, &agent).await?,
@@ -143,8 +145,10 @@ impl World {
                     .sleep_until(clock.monotonic().saturating_add(pause))
                     .await;
                 let now = clock.monotonic();
-                log.faults()
-                    .checker(|checker| desk.agent.handlers.look(checker, now));
+                log.faults().checker(|checker| {
+                    desk.agent.handlers.look(checker, now);
+                    liveness.look(checker, now);
+                });
             }
             Ok::<_, mc_core::error::Error>(())
         });
@@ -226,7 +230,7 @@ impl World {
 }
 
 /// Where a run stands, in one line.
-fn stands(run: &Run) -> String {
+pub(super) fn stands(run: &Run) -> String {
     let step = |(key, step): (&StepKey, &Step)| {
         let block = step.block.as_ref();
         let block = block.map(|block| format!(" ({}: {})", block.reason, block.code));
