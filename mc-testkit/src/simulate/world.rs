@@ -140,15 +140,19 @@ impl World {
             };
             for _ in 0..4 + desk.draw.below(12) {
                 desk.press().await;
-                let pause = Duration::from_millis(desk.draw.below(4_000));
-                clock
-                    .sleep_until(clock.monotonic().saturating_add(pause))
-                    .await;
-                let now = clock.monotonic();
-                log.faults().checker(|checker| {
-                    desk.agent.handlers.look(checker, now);
-                    liveness.look(checker, now);
-                });
+                // Now and then nobody presses anything for a while: whatever moves then moves by itself.
+                let pauses = if desk.draw.one_in(8) { 10 } else { 1 };
+                for _ in 0..pauses {
+                    let pause = Duration::from_millis(desk.draw.below(4_000));
+                    clock
+                        .sleep_until(clock.monotonic().saturating_add(pause))
+                        .await;
+                    let now = clock.monotonic();
+                    log.faults().checker(|checker| {
+                        desk.agent.handlers.look(checker, now);
+                        liveness.look(checker, now);
+                    });
+                }
             }
             Ok::<_, mc_core::error::Error>(())
         });
