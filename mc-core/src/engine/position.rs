@@ -208,19 +208,13 @@ impl Inner {
         }
         let step = steps.first();
         let blocked = step.and_then(|one| Blocked::of(run.as_deref()?, &one.step));
-        match (step, blocked) {
-            (Some(BlockedStep { path, reason, .. }), Some(blocked)) => {
-                let way_out = blocked.way_out();
-                tracing::warn!(
-                    "run {run_id} waits: step `{path}` is blocked ({reason}); {way_out}"
-                );
-            }
-            _ => {
-                let way_out = paused
-                    .map(|why| from_pause(run_id, &why))
-                    .unwrap_or_default();
-                tracing::warn!("run {run_id} is paused; {way_out}");
-            }
+        if let (Some(BlockedStep { path, reason, .. }), Some(blocked)) = (step, blocked) {
+            let way_out = blocked.way_out();
+            tracing::warn!("run {run_id} waits: step `{path}` is blocked ({reason}); {way_out}");
+        } else {
+            let way_out = paused.map(|why| from_pause(run_id, &why));
+            let way_out = way_out.unwrap_or_default();
+            tracing::warn!("run {run_id} is paused; {way_out}");
         }
     }
 }

@@ -252,8 +252,8 @@ fn a_tool_call_ends_once_and_its_first_result_counts() {
         params: b"{}".as_slice().into(),
         patience: Patience::TellsOnly,
     };
-    let begun = world.attempt(&token, AttemptRequest::BeginTool(begin));
-    assert!(matches!(begun, Ok(Reply::Tool(ToolReply::Allowed(_)))));
+    let said = world.attempt(&token, AttemptRequest::BeginTool(begin));
+    assert!(matches!(said, Ok(Reply::Tool(ToolReply::Allowed(_)))));
     let end = |result| AttemptRequest::EndTool(EndTool { ordinal: 0, result });
     let first = world.attempt(&token, end(Ok(Arc::new(json!(1)))));
     assert!(matches!(first, Ok(Reply::Done)));
