@@ -1,11 +1,20 @@
 //! A reader that goes through the whole log while it is written keeps no room of it.
 
-mod support;
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are not test functions"
+)]
+
+use std::future::Future;
 
 use mc_core::ports::EventLog;
 use mc_store::RedbLog;
 use mc_testkit::{CrashBackend, Story, run_id};
-use support::block_on;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future)
+}
 
 /// How long the file is behind a thousand commits, where each tenth is followed by a read of so many
 /// events.
