@@ -48,7 +48,7 @@ impl RunLine {
     /// The line of a run's row.
     pub(crate) fn of(row: &RunRow, run: &Run) -> Self {
         let summary = &row.summary;
-        let spent = run.spent();
+        let spent = run.spent().saturating_add(&run.spent_nested());
         let steps = match current(run) {
             steps if steps.is_empty() => clean(&summary.note),
             steps => steps,
