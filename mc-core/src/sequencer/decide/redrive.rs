@@ -50,7 +50,7 @@ pub fn redrive(view: &View<'_>, request: &Redrive) -> Result<Decision> {
     let again = (&steps, kept_items.as_ref());
     let (judged, planned) = match begins_again(view, (resident, definition), again) {
         Ok(goes) => goes,
-        Err(refused) => return Ok(refused),
+        Err(refused) => return Ok(*refused),
     };
     let facts = RunRedriven {
         from,
@@ -70,7 +70,7 @@ fn begins_again(
     view: &View<'_>,
     (resident, definition): (&Resident, &Definition),
     (steps, kept): (&BTreeSet<StepName>, Option<&StepName>),
-) -> std::result::Result<(Vec<NewEvent>, Option<RunPlanned>), Decision> {
+) -> std::result::Result<(Vec<NewEvent>, Option<RunPlanned>), Box<Decision>> {
     let run = &resident.run;
     let agents = definition.agents();
     let judged = guard::at_start(
@@ -82,7 +82,8 @@ fn begins_again(
             depth: 0,
         },
     );
-    let refused = |events, error: Error| Decision::durable(events, Reply::Refused(error.into()));
+    let refused =
+        |events, error: Error| Box::new(Decision::durable(events, Reply::Refused(error.into())));
     if let Some(denial) = judged.denial {
         return Err(refused(judged.events, denial.error));
     }
