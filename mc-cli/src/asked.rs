@@ -25,6 +25,7 @@ pub(crate) fn facts(one: &ApprovalRequest) -> Value {
         "approval": one.id, "state": state(asked.state), "run_id": one.id.run_id,
         "workflow": one.workflow, "definition_hash": one.definition_hash,
         "started_by": one.started_by.to_string(), "step": asked.step, "tool": asked.tool,
+        "outermost": one.outermost, "path": one.path,
         "model": asked.model, "rule": asked.rule,
         "agent": asked.agent, "risk": asked.risk,
         "params": one.params.as_deref().map(exposed), "params_digest": asked.params_digest,
@@ -79,6 +80,9 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
             workflow.unwrap_or_default(),
             asked.agent
         ),
+    ];
+    lines.extend({ one.outermost.iter() }.map(|run| format!("  at {} of run {run}", one.path)));
+    lines.extend([
         format!(
             "  started by {}",
             exposed(one.started_by.to_string().as_bytes())
@@ -90,7 +94,7 @@ pub(crate) fn lines(one: &ApprovalRequest) -> Vec<String> {
         } else {
             "  cost not bounded: the step has no estimate".to_owned()
         },
-    ];
+    ]);
     lines.extend({ asked.rule.iter() }.map(|rule| format!("  rule {rule} asks")));
     for effect in one.budgets.iter().filter(|one| !one.limit.is_none()) {
         let limit = effect

@@ -54,6 +54,8 @@ mod memory;
 mod model_approvals;
 mod money;
 mod nested;
+mod nested_asking;
+mod nested_rules;
 mod names;
 mod observing;
 mod orders;

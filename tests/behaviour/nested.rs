@@ -318,10 +318,10 @@ fn who_waits_for_a_run_is_told_where_in_it_a_person_is_needed() {
 }
 
 /// Two calls of at most 50 and in truth 20, one after the other.
-const SPENDING: &str =
+pub const SPENDING: &str =
     "{ workflow: gate, steps: { a: { agent: it }, b: { agent: it, needs: [a] } } }";
 
-fn spender() -> Agent {
+pub fn spender() -> Agent {
     agent(|ctx, _| async move {
         call(&ctx, ctx.step().as_str(), 50, 20).await?;
         Ok(json!({}).into())

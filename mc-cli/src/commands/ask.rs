@@ -16,7 +16,7 @@ pub(super) enum Asked {
     Nothing,
 }
 
-/// Shows what a run asks and takes the answers; without a terminal nobody is asked.
+/// Shows what a run asks, and those nested in it, and takes the answers; without a terminal nobody is asked.
 pub(super) async fn ask(
     control: &MissionControl,
     run: &RunHandle,
@@ -28,7 +28,11 @@ pub(super) async fn ask(
     }
     let by = operator(common)?;
     let all = control.approvals(ApprovalFilter::Pending).await?;
-    for request in all.iter().filter(|one| one.id.run_id == run.id()) {
+    let of_run = |one: &&ApprovalRequest| {
+        let outermost = one.outermost.unwrap_or(one.id.run_id);
+        outermost == run.id()
+    };
+    for request in all.iter().filter(of_run) {
         let Some((yes, reason)) = answer(request, console)? else {
             continue;
         };

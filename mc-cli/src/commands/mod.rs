@@ -30,6 +30,7 @@ mod top;
 mod unblock;
 mod verify;
 mod watch;
+mod watched;
 mod why;
 mod workflows;
 

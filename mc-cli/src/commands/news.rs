@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use mc_core::error::{Error, ErrorKind};
 use mc_core::event::Record;
-use mc_core::id::RunId;
 use mc_core::ports::{EventLog, EventQuery};
-use mc_link::{Following, Moved};
+use mc_link::Following;
 use serde_json::Value;
 
 use super::Done;
+use super::watched::Watched;
 use crate::args::{Common, WatchArgs};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::moment::in_past;
 use crate::news::Told;
 use crate::reasons;
-use crate::store::{self, PAGE, find_run, run_row};
+use crate::store::{self, find_run, run_row};
 
 /// Events whose first part is what somebody, or something, said about it.
 const SPEAKING: &[&str] = &[
@@ -46,12 +46,6 @@ const SPEAKING: &[&str] = &[
     "tool_call.denied",
     "tool_call.failed",
 ];
-
-/// What is watched, and how far it was told.
-struct Watched {
-    run: Option<RunId>,
-    next: u64,
-}
 
 /// Whether more can come.
 enum Then {
@@ -99,8 +93,7 @@ async fn begin(following: &Following, args: &WatchArgs) -> Result<Watched, Failu
     if let Some(text) = &args.run {
         let run = find_run(log, text).await?;
         run_row(log, run).await?;
-        let run = Some(run);
-        return Ok(Watched { run, next: 0 });
+        return Ok(Watched::run(run));
     }
     let mut next = log.head().await?.next_seq;
     if let Some(since) = &args.since {
@@ -112,7 +105,7 @@ async fn begin(following: &Following, args: &WatchArgs) -> Result<Watched, Failu
         let first = log.query_events(query).await?.items;
         next = first.first().map_or(next, |record| record.seq);
     }
-    Ok(Watched { run: None, next })
+    Ok(Watched::All(next))
 }
 
 /// Tells what is there and was not told yet.
@@ -136,7 +129,7 @@ async fn tell(
                 }
                 console.out.flush()?;
             }
-            if watched.told(record) {
+            if watched.told(record)? {
                 return Ok(Then::Sealed);
             }
         }
@@ -146,7 +139,7 @@ async fn tell(
 /// The events that were not told yet, a page of them, each with what was said in it.
 async fn read(
     following: &Following,
-    watched: &Watched,
+    watched: &mut Watched,
 ) -> Result<Vec<(Record, Option<Arc<str>>)>, Error> {
     let looked = following.log().await?;
     let log = &**looked.log();
@@ -156,31 +149,6 @@ async fn read(
         page.push((record, said));
     }
     Ok(page)
-}
-
-impl Watched {
-    async fn page(&self, log: &dyn EventLog) -> Result<Vec<Record>, Error> {
-        match self.run {
-            Some(run) => log.read_run(run, self.next, PAGE).await,
-            None => log.read_workspace(self.next, PAGE).await,
-        }
-    }
-
-    /// An event was told. True where it was the last that can come.
-    fn told(&mut self, record: &Record) -> bool {
-        match self.run {
-            Some(_) => self.next = record.run_seq.saturating_add(1),
-            None => self.next = record.seq.saturating_add(1),
-        }
-        self.run.is_some() && &*record.kind == "run.sealed"
-    }
-
-    fn is_meant(&self, moved: &Moved) -> bool {
-        match (moved, self.run) {
-            (Moved::Anything, _) | (_, None) => true,
-            (Moved::Runs(runs), Some(run)) => runs.contains(&run),
-        }
-    }
 }
 
 /// What an event says in words: its message, or the reason that somebody gave.

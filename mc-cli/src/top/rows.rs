@@ -48,7 +48,7 @@ impl RunLine {
     /// The line of a run's row.
     pub(crate) fn of(row: &RunRow, run: &Run) -> Self {
         let summary = &row.summary;
-        let spent = run.spent();
+        let spent = run.spent().saturating_add(&run.spent_nested());
         let steps = match current(run) {
             steps if steps.is_empty() => clean(&summary.note),
             steps => steps,
@@ -281,10 +281,11 @@ impl AskedLine {
     /// The line of a request.
     pub(crate) fn of(request: &ApprovalRequest) -> Self {
         let asked = &request.asked;
+        let path = &request.path;
         let what = match (&asked.tool, &asked.model) {
-            (Some(tool), _) => format!("{} of {}", exposed(tool.as_str().as_bytes()), asked.step),
-            (None, Some(model)) => format!("{model} of {}", asked.step),
-            (None, None) => asked.step.to_string(),
+            (Some(tool), _) => format!("{} of {path}", exposed(tool.as_str().as_bytes())),
+            (None, Some(model)) => format!("{model} of {path}"),
+            (None, None) => path.clone(),
         };
         Self {
             id: request.id,

@@ -1,7 +1,7 @@
 //! Workflows that use others, at the command line.
 
 use crate::support::Desk;
-use mc_cli::Exit;
+use mc_cli::{Console, Exit, Screen, Signals};
 
 const OUTER: &str = "{ workflow: outer, steps: { qa: { uses: 'brief@1' } } }";
 
@@ -105,4 +105,63 @@ fn a_failed_run_is_redriven_and_goes_on_with_the_next_run_of_the_store() {
     assert_eq!(desk.count("run.redriven"), 1);
     assert_eq!(desk.ask(&["verify"]).exit, Exit::Done);
     assert_eq!(desk.ask(&["replay", &run]).exit, Exit::Done);
+}
+
+#[test]
+fn a_run_is_watched_with_those_nested_in_it_in_their_order_up_to_its_seal() {
+    let desk = composed();
+    let outer = desk.newest();
+    let watched = desk.ask(&["watch", "--run", &outer, "--json"]);
+    assert_eq!(watched.exit, Exit::Done, "{watched:?}");
+    let events = watched.out.lines();
+    let events: Vec<serde_json::Value> = events.map(|l| serde_json::from_str(l).unwrap()).collect();
+    let seqs: Vec<u64> = events
+        .iter()
+        .filter_map(|one| one["seq"].as_u64())
+        .collect();
+    assert!(seqs.is_sorted() && seqs.len() == events.len(), "{seqs:?}");
+    let sealed = events.iter().filter(|one| one["type"] == "run.sealed");
+    let sealed: Vec<&str> = sealed.filter_map(|one| one["run_id"].as_str()).collect();
+    assert_eq!(sealed.len(), 2, "{}", watched.out);
+    assert_eq!(sealed[1], outer);
+    let written =
+        |one: &&serde_json::Value| one["type"] == "step.completed" && one["run_id"] == sealed[0];
+    assert_eq!(events.iter().filter(written).count(), 2);
+}
+
+/// What `run` of the desk's outer workflow says at a terminal where these lines are typed.
+fn typed(desk: &Desk, mut said: &[u8]) -> (Exit, String) {
+    let files = ["outer.yaml", "agents.yaml", "a.redb"].map(|name| desk.text(name));
+    let [workflow, agents, db] = files.each_ref().map(String::as_str);
+    let command = ["mission-control", "run", workflow, "--agents", agents];
+    let more = ["--db", db, "--operator", "ann"];
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        screen: Screen::Plain,
+        signals: Signals::Left,
+        input: Some(&mut said),
+    };
+    let args = command.iter().chain(&more);
+    let exit = mc_cli::run_on(args, &mut console);
+    (exit, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_run_at_a_terminal_asks_what_runs_nested_in_it_ask_too() {
+    let desk = Desk::new();
+    desk.write("outer.yaml", OUTER);
+    desk.edit("workflow.yaml", "risk: read", "risk: irreversible");
+    desk.edit("calls.jsonl", "\"came back empty\"", "null");
+    desk.ask(&["workflows", "publish", &desk.text("workflow.yaml")]);
+    // Nobody asks whoever sits here what other runs want to know.
+    let (exit, _) = typed(&desk, b"");
+    assert_eq!(exit, Exit::Negative);
+    let (exit, out) = typed(&desk, b"yes\nlooks right\n");
+    assert_eq!(exit, Exit::Done, "{out}");
+    assert_eq!(out.matches("approve it?").count(), 1, "{out}");
+    let path = format!("  at qa/plan of run {}", desk.newest());
+    assert!(out.contains(&path), "{path} in {out}");
+    assert_eq!(desk.count("approval.consumed"), 1);
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::around::Around;
 use super::control::MissionControl;
 use super::options::operator;
 use super::tools::again;
@@ -39,8 +40,12 @@ pub struct ApprovalRequest {
     pub workflow: Option<WorkflowName>,
     /// The definition that the run is pinned to.
     pub definition_hash: Option<Digest>,
-    /// Who started the run.
+    /// Who started the run; the outermost one, where it is nested.
     pub started_by: Actor,
+    /// The outermost run around it; none where it is nested in no other.
+    pub outermost: Option<RunId>,
+    /// The path of its step from there: `qa/security`.
+    pub path: String,
     /// What is asked, and where it stands.
     pub asked: Approval,
     /// The exact parameter bytes; none where they were erased.
@@ -131,7 +136,7 @@ fn word(approval: ApprovalId, (by, reason): (&str, &str)) -> Result<OperatorWord
     })
 }
 
-fn taken(reply: Reply) -> Result<()> {
+pub(super) fn taken(reply: Reply) -> Result<()> {
     if let Reply::Refused(error) = reply {
         return Err(again(&error));
     }
@@ -168,13 +173,14 @@ pub async fn approvals(log: &dyn EventLog, filter: ApprovalFilter) -> Result<Vec
         }
         ApprovalFilter::All => asking_runs(log).await?,
     };
-    let mut found = Vec::new();
+    let (mut found, mut around) = (Vec::new(), Around::default());
     for run_id in runs {
         let Some(row) = log.run_row(run_id).await? else {
             continue;
         };
         let run = Run::decode(&row.state)?;
-        found.extend(approvals_of(log, &run, (filter, &accounts)).await?);
+        let asked = asked_in(log, &run, (filter, &accounts), &mut around).await?;
+        found.extend(asked);
     }
     if filter == ApprovalFilter::Pending {
         found.sort_by_key(|one| (one.asked.expires_at, one.id));
@@ -191,6 +197,15 @@ pub async fn approvals_of(
     run: &Run,
     (filter, accounts): (ApprovalFilter, &BTreeMap<AccountId, Account>),
 ) -> Result<Vec<ApprovalRequest>> {
+    asked_in(log, run, (filter, accounts), &mut Around::default()).await
+}
+
+async fn asked_in(
+    log: &dyn EventLog,
+    run: &Run,
+    (filter, accounts): (ApprovalFilter, &BTreeMap<AccountId, Account>),
+    around: &mut Around,
+) -> Result<Vec<ApprovalRequest>> {
     let mut found = Vec::new();
     for (number, asked) in &run.approvals {
         if filter == ApprovalFilter::Pending && !asked.is_pending() {
@@ -200,7 +215,8 @@ pub async fn approvals_of(
             run_id: run.run_id,
             number: *number,
         };
-        let mut request = shown(id, run, asked, accounts);
+        let own = around.of(log, run).await?;
+        let mut request = shown(id, (run, asked), (own, accounts));
         request.params = params(log, asked).await?;
         found.push(request);
     }
@@ -235,15 +251,14 @@ async fn params(log: &dyn EventLog, asked: &Approval) -> Result<Option<Arc<[u8]>
 
 fn shown(
     id: ApprovalId,
-    run: &Run,
-    asked: &Approval,
-    accounts: &BTreeMap<AccountId, Account>,
+    (run, asked): (&Run, &Approval),
+    (of_runs, shared): (&BTreeMap<AccountId, Account>, &BTreeMap<AccountId, Account>),
 ) -> ApprovalRequest {
     let path = run.path(&asked.step, &asked.agent);
     let budgets = path.iter().map(|account| {
-        let own = run.accounts.get(account);
+        let own = of_runs.get(account);
         let found = own
-            .or_else(|| accounts.get(account))
+            .or_else(|| shared.get(account))
             .cloned()
             .unwrap_or_default();
         BudgetEffect {
@@ -260,6 +275,8 @@ fn shown(
         workflow: run.workflow().map(|(name, _)| name.clone()),
         definition_hash: run.created.definition_hash,
         started_by: run.started_by.clone(),
+        outermost: run.created.nested_in.last().map(|place| place.run),
+        path: run.path_of(&asked.step),
         asked: asked.clone(),
         params: None,
         budgets: budgets.collect(),

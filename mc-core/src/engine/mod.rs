@@ -7,6 +7,7 @@
 mod acting;
 mod agent;
 mod approvals;
+mod around;
 mod attempt;
 mod block;
 mod budget;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::approvals::taken;
 use super::control::MissionControl;
 use super::inner::{Inner, lock};
 use super::options::operator;
@@ -18,7 +19,9 @@ impl MissionControl {
     /// # Errors
     /// `NotFound` for a run or step that does not exist; `InvalidTransition`, which says what to do, for a
     /// run that has not failed or is nested, for a step whose needs are not completed, and where a step is
-    /// in doubt, has an attempt out, or did what cannot be undone; `InvalidInput` without a reason.
+    /// in doubt, has an attempt out, or did what cannot be undone; `InvalidInput` without a reason;
+    /// `PolicyDenied` and `BudgetExceeded` where a start would be refused too: by a rule, or since what
+    /// remains of it could never fit.
     pub async fn redrive(
         &self,
         run: RunId,
@@ -48,7 +51,7 @@ impl RunHandle {
             reason: reason.into(),
         });
         let actor = Actor::Operator(operator(by)?);
-        self.inner.submit(actor, request).await.map(drop)
+        taken(self.inner.submit(actor, request).await?)
     }
 }
 

@@ -3,10 +3,12 @@
 //! All three stand in the outer run's chain. That an event of the nested run counts in the outer
 //! runs' accounts too is said by the nested run's own `run.created` (`nested_in`).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Amount;
-use crate::id::{Digest, RunId, StepKey, WorkflowName};
+use crate::id::{Digest, Opaque, RunId, StepKey, WorkflowName};
 
 /// A composed step that a run is nested in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,4 +80,10 @@ pub struct NestedSealed {
     /// and will not change any more.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub spent: Amount,
+    /// How often each tool was called in them: it counts as called in the outer run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tool_uses: BTreeMap<Opaque, u64>,
+    /// The tool calls made in them that cannot be undone: tool and parameters, as one hash.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub acts: BTreeSet<Digest>,
 }

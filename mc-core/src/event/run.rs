@@ -9,7 +9,7 @@ use crate::budget::{AccountId, Amount, Limit, OnExceed};
 use crate::error::FailingAccount;
 use crate::event::nested::NestedIn;
 use crate::id::{
-    AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, TagName, WorkflowName,
+    Actor, AgentName, Digest, LabelKey, Opaque, RunId, StepKey, StepName, TagName, WorkflowName,
 };
 use crate::policy::Mode;
 use crate::time::Timestamp;
@@ -205,6 +205,10 @@ pub struct RunCreated {
     /// each of their runs too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nested_in: Vec<NestedIn>,
+    /// Who started the outermost run, of a nested one; none for any other, which whoever caused the
+    /// event started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<Actor>,
 }
 
 /// Facts of `run.started`: none.

@@ -36,12 +36,12 @@ impl Run {
     }
 
     /// Whether a tool call with these parameters was answered in this run, or is out at another place
-    /// than its own. What is done again at the same place is one call.
+    /// than this one. What is done again at the same place is one call.
     pub(crate) fn has_or_made(
         &self,
         tool: &Opaque,
         params: Digest,
-        (step, ordinal): (&StepKey, u32),
+        own: Option<(&StepKey, u32)>,
     ) -> bool {
         let same = |call: &Call| {
             let open = matches!(call.state, CallState::Open { .. });
@@ -51,7 +51,7 @@ impl Run {
         let mut steps = self.steps.iter();
         let out = steps.any(|(key, one)| {
             let mut calls = one.calls.iter();
-            calls.any(|(at, call)| (key, *at) != (step, ordinal) && same(call))
+            calls.any(|(at, call)| Some((key, *at)) != own && same(call))
         });
         out || self.acts.contains(&act(tool, params))
     }

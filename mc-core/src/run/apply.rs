@@ -94,7 +94,9 @@ impl Run {
         let mut run = Self {
             run_id,
             created: created.clone(),
-            started_by: event.actor.clone(),
+            started_by: { created.started_by.as_ref() }
+                .unwrap_or(event.actor)
+                .clone(),
             status: RunStatus::Pending,
             paused: None,
             sealed: false,

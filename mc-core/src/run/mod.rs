@@ -23,6 +23,7 @@ pub use apply::RunEvent;
 pub use approval::{Approval, ApprovalState, ApprovalTrigger, approval_after};
 pub use ids::HoldKey;
 pub use nested::{Nested, NestedState, accounts_with_nested};
+pub(crate) use redriven::is_done;
 pub use replay::{read_event, replay};
 pub use state::{
     Block, Call, CallKind, CallState, End, Expansion, Refused, Run, SharedRun, Status, Step,

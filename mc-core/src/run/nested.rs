@@ -200,5 +200,11 @@ pub(super) fn sealed(run: &mut Run, facts: &NestedSealed, event: &RunEvent<'_>) 
     let nested = ended.ok_or_else(|| event.refuse("nested"))?;
     nested.state = NestedState::Sealed;
     nested.spent = facts.spent;
+    // It leaves memory: what is asked of the run and all that is nested in it is asked here.
+    for (tool, uses) in &facts.tool_uses {
+        let all = run.tool_uses.entry(tool.clone()).or_default();
+        *all = all.saturating_add(*uses);
+    }
+    run.acts.extend(&facts.acts);
     Ok(())
 }

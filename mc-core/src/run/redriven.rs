@@ -49,7 +49,7 @@ pub(super) fn apply(run: &mut Run, facts: &RunRedriven, event: &RunEvent<'_>) ->
 }
 
 /// An item that has ended and needs not be done again.
-fn is_done(step: &Step) -> bool {
+pub(crate) fn is_done(step: &Step) -> bool {
     match step.status.0 {
         StepStatus::Completed | StepStatus::Skipped => true,
         StepStatus::Failed => step.tolerated,

@@ -326,7 +326,7 @@ pub struct Run {
     pub run_id: RunId,
     /// What it was started with.
     pub created: RunCreated,
-    /// Who started it.
+    /// Who started it; of a nested run, who started the outermost one.
     pub started_by: Actor,
     /// Where it stands.
     pub status: RunStatus,
@@ -369,11 +369,12 @@ pub struct Run {
     /// Signals that no step has taken yet, in order of arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<(Opaque, PartRef)>,
-    /// How often each tool was called; a call that is made again because its attempt was cut off counts
-    /// once.
+    /// How often each tool was called, in sealed runs nested in it too; a call that is made again because
+    /// its attempt was cut off counts once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_uses: BTreeMap<Opaque, u64>,
-    /// The tool calls that cannot be undone and were answered: tool and parameters, as one hash.
+    /// The tool calls that cannot be undone and were answered, in sealed runs nested in it too: tool and
+    /// parameters, as one hash.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub acts: BTreeSet<Digest>,
 }

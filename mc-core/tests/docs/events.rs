@@ -62,6 +62,7 @@ const SCALARS: &[(&str, &str)] = &[
     ("Arc<str>", "text"),
     ("Timestamp", "integer: microseconds of Unix time"),
     ("RuleId", "text: a name, as of an agent"),
+    ("Actor", "text: `operator:NAME`, `agent:NAME` or `system`"),
     (
         "UsageEntry",
         "object: `usage` (`Usage`), and of a sum of several calls `largest_input` (integer: the most input tokens that one of them can have had, which tell their tier)",

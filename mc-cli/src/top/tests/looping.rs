@@ -15,8 +15,8 @@ use mc_core::sequencer::HaltScope;
 use mc_link::Moved;
 use mission_control::testing::Scenario;
 use mission_control::{
-    AgentError, AgentExecutor, MissionControl, RunHandle, StartOptions, StepContext, StepOutcome,
-    Workflow,
+    AgentError, AgentExecutor, MissionControl, ModelAnswer, ModelRequest, PriceTable, RunHandle,
+    Settings, StartOptions, StepContext, StepOutcome, Usage, Workflow,
 };
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -272,6 +272,61 @@ fn a_halt_comes_and_goes_by_its_events() {
         assert!(told[2].starts_with(&format!("HALTED run:{id} by dan")));
         let told = banner(&control, control.resume(("cas", "as tested"), all)).await;
         assert_eq!(told.len(), 2, "{told:?}");
+    });
+    done.unwrap();
+}
+
+/// Calls a model once.
+struct Spends;
+
+#[mission_control::async_trait]
+impl AgentExecutor for Spends {
+    async fn execute(
+        &self,
+        ctx: StepContext,
+        _: Value,
+    ) -> std::result::Result<StepOutcome, AgentError> {
+        let request = ModelRequest::text("test/m".parse().unwrap(), "p")
+            .input_tokens(0)
+            .max_output_tokens(20);
+        let usage = Usage {
+            output_text: 20,
+            ..Usage::default()
+        };
+        let answered = |_| async { Ok(ModelAnswer::text("ok", usage)) };
+        ctx.model_call(&request, answered).await?;
+        Ok(json!({}).into())
+    }
+}
+
+#[test]
+fn what_a_run_has_spent_is_told_with_all_that_is_nested_in_it() {
+    let world = Scenario::seeded(7);
+    let done = world.run(async {
+        let settings = Settings {
+            prices: Arc::new(PriceTable::parse(mc_testkit::TEST_PRICES).unwrap()),
+            ..Settings::default()
+        };
+        let control = world.open_with(settings).await.unwrap();
+        control.register_agent("it", Spends).await.unwrap();
+        for text in [
+            "{ workflow: gate, steps: { a: { agent: it } } }",
+            "{ workflow: w, steps: { a: { agent: it }, qa: { uses: 'gate@1', needs: [a] } } }",
+        ] {
+            let workflow = Workflow::from_yaml(text).unwrap();
+            control.publish(workflow).await.unwrap();
+        }
+        control.start_dispatch().await.unwrap();
+        let options = StartOptions::by("ann");
+        let run = control.start("w", json!({}), options).await.unwrap();
+        run.outcome().await.unwrap();
+        let view = looked(&control, "bob", vec![Do::Look(50)]).await;
+        let mut lines = view.runs().into_iter();
+        let line = lines.find(|line| line.run_id == run.id()).unwrap();
+        assert_eq!(
+            (line.spent.to_string(), line.tokens),
+            ("0.04".to_owned(), (0, 40))
+        );
     });
     done.unwrap();
 }

@@ -156,12 +156,15 @@ pub trait Counts {
     fn repeats(&self, rail: &Guardrail) -> Option<u64>;
     /// What the step has used, all its attempts and items together.
     fn of_step(&self) -> Option<Amount>;
-    /// What the run has used.
-    fn of_run(&self) -> Option<Amount>;
+    /// Whether a rule about runs concerns the run, or one that it is nested in.
+    fn concerns_around(&self, rail: &Guardrail) -> bool;
+    /// What the run has used. This and what follows is of the outermost run that the rule concerns, with
+    /// everything that is nested in it.
+    fn of_run(&self, rail: &Guardrail) -> Option<Amount>;
     /// How often the run has called the tool.
-    fn uses(&self) -> Option<u64>;
+    fn uses(&self, rail: &Guardrail) -> Option<u64>;
     /// Whether the run has made the same tool call with the same parameters, or has it out.
-    fn is_repeated(&self) -> Option<bool>;
+    fn is_repeated(&self, rail: &Guardrail) -> Option<bool>;
     /// The detector that the host has registered under this name.
     fn detector(&self, name: &Opaque) -> Option<&dyn Detector>;
     /// What the calls before this one cost or took, as a rule compares them.
@@ -208,7 +211,9 @@ pub fn judge<'a>(
 ) -> Vec<Finding> {
     let asked = |rail: &&Guardrail| {
         let served = asking.at == Checkpoint::After && matches!(rail.rule, Rule::Models(_));
-        rail.mode != Mode::Off && (rail.at == asking.at || served) && rail.scope.holds(&asking.who)
+        let here = rail.mode != Mode::Off && (rail.at == asking.at || served);
+        let around = || rail.rule.counts_runs() && counts.concerns_around(rail);
+        here && (rail.scope.holds(&asking.who) || around())
     };
     let rails = rails.into_iter().filter(asked);
     rails

@@ -54,7 +54,7 @@ pub(super) fn of_call(
         }
         Rule::MaxCostPerCall(most) => money(Amount::ZERO, *most),
         Rule::MaxCostPerStep(most) => money(known(counts.of_step())?, *most),
-        Rule::MaxCostPerRun(most) => money(known(counts.of_run())?, *most),
+        Rule::MaxCostPerRun(most) => money(known(counts.of_run(rail))?, *most),
         Rule::Velocity { money, .. } => {
             let spent = known(counts.in_window(rail))?;
             let spent = i64::try_from(spent).map_or(NanoUsd::MAX, NanoUsd::from_nano);
@@ -90,7 +90,7 @@ fn of_run(rail: &Guardrail, call: &Call<'_>, counts: &dyn Counts) -> Found {
             })
         }
         Rule::MaxCallsPerRun(most) => {
-            let calls = known(counts.of_run())?.calls;
+            let calls = known(counts.of_run(rail))?.calls;
             broken(calls >= *most, || {
                 format!("the run has made {calls} calls; {most} may be")
             })

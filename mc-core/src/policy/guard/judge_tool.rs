@@ -35,14 +35,14 @@ pub(super) fn of_tool(
         Rule::Schema(_, schema) => schema_breach(schema, &params()?),
         Rule::Predicate(predicate) => predicate_breach(predicate, &params()?),
         Rule::MaxUsesPerRun(most) => {
-            let uses = known(counts.uses())?;
+            let uses = known(counts.uses(rail))?;
             broken(uses >= *most, || {
                 format!("called {uses} times in this run; {most} may be")
             })
         }
         // What can be made good may be done twice.
         Rule::OncePerIntent if tool.risk.is_repeatable() => Ok(None),
-        Rule::OncePerIntent => broken(known(counts.is_repeated())?, || {
+        Rule::OncePerIntent => broken(known(counts.is_repeated(rail))?, || {
             "this run has made the same call, or has it out".to_owned()
         }),
         Rule::DryRun => Ok(Some(Broken::Unreal)),

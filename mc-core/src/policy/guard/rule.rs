@@ -305,6 +305,17 @@ impl std::fmt::Display for TierName {
 }
 
 impl Rule {
+    /// Whether it counts what runs have done, with everything that is nested in them.
+    pub const fn counts_runs(&self) -> bool {
+        matches!(
+            self,
+            Self::MaxCostPerRun(_)
+                | Self::MaxCallsPerRun(_)
+                | Self::MaxUsesPerRun(_)
+                | Self::OncePerIntent
+        )
+    }
+
     /// The field that states it.
     pub const fn key(&self) -> &'static str {
         match self {

@@ -83,6 +83,7 @@ fn a_run() -> Run {
         correlation_id: None,
         idempotency_key: None,
         nested_in: Vec::new(),
+        started_by: None,
     };
     let event = RunEvent {
         seq: 0,

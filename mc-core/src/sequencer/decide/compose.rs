@@ -123,6 +123,8 @@ fn begin(
         correlation_id: run.created.correlation_id.clone(),
         idempotency_key: None,
         nested_in: std::iter::once(place).chain(around).collect(),
+        // Not whoever's word or answer brings it about: who may not approve alone is the same everywhere.
+        started_by: Some(run.started_by.clone()),
     };
     let mut events = vec![
         NewEvent::new(run.run_id, composed).with(NewPart::json(input)),
@@ -317,6 +319,8 @@ pub fn sealed(view: &View<'_>, run: &Run) -> Option<NewEvent> {
         step: place.step.clone(),
         run: run.run_id,
         spent: run.spent().saturating_add(&run.spent_nested()),
+        tool_uses: run.tool_uses.clone(),
+        acts: run.acts.clone(),
     };
     let due = run.sealed && known.state == NestedState::Ended;
     due.then(|| NewEvent::new(place.run, facts))

@@ -10,15 +10,17 @@ use serde_json::Value;
 
 use super::builtin::Builtin;
 use super::clearance::{self, Clearance, Denial, Wish};
+use super::guard::{denying, version};
 use super::refusal::{self, Asker};
 use super::reserving::{self, Cover};
 use super::{View, advance, approve, compose, in_time, is_waiting, observed};
 use crate::budget::{Account, Amount, Verdict, Waiter};
 use crate::error::Result;
+use crate::event::call::GuardrailJudged;
 use crate::event::run::RunStarted;
 use crate::event::step::{HALTED, StepBlocked, StepDispatched};
 use crate::event::{BlockReason, RunStatus};
-use crate::id::{AgentName, Digest, StepKey, StepName};
+use crate::id::{AgentName, Digest, RuleId, StepKey, StepName};
 use crate::policy::guard::{self, Checkpoint};
 use crate::policy::{Mode, PriceAge, RiskTier};
 use crate::pricing::{CallBound, reserve_bound};
@@ -173,8 +175,9 @@ struct Going {
     risk: RiskTier,
     /// The approval that covers it, and whether it is used up by this.
     grant: Option<(u32, bool)>,
-    /// What ends what was asked of a person and is not needed.
-    ended: Vec<NewEvent>,
+    /// What is told with it: the end of what was asked of a person and is not needed, and rules that would
+    /// have kept it back.
+    told: Vec<NewEvent>,
 }
 
 fn admit(
@@ -184,8 +187,8 @@ fn admit(
     input: Value,
 ) -> Dispatched {
     let part = NewPart::json(&input);
-    let forbids = super::guard::agent_denied(view, candidate.run(), agent);
-    if let Some(rule) = forbids {
+    let forbids = denying(view, (candidate.run(), Mode::Enforce), agent);
+    if let Some(rule) = forbids.first() {
         let why = format!("agent `{agent}` may not act");
         let denied = step_denied("agents", (&part, &why));
         return forbidden(view, candidate, denied, Some(rule.as_ref()));
@@ -215,16 +218,43 @@ fn admit(
         cover,
         risk: candidate.step.tier(&view.workspace.policy),
         grant: None,
-        ended: Vec::new(),
+        told: Vec::new(),
     };
     match clearance::clear(view, &candidate.wish(&going)) {
-        Clearance::Free(ended) => going.ended = ended,
+        Clearance::Free(ended) => going.told = ended,
         Clearance::Granted { number, fresh } => going.grant = Some((number, fresh)),
         Clearance::Pending(_) => return blocked(candidate, BlockReason::Approval, ""),
         Clearance::Asked(_, events) => return asked(candidate, events),
         Clearance::Denied(denial) => return denied(candidate, denial),
     }
+    let told = would_keep_back(view, candidate, &going);
+    going.told.extend(told);
     fit(view, candidate, going, verdict)
+}
+
+/// The rules that are only looked at and say that the agent may act no more.
+fn would_keep_back(view: &View<'_>, candidate: &Candidate<'_>, going: &Going) -> Vec<NewEvent> {
+    let run = candidate.run();
+    let step = run.step(candidate.key);
+    let attempt = step.map_or(0, |step| step.attempt) + 1;
+    let judged = |rule: &RuleId| {
+        let why = format!("agent `{}` may not act", going.agent);
+        let facts = GuardrailJudged {
+            step: candidate.key.clone(),
+            attempt,
+            ordinal: None,
+            at: Checkpoint::Admission,
+            rule: rule.to_string(),
+            policy_version: version(view),
+            mode: Mode::Observe,
+            verdict: guard::Verdict::Deny.as_str().to_owned(),
+            code: "agents".to_owned(),
+            inputs_hash: Digest::of(&[&going.part.bytes]),
+        };
+        NewEvent::new(run.run_id, facts).with(NewPart::text(&why))
+    };
+    let rules = denying(view, (run, Mode::Observe), &going.agent);
+    rules.into_iter().map(judged).collect()
 }
 
 fn step_denied<'a>(code: &'a str, (input, why): (&NewPart, &'a str)) -> Builtin<'a> {
@@ -440,7 +470,7 @@ fn send(view: &View<'_>, candidate: &Candidate<'_>, going: Going) -> Dispatched 
     });
     let judged = judged.flatten();
     let mut events = started(run);
-    events.extend(going.ended);
+    events.extend(going.told);
     events.extend(going.cover.map(Cover::drawn));
     let fresh = going.grant.filter(|(_, fresh)| *fresh);
     let used = |(number, _)| clearance::consumed(run, number, attempt, effect_key);

@@ -4,6 +4,7 @@
 //! a plain allow is an event, and a rule in mode `observe` leaves it at that.
 
 use super::attempt_end::end_calls;
+use super::reach::{Reach, drawn};
 use super::{View, abort, fail};
 use crate::budget::{AccountId, Amount, Books};
 use crate::error::{Detail, Error, ErrorKind};
@@ -69,21 +70,13 @@ pub struct Place<'a> {
 struct Known<'a> {
     view: &'a View<'a>,
     place: Option<Place<'a>>,
-    tool: Option<&'a Opaque>,
+    who: Who<'a>,
 }
 
-impl Known<'_> {
-    /// What accounts say is gone, and what open calls have drawn of what is held.
-    fn used(&self, id: &AccountId, counts: impl Fn(&StepKey) -> bool) -> Option<Amount> {
-        let place = self.place?;
-        let run = &place.resident.run;
-        let books = self.view.books(place.resident);
-        let account = books.account(id).cloned().unwrap_or_default();
-        let holds = run.holds.iter();
-        let open = holds.filter(|(key, hold)| counts(&key.step) && !hold.is_in_doubt());
-        let drawn = open.flat_map(|(_, hold)| hold.draws().values());
-        let gone = account.spent().saturating_add(account.in_doubt());
-        Some(drawn.fold(gone, |sum, one| sum.saturating_add(one)))
+impl<'a> Known<'a> {
+    /// What a rule about runs counts here.
+    fn reach(&'a self, rail: &Guardrail) -> Option<Reach<'a>> {
+        Reach::of(self.view, self.place?.resident, (rail, &self.who))
     }
 }
 
@@ -119,18 +112,26 @@ impl Counts for Known<'_> {
         let token = self.place?.token;
         let name = StepName::new(token.step.name()).ok()?;
         let account = AccountId::Step(token.run_id, StepKey::of(&name));
-        self.used(&account, |key| key.name() == token.step.name())
+        let resident = self.place?.resident;
+        let books = self.view.books(resident);
+        let account = books.account(&account).cloned().unwrap_or_default();
+        let gone = account.spent().saturating_add(account.in_doubt());
+        let drawn = drawn(resident, |key| key.name() == token.step.name());
+        Some(gone.saturating_add(&drawn))
     }
 
-    fn of_run(&self) -> Option<Amount> {
-        let run_id = self.place?.token.run_id;
-        self.used(&AccountId::Run(run_id), |_| true)
+    fn concerns_around(&self, rail: &Guardrail) -> bool {
+        self.reach(rail).is_some()
     }
 
-    fn is_repeated(&self) -> Option<bool> {
-        let (place, tool) = (self.place?, self.tool?);
-        let own = (&place.token.step, place.ordinal);
-        Some(place.resident.run.has_or_made(tool, place.inputs, own))
+    fn of_run(&self, rail: &Guardrail) -> Option<Amount> {
+        Some(self.reach(rail)?.used())
+    }
+
+    fn is_repeated(&self, rail: &Guardrail) -> Option<bool> {
+        let (place, tool) = (self.place?, self.who.tool?);
+        let own = (place.resident, (&place.token.step, place.ordinal));
+        Some(self.reach(rail)?.has_or_made((tool, place.inputs), own))
     }
 
     fn detector(&self, name: &Opaque) -> Option<&dyn Detector> {
@@ -143,10 +144,8 @@ impl Counts for Known<'_> {
         traffic.usual(&rail.id, who)
     }
 
-    fn uses(&self) -> Option<u64> {
-        let (place, tool) = (self.place?, self.tool?);
-        let uses = place.resident.run.tool_uses.get(tool);
-        Some(uses.copied().unwrap_or(0))
+    fn uses(&self, rail: &Guardrail) -> Option<u64> {
+        Some(self.reach(rail)?.uses(self.who.tool?))
     }
 }
 
@@ -159,7 +158,7 @@ pub fn at_place(view: &View<'_>, place: Place<'_>, asking: &Asking<'_>) -> Judge
     let known = Known {
         view,
         place: Some(place),
-        tool: asking.who.tool,
+        who: asking.who,
     };
     let findings = judge(rails, asking, &known);
     let subject = match (asking.who.tool, asking.who.model) {
@@ -285,7 +284,7 @@ pub fn at_start(view: &View<'_>, new: &Starting<'_>) -> Judged {
     let known = Known {
         view,
         place: None,
-        tool: None,
+        who: asking.who,
     };
     let findings = judge(rails, &asking, &known);
     let names: Vec<&str> = agents.iter().map(AsRef::as_ref).collect();
@@ -335,7 +334,7 @@ pub fn at_expansion(
     let known = Known {
         view,
         place: None,
-        tool: None,
+        who: asking.who,
     };
     let findings = judge(rails, &asking, &known);
     if findings.is_empty() {
@@ -365,23 +364,28 @@ pub fn at_expansion(
     }
 }
 
-/// The rule that lets an agent act no more: asked again whenever a step is to be dispatched, since the
-/// policy may have changed since the run started.
-pub fn agent_denied<'a>(view: &View<'a>, run: &Run, agent: &AgentName) -> Option<&'a RuleId> {
+/// The rules of a mode that let an agent act no more: asked again whenever a step is to be dispatched, since
+/// the policy may have changed since the run started.
+pub fn denying<'a>(
+    view: &View<'a>,
+    (run, mode): (&Run, Mode),
+    agent: &AgentName,
+) -> Vec<&'a RuleId> {
     let who = Who {
         agents: std::slice::from_ref(agent),
         workflow: run.workflow().map(|(name, _)| name),
         ..Who::default()
     };
     let rails = view.workspace.policy.guardrails().iter();
-    let mut obeyed = rails.filter(|rail| {
-        rail.at == Checkpoint::Admission && rail.mode == Mode::Enforce && rail.scope.holds(&who)
-    });
-    let denies = |rail: &&Guardrail| {
+    let asked = move |rail: &&Guardrail| {
+        rail.at == Checkpoint::Admission && rail.mode == mode && rail.scope.holds(&who)
+    };
+    let denies = move |rail: &&Guardrail| {
         let rule = &rail.rule;
         matches!(rule, Rule::Agents(names) if names.denies(|one| one == agent))
     };
-    obeyed.find(denies).map(|rail| &rail.id)
+    let rules = rails.filter(asked).filter(denies);
+    rules.map(|rail| &rail.id).collect()
 }
 
 /// The most output tokens that rules let a call have.

@@ -4,22 +4,123 @@
 //! that it may expand to. Steps without an estimate, and lists without a `max_items` of their own, are
 //! unbounded: the check says so and judges the rest. A step that uses another workflow can cost what all
 //! of that workflow's steps can. It refuses only what could never fit, not even
-//! with every hold and doubt let go; everything else waits its turn when its time comes.
+//! with every hold and doubt let go; everything else waits its turn when its time comes. A run that is
+//! redriven is judged by what remains of it, beside what it has spent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
-use super::dispatch::{times, worst_case};
+use super::plan_worst::{Known, Whose, Within, items, within};
 use crate::budget::{
-    Account, AccountId, Amount, OnExceed, Refusal, Staying, Verdict, check, would_refuse,
+    Account, AccountId, Amount, Books as _, OnExceed, Refusal, Staying, Verdict, check,
+    would_refuse,
 };
 use crate::error::FailingAccount;
 use crate::event::run::{PlanCheck, PlannedHold, RunBudget, RunPlanned};
 use crate::id::{AgentName, RunId, StepKey, StepName, TagName, WorkflowName};
-use crate::sequencer::command::Start;
+use crate::sequencer::resident::Resident;
 use crate::sequencer::workspace::ResidentBooks;
-use crate::workflow::limits::MAX_ITEMS;
-use crate::workflow::{Definition, Step, Uses, Work};
+use crate::workflow::{Definition, Step};
+
+/// The run that is planned.
+#[derive(Clone, Copy)]
+pub(super) struct Planning<'a> {
+    /// The run.
+    pub(super) run_id: RunId,
+    /// Its workflow.
+    pub(super) workflow: &'a WorkflowName,
+    /// What it is pinned to.
+    pub(super) definition: &'a Definition,
+    /// Its tags.
+    pub(super) tags: &'a BTreeSet<TagName>,
+    /// How it begins.
+    pub(super) begins: Begins<'a>,
+}
+
+/// How a run begins.
+#[derive(Clone, Copy)]
+pub(super) enum Begins<'a> {
+    /// It starts, with this budget.
+    Anew(Option<RunBudget>),
+    /// It is redriven.
+    Again {
+        /// The run as it stands.
+        resident: &'a Resident,
+        /// The steps that are done again.
+        steps: &'a BTreeSet<StepName>,
+        /// The one that keeps its items, and how many of them are still to be done.
+        kept: Option<(&'a StepName, u64)>,
+    },
+}
+
+impl<'a> Planning<'a> {
+    /// The steps that it is to do, each with its items; none where nothing bounds them.
+    fn steps(&self) -> Vec<(&'a StepName, &'a Step, Option<u64>)> {
+        let all = self.definition.steps().iter();
+        let all = all.map(|(name, step)| (name, step, items(step)));
+        match self.begins {
+            Begins::Anew(_) => all.collect(),
+            Begins::Again { steps, kept, .. } => {
+                let left = |name: &StepName| kept.filter(|(one, _)| *one == name);
+                all.filter(|(name, ..)| steps.contains(*name))
+                    .map(|(name, step, items)| match left(name) {
+                        Some((_, left)) => (name, step, Some(left)),
+                        None => (name, step, items),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// An account as it is when the run begins.
+    fn account(&self, view: &View<'_>, id: &AccountId) -> Account {
+        if let Begins::Again { resident, .. } = self.begins {
+            let own = view.books(resident).account(id).cloned();
+            return own.unwrap_or_default();
+        }
+        let own = match (id, self.begins) {
+            (AccountId::Run(_), Begins::Anew(budget)) => budget,
+            (AccountId::Step(_, key), _) => {
+                let step = self.definition.step(key.name());
+                step.and_then(|step| step.budget).map(|budget| RunBudget {
+                    limit: budget.limit,
+                    on_exceed: budget.on_exceed,
+                })
+            }
+            (
+                AccountId::Run(_)
+                | AccountId::Workspace
+                | AccountId::Workflow(_)
+                | AccountId::Agent(_)
+                | AccountId::Tag(_),
+                _,
+            ) => None,
+        };
+        match own {
+            Some(budget) => Account::new(budget.limit, budget.on_exceed),
+            None => view.workspace.accounts.get(id).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Whether a limit stands in an account that it counts in.
+    fn is_limited(&self, view: &View<'_>, known: &Known<'_>) -> bool {
+        let run = self.run_id;
+        let steps = self.definition.steps().keys();
+        let steps = steps.map(|name| AccountId::Step(run, StepKey::of(name)));
+        let agents = self.definition.agents().into_iter();
+        let own = [
+            AccountId::Workspace,
+            AccountId::Run(run),
+            AccountId::Workflow(self.workflow.clone()),
+        ];
+        let tags = self.tags.iter().cloned().map(AccountId::Tag);
+        let own = own.into_iter().chain(tags).chain(steps);
+        let mut all = own
+            .chain(agents.map(AccountId::Agent))
+            .chain(known.accounts(view));
+        all.any(|id| !self.account(view, &id).limit().is_none())
+    }
+}
 
 /// What a run can cost at most.
 pub(super) struct Plan {
@@ -30,6 +131,10 @@ pub(super) struct Plan {
     /// The same, by what can be held for it.
     holds: BTreeMap<(StepName, WorkflowName, AgentName), Amount>,
     tags: BTreeSet<TagName>,
+    /// The own budgets of workflows that are used.
+    within: Vec<Within>,
+    /// Whether a limit stands anywhere, so that somebody wants to know what has no bound.
+    limited: bool,
 }
 
 /// The accounts in which a plan could never fit.
@@ -38,89 +143,50 @@ pub(super) struct Over {
     pub(super) failing: Vec<FailingAccount>,
     /// Those whose limits are only looked at.
     pub(super) observed: Vec<FailingAccount>,
-    /// Whether one of the first ends runs for that.
+    /// Whether one of the first ends runs for that; of those whose limit can still be changed.
     pub(super) strictest: OnExceed,
+    /// How many of the first belong to a run that has ended, whose limits stay as they are: refusing for
+    /// them would end it for good.
+    pub(super) fixed: usize,
 }
 
-/// What one step can cost at most, with all that it uses.
-#[derive(Clone, Default)]
-struct Worst<'a> {
-    /// By who carries it out.
-    costs: BTreeMap<(&'a WorkflowName, &'a AgentName), Amount>,
-    /// Whether something of it has no bound, or none that can be counted.
-    unbounded: bool,
-}
-
-impl<'a> Worst<'a> {
-    fn add(&mut self, who: (&'a WorkflowName, &'a AgentName), amount: Option<Amount>) {
-        let sum = |amount| {
-            self.costs
-                .get(&who)
-                .map_or(Some(amount), |a| a.checked_add(&amount))
-        };
-        match amount.and_then(sum) {
-            Some(sum) => drop(self.costs.insert(who, sum)),
-            None => self.unbounded = true,
-        }
-    }
-
-    fn add_all(&mut self, other: &Self, often: u64) {
-        self.unbounded |= other.unbounded;
-        for (who, amount) in &other.costs {
-            self.add(*who, times(amount, often));
-        }
-    }
-}
-
-/// The worst cases of the workflows that are used. However often one is, it is added up once: what
-/// they use in their turn can be as many steps as nobody has the time for.
-#[derive(Default)]
-struct Known<'a>(BTreeMap<&'a Uses, Worst<'a>>);
-
-impl<'a> Known<'a> {
-    fn step(
-        &mut self,
-        view: &View<'a>,
-        (workflow, step): (&'a WorkflowName, &'a Step),
-    ) -> Worst<'a> {
-        let mut worst = Worst::default();
-        match &step.work {
-            Work::Agent(agent) => worst.add((workflow, agent), most(view, step)),
-            Work::Uses(uses) => match (items(step), self.used(view, uses)) {
-                (Some(often), Some(inner)) => worst.add_all(inner, often),
-                (None, _) | (_, None) => worst.unbounded = true,
-            },
-        }
-        worst
-    }
-
-    /// Of one run of a workflow that a step uses.
-    fn used(&mut self, view: &View<'a>, uses: &'a Uses) -> Option<&Worst<'a>> {
-        if !self.0.contains_key(uses) {
-            let inner = view.workspace.definition(uses)?;
-            let mut worst = Worst::default();
-            for step in inner.steps().values() {
-                let one = self.step(view, (inner.name(), step));
-                worst.add_all(&one, 1);
+impl Over {
+    fn judge(&mut self, (id, account): (&AccountId, Account), amount: &Amount, begins: Begins<'_>) {
+        let fixed = id.run().is_some() && matches!(begins, Begins::Again { .. });
+        let books = BTreeMap::from([(id.clone(), account)]);
+        let path = [id.clone()].into_iter().collect();
+        let looked_at = would_refuse(&books, &path, amount);
+        let never = looked_at.filter(|one| one.refusal == Refusal::Exceeded);
+        self.observed
+            .extend(never.into_iter().flat_map(|one| one.failing));
+        if let Verdict::Exceeded { failing, on_exceed } =
+            check(&books, &path, amount, &Staying::none())
+        {
+            if fixed {
+                self.fixed += failing.len();
+            } else {
+                self.strictest = self.strictest.stricter(on_exceed);
             }
-            self.0.insert(uses, worst);
+            self.failing.extend(failing);
         }
-        self.0.get(uses)
     }
 }
 
 impl Plan {
-    pub(super) fn of(view: &View<'_>, request: &Start, definition: &Definition) -> Self {
+    pub(super) fn of(view: &View<'_>, planning: &Planning<'_>) -> Self {
+        let mut known = Known::default();
+        let within = within(view, planning.definition, &mut known);
         let mut plan = Self {
-            run_id: request.run_id,
+            run_id: planning.run_id,
             worst: BTreeMap::new(),
             unbounded: Vec::new(),
             holds: BTreeMap::new(),
-            tags: request.tags.clone(),
+            tags: planning.tags.clone(),
+            within,
+            limited: false,
         };
-        let mut known = Known::default();
-        for (name, step) in definition.steps() {
-            let worst = known.step(view, (&request.workflow, step));
+        for (name, step, items) in planning.steps() {
+            let worst = known.step(view, (planning.workflow, step), items);
             if worst.unbounded {
                 plan.is_unbounded(name);
             }
@@ -128,6 +194,7 @@ impl Plan {
                 plan.add(name, *who, amount);
             }
         }
+        plan.limited = !plan.within.is_empty() || planning.is_limited(view, &known);
         plan
     }
 
@@ -168,53 +235,33 @@ impl Plan {
     }
 
     /// The accounts in which it could never fit, and whether one of them ends runs for that. Runs wait
-    /// for the others, step by step.
-    pub(super) fn over(
-        &self,
-        view: &View<'_>,
-        budget: Option<RunBudget>,
-        definition: &Definition,
-    ) -> Over {
-        let (mut failing, mut observed) = (Vec::new(), Vec::new());
-        let mut strictest = OnExceed::Pause;
+    /// for the others, step by step. A budget of a workflow that is used is told by the outermost run and
+    /// its path: each run of it has one of its own.
+    pub(super) fn over(&self, view: &View<'_>, planning: &Planning<'_>) -> Over {
+        let mut over = Over {
+            failing: Vec::new(),
+            observed: Vec::new(),
+            strictest: OnExceed::Pause,
+            fixed: 0,
+        };
         for (id, amount) in &self.worst {
-            let own = match id {
-                AccountId::Run(_) => budget,
-                AccountId::Step(_, key) => {
-                    let step = definition.step(key.name()).and_then(|step| step.budget);
-                    step.map(|budget| RunBudget {
-                        limit: budget.limit,
-                        on_exceed: budget.on_exceed,
-                    })
-                }
-                AccountId::Workspace
-                | AccountId::Workflow(_)
-                | AccountId::Agent(_)
-                | AccountId::Tag(_) => None,
+            let account = planning.account(view, id);
+            over.judge((id, account), amount, planning.begins);
+        }
+        for one in &self.within {
+            let known = over.failing.len();
+            let account = Account::new(one.budget.limit, one.budget.on_exceed);
+            let own = (&AccountId::Run(self.run_id), account);
+            over.judge(own, &one.worst, planning.begins);
+            let kind = match one.of {
+                Whose::Run => "run",
+                Whose::Step => "step",
             };
-            let account = match own {
-                Some(budget) => Account::new(budget.limit, budget.on_exceed),
-                None => view.workspace.accounts.get(id).cloned().unwrap_or_default(),
-            };
-            let books = BTreeMap::from([(id.clone(), account)]);
-            let path = [id.clone()].into_iter().collect();
-            let looked_at = would_refuse(&books, &path, amount);
-            let never = looked_at.filter(|one| one.refusal == Refusal::Exceeded);
-            observed.extend(never.into_iter().flat_map(|one| one.failing));
-            if let Verdict::Exceeded {
-                failing: own,
-                on_exceed,
-            } = check(&books, &path, amount, &Staying::none())
-            {
-                failing.extend(own);
-                strictest = strictest.stricter(on_exceed);
+            for failing in over.failing.iter_mut().skip(known) {
+                failing.account = format!("{kind}:{}/{}", self.run_id, one.path);
             }
         }
-        Over {
-            failing,
-            observed,
-            strictest,
-        }
+        over
     }
 
     /// The shared accounts that have no room for all of it now.
@@ -261,10 +308,13 @@ impl Plan {
         .collect()
     }
 
-    /// What was found, for the log; none where nothing is known of what it can cost.
+    /// What was found, for the log; none where nothing is known of what it can cost and no limit stands
+    /// against that.
     pub(super) fn facts(self, check: PlanCheck, over: Over) -> Option<RunPlanned> {
-        let worst_case = self.worst.get(&AccountId::Workspace).copied()?;
-        (!worst_case.is_zero()).then_some(RunPlanned {
+        let worst_case = self.worst.get(&AccountId::Workspace).copied();
+        let worst_case = worst_case.unwrap_or_default();
+        let blind = self.limited && !self.unbounded.is_empty();
+        (blind || !worst_case.is_zero()).then_some(RunPlanned {
             check,
             worst_case,
             unbounded: self.unbounded,
@@ -272,25 +322,5 @@ impl Plan {
             observed: over.observed,
             reserved: Vec::new(),
         })
-    }
-}
-
-/// The most that a step can cost in all its attempts and items; none where nothing bounds it.
-fn most(view: &View<'_>, step: &Step) -> Option<Amount> {
-    step.estimate.as_ref()?;
-    // A price that is missing is told by the step itself, when its time comes.
-    let once = worst_case(view, step).ok()?;
-    let items = items(step)?;
-    let tier = step.tier(&view.workspace.policy);
-    let attempts = u64::from(step.retry_policy(tier).maximum_attempts());
-    times(&once, items.checked_mul(attempts)?)
-}
-
-/// The most items of a step; none where nothing bounds them.
-fn items(step: &Step) -> Option<u64> {
-    match (&step.for_each, step.max_items) {
-        (None, _) => Some(1),
-        (Some(_), MAX_ITEMS) => None,
-        (Some(_), most) => Some(u64::from(most)),
     }
 }

@@ -1,19 +1,23 @@
 //! Redrive: a failed run goes on from a step, by an operator's word.
 //!
 //! The step and all that comes after it go back to `waiting`, and so does what the failure cancelled.
-//! Other steps keep their output. What cannot be undone is never done again this way.
+//! Other steps keep their output. What cannot be undone is never done again this way. Rules about starts
+//! judge it, and what remains of it has to fit, as at its start.
 
 use std::collections::BTreeSet;
 
-use super::View;
+use super::plan::{Begins, Planning};
+use super::planned::{Planned, planned};
+use super::{View, guard};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::run::RunRedriven;
+use crate::event::run::{RunPlanned, RunRedriven};
 use crate::event::{RunStatus, StepStatus};
 use crate::id::{RunId, StepKey, StepName};
 use crate::policy::RiskTier;
-use crate::run::{End, Run, RunTrigger, Step, refuse_run, run_after};
+use crate::run::{End, Run, RunTrigger, Step, is_done, refuse_run, run_after};
 use crate::sequencer::command::Redrive;
-use crate::sequencer::decision::{Decision, NewEvent, NewPart};
+use crate::sequencer::decision::{Decision, NewEvent, NewPart, Reply};
+use crate::sequencer::resident::Resident;
 use crate::workflow::{Definition, Join};
 
 /// Opens a failed run again.
@@ -21,7 +25,7 @@ use crate::workflow::{Definition, Join};
 /// # Errors
 /// `NotFound` for a run or a step that does not exist; `InvalidTransition`, which says what to do, for a
 /// run that has not failed or is nested, for a step whose needs are not completed, and where a step is in
-/// doubt, has an attempt out, or did what cannot be undone.
+/// doubt, has an attempt out, or did what cannot be undone. A refusal by a rule or a budget is an answer.
 pub fn redrive(view: &View<'_>, request: &Redrive) -> Result<Decision> {
     let resident = view.resident(request.run_id)?;
     let run = &resident.run;
@@ -42,13 +46,81 @@ pub fn redrive(view: &View<'_>, request: &Redrive) -> Result<Decision> {
     let failed = run.status_of(&from) != StepStatus::Completed;
     let expanded = run.step(&StepKey::of(&from));
     let expanded = expanded.is_some_and(|step| step.expansion.is_some());
+    let kept_items = (failed && expanded).then(|| from.clone());
+    let again = (&steps, kept_items.as_ref());
+    let (judged, planned) = match begins_again(view, (resident, definition), again) {
+        Ok(goes) => goes,
+        Err(refused) => return Ok(*refused),
+    };
     let facts = RunRedriven {
-        from: from.clone(),
+        from,
         steps: steps.into_iter().collect(),
-        kept_items: (failed && expanded).then_some(from),
+        kept_items,
     };
     let event = NewEvent::new(run.run_id, facts).with(NewPart::text(&request.reason));
-    Ok(Decision::events(vec![event]))
+    let mut events = judged;
+    events.push(event);
+    events.extend(planned.map(|plan| NewEvent::new(run.run_id, plan)));
+    Ok(Decision::events(events))
+}
+
+/// What rules about starts say, and the plan of what remains; or the refusal, with what has to be written
+/// down of it.
+fn begins_again(
+    view: &View<'_>,
+    (resident, definition): (&Resident, &Definition),
+    (steps, kept): (&BTreeSet<StepName>, Option<&StepName>),
+) -> std::result::Result<(Vec<NewEvent>, Option<RunPlanned>), Box<Decision>> {
+    let run = &resident.run;
+    let agents = definition.agents();
+    let judged = guard::at_start(
+        view,
+        &guard::Starting {
+            flow: Some((definition.name(), definition)),
+            agents: &agents,
+            labels: &run.created.labels,
+            depth: 0,
+        },
+    );
+    let refused =
+        |events, error: Error| Box::new(Decision::durable(events, Reply::Refused(error.into())));
+    if let Some(denial) = judged.denial {
+        return Err(refused(judged.events, denial.error));
+    }
+    let planning = Planning {
+        run_id: run.run_id,
+        workflow: definition.name(),
+        definition,
+        tags: &run.created.tags,
+        begins: Begins::Again {
+            resident,
+            steps,
+            kept: kept.map(|name| (name, items_left(run, name))),
+        },
+    };
+    match planned(view, &planning, run.created.policy.plan_check) {
+        Planned::Goes(plan) => Ok((judged.events, plan)),
+        Planned::Refused(plan, error) => {
+            let error = error
+                .with_context("run", run.run_id)
+                .with_context("worst_case_usd", plan.worst_case.money)
+                .with_context("counted", "what remains of it, beside what it has spent");
+            Err(refused(judged.events, error))
+        }
+    }
+}
+
+/// The items of a step that are still to be done.
+fn items_left(run: &Run, name: &StepName) -> u64 {
+    let expansion = run
+        .step(&StepKey::of(name))
+        .and_then(|s| s.expansion.as_ref());
+    let all = expansion.map_or(0, |expansion| u64::from(expansion.count));
+    let items = run.steps.iter();
+    let done = items.filter(|(key, step)| {
+        key.name() == name.as_str() && key.index().is_some() && is_done(step)
+    });
+    all.saturating_sub(u64::try_from(done.count()).unwrap_or(u64::MAX))
 }
 
 fn refused(run: RunId, message: impl Into<String>) -> Error {

@@ -83,6 +83,7 @@ pub fn open(view: &View<'_>, request: &OpenSession) -> Result<Decision> {
         correlation_id: None,
         idempotency_key: None,
         nested_in: Vec::new(),
+        started_by: None,
     };
     let stated = request.agent_version.as_ref();
     let registered = view.workspace.version_of(&request.agent);

@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::compose::step_budgets;
-use super::plan::Plan;
-use super::refusal::{exceeded_error, no_room_error};
+use super::plan::{Begins, Planning};
+use super::planned::{Planned, planned};
 use super::{View, guard};
-use crate::budget::{AccountId, OnExceed};
-use crate::error::{Detail, Error, ErrorKind, FailingAccount, Result, WorkflowProblem};
-use crate::event::run::{
-    PlanCheck, PlannedHold, RunBudget, RunCreated, RunPlanned, RunRefused, Subject,
-};
+use crate::error::{Detail, Error, ErrorKind, Result, WorkflowProblem};
+use crate::event::run::{RunBudget, RunCreated, RunPlanned, RunRefused, Subject};
 use crate::id::{Digest, RunId};
 use crate::json;
 use crate::ports::{KeyRow, WorkflowRow};
@@ -68,7 +65,14 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
         let refused = Reply::Refused(denial.error.into());
         return Ok(Decision::durable(judged.events, refused));
     }
-    let planned = match planned(view, request, definition) {
+    let planning = Planning {
+        run_id: request.run_id,
+        workflow: &request.workflow,
+        definition,
+        tags: &request.tags,
+        begins: Begins::Anew(budget(request, definition)),
+    };
+    let planned = match planned(view, &planning, request.policy.plan_check) {
         Planned::Goes(plan) => plan,
         Planned::Refused(plan, error) => {
             let mut decision = refused(request, row, plan, error);
@@ -81,70 +85,6 @@ pub fn start(view: &View<'_>, request: &Start) -> Result<Decision> {
     events.extend(step_budgets(request.run_id, definition));
     events.extend(planned.map(|plan| NewEvent::new(request.run_id, plan)));
     Ok(Decision::durable(events, Reply::Run(request.run_id)))
-}
-
-/// What comes of the plan check.
-enum Planned {
-    /// The run starts; with what it can cost at most, where somebody asks and something is known of it.
-    Goes(Option<RunPlanned>),
-    /// It is refused for that.
-    Refused(RunPlanned, Error),
-}
-
-fn planned(view: &View<'_>, request: &Start, definition: &Definition) -> Planned {
-    let check = request.policy.plan_check;
-    if check == PlanCheck::Off {
-        return Planned::Goes(None);
-    }
-    let plan = Plan::of(view, request, definition);
-    let over = plan.over(view, budget(request, definition), definition);
-    let ends = !over.failing.is_empty() && over.strictest == OnExceed::Abort;
-    let whole = (check == PlanCheck::Reserving).then(|| Whole {
-        short: plan.without_room(view),
-        behind: plan.with_others_waiting(view),
-        frozen: plan.is_frozen(view),
-        holds: plan.holds(),
-    });
-    let Some(facts) = plan.facts(check, over) else {
-        return Planned::Goes(None);
-    };
-    // What could never fit cannot be held, whatever else its account does.
-    let refuses = match check {
-        PlanCheck::Off | PlanCheck::Advisory => false,
-        PlanCheck::Strict => ends,
-        PlanCheck::Reserving => !facts.over.is_empty(),
-    };
-    if refuses {
-        let error = exceeded_error(&facts.over);
-        return Planned::Refused(facts, error);
-    }
-    match whole {
-        None => Planned::Goes(Some(facts)),
-        Some(whole) => whole.held(facts),
-    }
-}
-
-/// All that a run can cost, to be held for it.
-struct Whole {
-    /// The accounts that have no room for it now.
-    short: Vec<FailingAccount>,
-    /// Those in which others wait for room.
-    behind: Vec<AccountId>,
-    /// Whether one of them is frozen.
-    frozen: bool,
-    holds: Vec<PlannedHold>,
-}
-
-impl Whole {
-    fn held(self, facts: RunPlanned) -> Planned {
-        let refuses = self.frozen || !self.short.is_empty() || !self.behind.is_empty();
-        if refuses {
-            let (error, over) = (no_room_error(&self.short, &self.behind), self.short);
-            return Planned::Refused(RunPlanned { over, ..facts }, error);
-        }
-        let reserved = self.holds;
-        Planned::Goes(Some(RunPlanned { reserved, ..facts }))
-    }
 }
 
 /// No run begins; that it was asked for, and why it does not, is kept.
@@ -297,6 +237,7 @@ fn created(request: &Start, row: &WorkflowRow, definition: &Definition) -> NewEv
         correlation_id: request.correlation_id.clone(),
         idempotency_key: request.key.as_ref().map(|key| key.key.clone()),
         nested_in: Vec::new(),
+        started_by: None,
     };
     NewEvent::new(request.run_id, facts).with(input)
 }
