@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use crate::restart::{Next, faulty_world};
-use mission_control::{AbortReason, Admission, Health};
+use mission_control::{AbortReason, Admission, Health, Policy, RunQuery};
 
 /// A joined session whose block has room for four more calls.
 async fn session(joined: &Joined) -> Session {
@@ -231,9 +231,9 @@ fn a_question_of_a_joined_process_is_answered_as_the_owner_answers_it() {
         assert_eq!(ours.prices().version(), theirs.prices().version());
         assert_eq!(ours.halts(), theirs.halts());
         assert_eq!(ours.metrics(), theirs.metrics());
-        assert!(matches!(ours.health(), Health::Ready));
-        let runs = |control: &MissionControl| control.runs(RunQuery::default());
-        let (a, b) = (runs(ours).await.unwrap(), runs(theirs).await.unwrap());
+        assert!(matches!(ours.health(), Health::Up));
+        let a = ours.runs(RunQuery::default()).await.unwrap();
+        let b = theirs.runs(RunQuery::default()).await.unwrap();
         assert_eq!(a.items.len(), b.items.len());
         session.close().await.unwrap();
     });

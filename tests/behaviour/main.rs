@@ -46,6 +46,7 @@ mod lapses;
 mod late_agents;
 mod lasting;
 mod ledger;
+mod leaps;
 mod lent;
 mod life;
 mod loops;

@@ -380,9 +380,9 @@ def compare(source, cases, answers, report):
     return failures
 
 
-def embedded(binary, source, cases):
+def embedded(binary, source, cases, report):
     """Holds the embedded table against a package, on the cases that it prices."""
-    answers, report = ours(binary, source, None, cases)
+    answers, _ = ours(binary, source, None, cases)
     known = {case.model for case, answer in zip(cases, answers, strict=True) if "error" not in answer}
     assert len(known) >= LEAST_EMBEDDED[source], f"{source}: the embedded table prices only {sorted(known)}"
     # A model, a tier or a class that it leaves out is refused, never charged at another price.
@@ -407,7 +407,7 @@ def main():
     for source, path, cases in runs:
         answers, report = ours(binary, source, path, cases)
         failures += compare(source, cases, answers, report)
-        failures += embedded(binary, source, cases)
+        failures += embedded(binary, source, cases, report)
         if imported(command, source, path, scratch) != report:
             failures.append(f"{source}: `prices import` does not take what `price_usage` takes")
     # The same list as JSON, which the package's updates are, is read as the same.

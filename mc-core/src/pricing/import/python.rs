@@ -202,7 +202,9 @@ impl<'a> Reader<'a> {
             "None" => Ok(Value::Null),
             "True" => Ok(Value::Bool(true)),
             "False" => Ok(Value::Bool(false)),
-            "datetime.timezone.utc" | "timezone.utc" => Ok(Value::String(UTC.to_owned())),
+            "datetime.UTC" | "datetime.timezone.utc" | "timezone.utc" => {
+                Ok(Value::String(UTC.to_owned()))
+            }
             other => Err(format!("`{other}` is no literal")),
         }
     }

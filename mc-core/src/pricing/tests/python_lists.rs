@@ -42,7 +42,7 @@ fn a_list_in_python_is_read_as_the_json_that_says_the_same() {
                               output_mtok=Decimal('4'))),
           ConditionalPrice(constraint=TimeOfDateConstraint(
               start_time=datetime.time(16, 30, tzinfo=datetime.timezone.utc),
-              end_time=datetime.time(0, 30, tzinfo=datetime.timezone.utc)),
+              end_time=datetime.time(0, 30, tzinfo=datetime.UTC)),
             prices=ModelPrice(input_mtok=0.5, output_mtok=1))],
         price_variants=[PriceVariant(when={'processing': 'batch'}, prices=ModelPrice(input_mtok=1.5, output_mtok=2))],"#,
     ));
