@@ -44,7 +44,7 @@ async fn open(log: Arc<dyn EventLog>, text: &str) -> (World, Listening) {
     let control = builder.open_log(log).await.unwrap();
     let specs = file::read(text.as_bytes(), &place()).unwrap();
     let listening = file::callback(&specs).unwrap().listen(&control);
-    let listening = listening.await.unwrap();
+    let listening = listening.unwrap();
     let agent = specs[0].agent().unwrap();
     control.register_agent("a", agent).await.unwrap();
     control.start_dispatch().await.unwrap();
@@ -174,7 +174,7 @@ async fn an_answer_to_what_was_asked_before_a_restart_is_taken_after_it() {
     let (before, listening) = listening(&server).await;
     let (run, url) = waiting(&before, &server).await;
     let address = listening.address().to_string();
-    listening.close().await;
+    listening.close();
     let text = agents(&server, &listening_at(&address));
     let (after, _listening) = open(Arc::clone(before.control.log()), &text).await;
     assert_eq!(post(&url, &reply().to_string()).await.0, 200);

@@ -20,8 +20,8 @@ use mc_core::event::step::WaitingFor;
 use mc_core::id::RunId;
 use mc_core::run::{Run, Step, Suspension};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 
 use super::{Callback, PATH, reply_signal};
@@ -54,35 +54,52 @@ struct Door {
     turn: Mutex<()>,
 }
 
-/// Takes answers in until it is dropped, and its connections with it.
-pub(super) async fn serve(listener: TcpListener, callback: Callback, control: MissionControl) {
+/// Takes answers in until it is told to stop; connections end with it.
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    (callback, control): (Callback, MissionControl),
+    mut stopped: oneshot::Receiver<()>,
+) {
     let door = Arc::new(Door {
         callback,
         control,
         turn: Mutex::default(),
     });
+    // The operating system gave it a moment ago.
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
     let mut connections = JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= MOST_CONNECTIONS {
-            connections.join_next().await;
-            continue;
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            stream = next(&listener), if connections.len() < MOST_CONNECTIONS => {
+                connections.spawn(talk(Arc::clone(&door), stream));
+            }
         }
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let door = Arc::clone(&door);
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&door), request));
-            let mut http = http1::Builder::new();
-            let connection = http
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            // A connection that breaks, or takes too long, is the other side's to notice.
-            let _ = tokio::time::timeout(CONNECTION, connection).await;
-        });
     }
+}
+
+/// The next connection.
+async fn next(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn talk(door: Arc<Door>, stream: TcpStream) {
+    let service = service_fn(move |request| answer(Arc::clone(&door), request));
+    let mut http = http1::Builder::new();
+    let connection = http
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A connection that breaks, or takes too long, is the other side's to notice.
+    let _ = tokio::time::timeout(CONNECTION, connection).await;
 }
 
 /// Why an answer is not taken.

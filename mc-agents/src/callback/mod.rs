@@ -7,16 +7,16 @@
 mod door;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use mc_core::engine::MissionControl;
 use mc_core::error::{Error, ErrorKind, Result};
 use mc_core::id::{Digest, Opaque, RunId};
 use reqwest::Url;
 use ring::hmac;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use crate::endpoint::Secret;
 
@@ -64,12 +64,13 @@ impl PartialEq for Callback {
 
 impl Eq for Callback {}
 
-/// Answers are taken in as long as this lives.
+/// Answers are taken in as long as this lives, on a thread of its own.
 #[derive(Debug)]
 pub struct Listening {
     address: SocketAddr,
     callback: Callback,
-    task: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Listening {
@@ -79,16 +80,18 @@ impl Listening {
     }
 
     /// Listens no more; nothing of it holds the store once this returns.
-    pub async fn close(mut self) {
-        self.task.abort();
-        // It was told to end: that is all it can say.
-        let _ = (&mut self.task).await;
+    pub fn close(mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It was told to end: that is all it can say.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.task.abort();
+        drop(self.stop.take());
         self.callback.set_base(None);
     }
 }
@@ -113,24 +116,34 @@ impl Callback {
     ///
     /// # Errors
     /// `Unavailable` where nobody can listen there.
-    pub async fn listen(&self, control: &MissionControl) -> Result<Listening> {
+    pub fn listen(&self, control: &MissionControl) -> Result<Listening> {
         let wanted = self.0.spec.listen;
         let cannot = |error: std::io::Error| {
             let message = format!("nobody can listen for callbacks at {wanted}");
             Error::new(ErrorKind::Unavailable, message).with_source(error)
         };
-        let listener = TcpListener::bind(wanted).await.map_err(cannot)?;
+        let listener = TcpListener::bind(wanted).map_err(cannot)?;
+        listener.set_nonblocking(true).map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        let base = match &self.0.spec.url {
+        // Whatever runtime the host has, if any: it may do without sockets or without time.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(cannot)?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = door::serve(listener, (self.clone(), control.clone()), stopped);
+        let thread = std::thread::Builder::new().name("callbacks".to_owned());
+        let thread = thread.spawn(move || runtime.block_on(serving));
+        let thread = thread.map_err(cannot)?;
+        self.set_base(Some(match &self.0.spec.url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None => format!("http://{address}"),
-        };
-        self.set_base(Some(base));
-        let task = tokio::spawn(door::serve(listener, self.clone(), control.clone()));
+        }));
         Ok(Listening {
             address,
             callback: self.clone(),
-            task,
+            stop: Some(stop),
+            thread: Some(thread),
         })
     }
 

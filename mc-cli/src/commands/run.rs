@@ -79,7 +79,7 @@ async fn go(
 ) -> Done {
     // Before anybody is asked: an agent may answer at once.
     let listening = match &plan.callback {
-        Some(callback) => Some(callback.listen(control).await?),
+        Some(callback) => Some(callback.listen(control)?),
         None => None,
     };
     for (name, agent) in plan.agents {
@@ -96,7 +96,7 @@ async fn go(
     let replies = listening.as_ref().map_or(Replies::Elsewhere, Replies::Here);
     let done = tell_and_watch(control, (&handle, replies), (console, common)).await;
     if let Some(listening) = listening {
-        listening.close().await;
+        listening.close();
     }
     done
 }
