@@ -9,21 +9,26 @@
     reason = "a benchmark that cannot be set up is to stop, with its place"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mc_testkit::Simulation;
-use mission_control::core::audit::{NoBlobs, Sealer, frame};
+use mission_control::core::audit::{NoBlobs, Scope, Sealer, Verifier, frame};
 use mission_control::core::budget::{Hold, Movement, Path, post};
-use mission_control::core::ports::EventLog;
+use mission_control::core::id::{Actor, AuthMethod, CommandId};
+use mission_control::core::ports::{Entropy, EventLog};
+use mission_control::core::pricing::PriceLayers;
 use mission_control::core::run::replay;
+use mission_control::core::sequencer::{
+    AttemptRequest, Command, Instant, OpenSession, Prices, Request, Settings, Token, recover,
+};
 use mission_control::store::MemoryLog;
 use mission_control::testing::Scenario;
 use mission_control::{
     Account, AccountId, Admission, AgentError, AgentExecutor, Amount, Digest, Limit, ModelAnswer,
-    ModelRequest, NanoUsd, OnExceed, Record, RunBudget, RunId, SessionOptions, StartOptions,
+    ModelRequest, NanoUsd, OnExceed, OsEntropy, RunBudget, RunId, SessionOptions, StartOptions,
     StepContext, StepOutcome, Timestamp, Usage, Workflow,
 };
 use serde_json::{Value, json};
@@ -132,8 +137,8 @@ fn call(c: &mut Criterion) {
     });
 }
 
-/// The records of one long chain.
-fn records(steps: usize) -> Vec<Record> {
+/// A log with one long chain, and the chain's run.
+fn chain(steps: usize) -> (Arc<MemoryLog>, RunId) {
     let step = |i: usize| match i {
         0 => "n0: { agent: noop }".to_owned(),
         i => format!("n{i}: {{ agent: noop, needs: [n{}] }}", i - 1),
@@ -161,20 +166,38 @@ fn records(steps: usize) -> Vec<Record> {
         run.outcome().await.unwrap();
         run.id()
     });
+    (log, run.unwrap())
+}
+
+fn read<T>(read: impl Future<Output = mission_control::Result<T>>) -> T {
     let world = Simulation::new(2, Timestamp::EPOCH);
-    world
-        .block_on(log.read_run(run.unwrap(), 0, 100_000))
-        .unwrap()
-        .unwrap()
+    world.block_on(read).unwrap().unwrap()
+}
+
+fn verify(c: &mut Criterion) {
+    let (log, _) = chain(500);
+    let records = read(log.read_workspace(0, 100_000));
+    let found = read(log.acquire()).workspace.unwrap();
+    let count = records.len();
+    c.bench_function(&format!("audit/verify/{count}_events"), |b| {
+        b.iter(|| {
+            let mut verifier = Verifier::new(found.workspace_id, Scope::Workspace);
+            for record in &records {
+                verifier.record(black_box(record), &NoBlobs);
+            }
+            assert!(verifier.finish().first_bad.is_none());
+        });
+    });
 }
 
 fn log(c: &mut Criterion) {
-    let records = records(500);
+    let (log, run) = chain(500);
+    let records = read(log.read_run(run, 0, 100_000));
     let count = records.len();
     c.bench_function(&format!("run/replay/{count}_events"), |b| {
         b.iter(|| replay(black_box(&records)).unwrap());
     });
-    let inline: Vec<Record> = records.into_iter().take(256).collect();
+    let inline: Vec<_> = records.into_iter().take(256).collect();
     c.bench_function("audit/seal/event", |b| {
         let mut sealer = Sealer::new("00000000-0000-7000-8000-000000000000".parse().unwrap());
         let mut at = 0;
@@ -208,5 +231,65 @@ fn validate(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, baseline, ledger, call, log, validate);
+/// A command decided and applied, without its hash: what an agent says of a decision.
+fn decide(c: &mut Criterion) {
+    let log = MemoryLog::new();
+    let found = read(log.acquire());
+    let (entropy, now): (Arc<dyn Entropy>, _) = (Arc::new(OsEntropy), Timestamp::EPOCH);
+    let instant = Instant {
+        now,
+        monotonic: std::time::Duration::ZERO,
+        random: 7,
+    };
+    let settings = Settings::default();
+    let table = Arc::clone(&settings.prices);
+    let settings = (
+        settings,
+        Prices::new(PriceLayers::of(Arc::clone(&table)), table, BTreeMap::new()),
+    );
+    let (mut sequencer, _) =
+        recover(&found, settings, &entropy, instant, AuthMethod::Library).unwrap();
+    let command = |request| {
+        Arc::new(Command {
+            id: CommandId::NIL,
+            actor: Actor::Agent("writer".parse().unwrap()),
+            auth_method: AuthMethod::Library,
+            request,
+        })
+    };
+    let run_id = RunId::from_bytes([7; 16]);
+    let open = Request::OpenSession(OpenSession {
+        run_id,
+        agent: "writer".parse().unwrap(),
+        agent_version: None,
+        budget: None,
+        policy: Settings::default().run_policy,
+        labels: BTreeMap::new(),
+        tags: BTreeSet::new(),
+    });
+    sequencer.submit(&command(open), instant, None);
+    let token = Token {
+        epoch: found.lease.epoch,
+        run_id,
+        step: "session".parse().unwrap(),
+        attempt: 1,
+    };
+    let said = Arc::new([json!(1), json!("because"), json!(2)]);
+    let request = Request::Attempt(token, AttemptRequest::Decision(said));
+    let command = command(request);
+    c.bench_function("sequencer/decide_apply/64_events", |b| {
+        b.iter(|| {
+            for _ in 0..64 {
+                black_box(sequencer.submit(&command, instant, None));
+            }
+            let (closed, promised) = sequencer.close_batch().unwrap().unwrap();
+            assert!(closed.placed.len() >= 64);
+            sequencer.committed(promised.next_seq);
+        });
+    });
+}
+
+criterion_group!(
+    benches, baseline, ledger, call, decide, log, verify, validate
+);
 criterion_main!(benches);

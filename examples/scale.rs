@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 type Fallible<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+/// How long nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+
 const ENDED: &str = "{ workflow: ended, steps: { n0: { agent: noop }, n1: { agent: noop, needs: [n0] },
   n2: { agent: noop, needs: [n1] }, n3: { agent: noop, needs: [n2] }, n4: { agent: noop, needs: [n3] },
   n5: { agent: noop, needs: [n4] }, n6: { agent: noop, needs: [n5] }, n7: { agent: noop, needs: [n6] },
@@ -70,6 +73,14 @@ fn resident_mib() -> u64 {
     kib.unwrap_or(0) / 1024
 }
 
+/// The time that this process had a processor, in ticks of a hundredth of a second (Linux).
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// Starts runs of a workflow, 256 at a time.
 async fn start(control: &MissionControl, workflow: &'static str, runs: usize) -> Fallible {
     let gate = Arc::new(tokio::sync::Semaphore::new(256));
@@ -120,6 +131,14 @@ async fn grow(db: &str) -> Fallible {
         "{}",
         json!({ "events": control.metrics().durable_seq, "resident_mib": resident_mib() })
     );
+    if option("--parked", "0") != "0" {
+        let before = cpu_ticks();
+        tokio::time::sleep(IDLE).await;
+        println!(
+            "idle for {IDLE:?}: {} ms of a processor",
+            (cpu_ticks() - before) * 10
+        );
+    }
     // No destructor runs: the store is left as by a kill.
     std::process::exit(0)
 }

@@ -1,4 +1,4 @@
-//! Appending, durable: one event a commit, and a wave of 256 events with 128 rows.
+//! Appending, durable: one event a commit, a group of 64, and a wave of 256 events with 128 rows.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -30,7 +30,7 @@ fn append(criterion: &mut Criterion) {
         .build()
         .unwrap();
     let mut group = criterion.benchmark_group("append/commit");
-    for events in [1, 256] {
+    for events in [1, 64, 256] {
         let dir = tempfile::tempdir_in(".").unwrap();
         let log = RedbLog::open(dir.path().join("bench.redb")).unwrap();
         let lease: Lease = runtime.block_on(log.acquire()).unwrap().lease;

@@ -13,7 +13,9 @@
 //! | I11 nested runs | after every commit a run and those nested in it agree (`nesting`) |
 //!
 //! `handlers` adds a rule: a live step of the log has a handler in this process, of this epoch.
-//! I7 (liveness) is in `world`, which sees when nothing can move any more.
+//! I7 (every run can move) is in `liveness`, while a world goes on, and in `world`, which brings every run
+//! to its end.
+//! I9 is of one workspace a file: there is no other whose events could be seen.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,7 +9,7 @@ use mc_core::event::{EventKind, PartContent, Record};
 use mc_core::id::{Digest, RunId, StepKey};
 use mc_core::policy::guard::{Guardrail, OnBreach, Rule};
 use mc_core::policy::{Mode, OwnApproval, Policy, RiskTier};
-use mc_core::run::{ApprovalState, CallState, Run, read_event};
+use mc_core::run::{ApprovalState, CallState, Run};
 use mc_core::workflow::Step;
 
 /// What the log says of deeds so far.
@@ -188,15 +188,16 @@ impl Deeds {
         }
     }
 
-    /// Whether an approval was used up by the event before this one, in the same commit.
+    /// Whether an approval was used up just before this event, in the same commit: at most what an
+    /// observed limit says stands between.
     fn used_just_before(&self, seen: &Seen<'_>, number: u32) -> bool {
         let used = self.used.get(&(seen.record.run_id, number));
         let Some(before) = seen.before.filter(|one| one.run_id == seen.record.run_id) else {
             return false;
         };
-        let consumed = matches!(read_event(before), Ok(EventKind::ApprovalConsumed(_)));
-        let near = used.is_some_and(|(_, seq)| *seq == before.seq);
-        consumed && near && before.cmd_id == seen.record.cmd_id
+        let between = u64::from(&*before.kind == "budget.judged");
+        let near = used.is_some_and(|(_, seq)| seq + between == before.seq);
+        near && before.cmd_id == seen.record.cmd_id
     }
 }
 

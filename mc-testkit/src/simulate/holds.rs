@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mc_core::budget::{Account, AccountId, Amount};
+use mc_core::budget::{Account, AccountId, Amount, Period};
 use mc_core::event::EventKind;
 use mc_core::event::budget::BudgetWindowOpened;
 use mc_core::event::run::Subject;
@@ -132,10 +132,15 @@ impl Holds {
     pub(super) fn window(&mut self, opened: &BudgetWindowOpened) {
         let start = opened.period.start;
         let begun = self.windows.entry(opened.account.clone()).or_default();
-        let counts_after = if begun.ends.is_empty() {
-            start
-        } else {
-            opened.window.counts_after(start)
+        // What counted for ever until now ends here, and counts no more.
+        let last = begun.ends.last_entry();
+        let counts_after = match last {
+            Some(last) if *last.get() < Period::ALWAYS.end => opened.window.counts_after(start),
+            Some(mut last) => {
+                last.insert(start);
+                start
+            }
+            None => start,
         };
         begun.ends.insert(start, opened.period.end);
         begun.counts_after = begun.counts_after.max(counts_after);

@@ -18,6 +18,7 @@ mod ghost;
 mod groups;
 mod habits;
 mod handlers;
+mod liveness;
 mod holds;
 mod nesting;
 mod redrives;

@@ -23,6 +23,7 @@ use super::draw::Draw;
 use super::groups::broken_groups;
 use super::habits::Habits;
 use super::handlers::Handlers;
+use super::liveness::Liveness;
 use super::nesting::Shelf;
 use super::script::{AGENTS, Hangs, Scripted, tag_account};
 
@@ -126,6 +127,7 @@ impl World {
             log,
             ..
         } = self;
+        let mut liveness = Liveness::default();
         let lived = simulation.block_on(async {
             let mut desk = Desk {
                 control: open(parts, &agent).await?,
@@ -138,13 +140,19 @@ impl World {
             };
             for _ in 0..4 + desk.draw.below(12) {
                 desk.press().await;
-                let pause = Duration::from_millis(desk.draw.below(4_000));
-                clock
-                    .sleep_until(clock.monotonic().saturating_add(pause))
-                    .await;
-                let now = clock.monotonic();
-                log.faults()
-                    .checker(|checker| desk.agent.handlers.look(checker, now));
+                // Now and then nobody presses anything for a while: whatever moves then moves by itself.
+                let pauses = if desk.draw.one_in(8) { 10 } else { 1 };
+                for _ in 0..pauses {
+                    let pause = Duration::from_millis(desk.draw.below(4_000));
+                    clock
+                        .sleep_until(clock.monotonic().saturating_add(pause))
+                        .await;
+                    let now = clock.monotonic();
+                    log.faults().checker(|checker| {
+                        desk.agent.handlers.look(checker, now);
+                        liveness.look(checker, now);
+                    });
+                }
             }
             Ok::<_, mc_core::error::Error>(())
         });
@@ -226,7 +234,7 @@ impl World {
 }
 
 /// Where a run stands, in one line.
-fn stands(run: &Run) -> String {
+pub(super) fn stands(run: &Run) -> String {
     let step = |(key, step): (&StepKey, &Step)| {
         let block = step.block.as_ref();
         let block = block.map(|block| format!(" ({}: {})", block.reason, block.code));
