@@ -81,43 +81,43 @@ async fn spent_with_a_grant(world: &World, window: &str) -> (MissionControl, Run
     (control, run)
 }
 
+/// A year that nobody believes before it has stood for ten minutes; what is spent once it is, and when.
+async fn a_year_ahead(world: &World, session: &Session, window: &str) -> (u64, i64) {
+    set_wall(world, YEAR);
+    for wait in [0, 300] {
+        world.pass(secs(wait)).await;
+        assert_eq!(spend_all(session).await, 0, "{window}: not believed yet");
+    }
+    world.pass(secs(360)).await;
+    (world.elapsed().as_secs(), spend_all(session).await)
+}
+
+/// The most that was spent in a stretch of so many seconds.
+fn most_within(spent: &[(u64, i64)], length: u64) -> i64 {
+    let sums = spent.iter().map(|(from, _)| {
+        let within = spent
+            .iter()
+            .filter(|(at, _)| (*from..from + length).contains(at));
+        within.map(|(_, spent)| spent).sum()
+    });
+    sums.max().unwrap_or_default()
+}
+
 /// The year that is believed, and the way back; what holds then.
 async fn leapt(world: &World, (window, length): (&str, u64)) {
     let (control, run) = spent_with_a_grant(world, window).await;
     let session = guard(&control).await;
     assert_eq!(spend_all(&session).await, LIMIT + GRANT, "{window}");
-    set_wall(world, YEAR);
-    assert_eq!(
-        spend_all(&session).await,
-        0,
-        "{window}: nobody believes it yet"
-    );
-    world.pass(secs(300)).await;
-    assert_eq!(
-        spend_all(&session).await,
-        0,
-        "{window}: nor after five minutes"
-    );
-    world.pass(secs(360)).await;
-    let first = (world.elapsed().as_secs(), spend_all(&session).await);
+    let first = a_year_ahead(world, &session, window).await;
     assert_eq!(first.1, LIMIT, "{window}: a year later, without the grant");
     set_wall(world, -YEAR);
-    let who = (&control, &session);
-    let mut spent = spend_on(world, who, 2 * length.min(DAY) / (HOUR / 2)).await;
-    spent.insert(0, first);
-    for (at, _) in &spent {
-        let within = spent
-            .iter()
-            .filter(|(then, _)| (*at..at + length).contains(then));
-        let sum: i64 = within.map(|(_, spent)| spent).sum();
-        // Two periods of a calendar, or two that are fixed, can meet in a stretch of one's length.
-        let most = if window.starts_with("sliding") {
-            LIMIT
-        } else {
-            2 * LIMIT
-        };
-        assert!(sum <= most, "{window}: {sum} from {at}: {spent:?}");
-    }
+    let steps = 2 * length.min(DAY) / (HOUR / 2);
+    let mut spent = vec![first];
+    spent.extend(spend_on(world, (&control, &session), steps).await);
+    // Two periods of a calendar, or two that are fixed, can meet in a stretch of one's length.
+    let periods = if window.starts_with("sliding") { 1 } else { 2 };
+    let most = most_within(&spent, length);
+    assert!(most <= periods * LIMIT, "{window}: {most}: {spent:?}");
     ended(&control, &run).await;
 }
 

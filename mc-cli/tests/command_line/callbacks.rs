@@ -62,7 +62,8 @@ fn a_run_waits_for_the_answer_that_a_remote_agent_brings_later() {
     let url = asked(&server);
     assert_eq!(post(&url, r#"{"output": "late"}"#), "HTTP/1.1 200 OK");
     let ended = run.wait_with_output().unwrap();
-    let said: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let said: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(said["outcome"], json!({"completed": {"plan": "late"}}));
     assert!(ended.status.success());
 }
