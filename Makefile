@@ -9,6 +9,10 @@ STEPS := setup fmt tidy clippy test-code prices doctest examples doc deny score 
 CRATES := --workspace --locked
 # Checked when installed, else named as not run.
 OPTIONAL := taplo typos cargo-hack
+# The recorded runs that some tests play; where the file is absent they have nothing to do.
+RECORDED := $(or $(MC_RECORDED_RUNS),../shared/data/recorded_runs.jsonl.gz)
+# Why prices were not compared, where they were not.
+PRICES_NOT_RUN := $(or $(CARGO_TARGET_DIR),target)/prices/not-run
 DENY_VERSION := 0.20.2
 
 SHELL := /bin/bash
@@ -37,9 +41,11 @@ test: ## check everything, step by step
 		$(MAKE) "$$step" || { printf '\nmake test: FAILED at `%s`; alone: make %s\n' "$$step" "$$step"; exit 1; }; \
 		printf '== %s: ok, %d s\n' "$$step" $$((SECONDS - from)); done=$$((done + 1)); \
 	done; \
-	missing=; for tool in $(OPTIONAL); do command -v "$$tool" >/dev/null || missing+=" $$tool"; done; \
-	printf '\nmake test: all %d steps passed in %d s; not run:%s\n' \
-		"$$done" $$((SECONDS - begin)) "$${missing:- nothing}"
+	missing=; for tool in $(OPTIONAL); do command -v "$$tool" >/dev/null || missing+=", $$tool"; done; \
+	[ -e "$(RECORDED)" ] || missing+=', tests on recorded runs ($(RECORDED) is absent: MC_RECORDED_RUNS)'; \
+	[ ! -s "$(PRICES_NOT_RUN)" ] || missing+=", prices ($$(cat "$(PRICES_NOT_RUN)"))"; \
+	printf '\nmake test: all %d steps passed in %d s; not run: %s\n' \
+		"$$done" $$((SECONDS - begin)) "$$([ -n "$$missing" ] && echo "$${missing:2}" || echo nothing)"
 
 setup: ## check the tools and fetch the dependencies
 	@command -v cargo >/dev/null || { \

@@ -50,6 +50,11 @@ impl Secret {
         Ok(value)
     }
 
+    /// The key itself.
+    pub(crate) const fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// The key as a text that must not show.
     pub(crate) fn hidden(&self) -> Secrets {
         Secrets::new([self.0.clone()])

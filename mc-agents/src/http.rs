@@ -2,8 +2,8 @@
 //!
 //! It is sent the JSON of `exchange`, with the effect key as `idempotency-key`: the same for every
 //! attempt, so that a remote agent that keeps to it does its work once. `202 {"status":"pending"}`
-//! suspends the step until the run is signalled under the name that was asked for, with the same
-//! JSON that an answer at once would have had. Until then what was held is in doubt.
+//! suspends the step until the run is signalled under the name that was asked for, or its answer is
+//! brought to `callback_url`, with the same JSON that an answer at once would have had. Until then what was held is in doubt.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
+use crate::callback::{Callback, reply_signal};
 use crate::endpoint::{Authority, Endpoint, Gone, Head, Reaching, Secret};
 use crate::exchange::{INVALID_OUTPUT, Reply, ask};
 use crate::hiding::Secrets;
@@ -39,6 +40,8 @@ pub struct HttpSpec {
     pub timeout: Duration,
     /// The models that it may call by itself.
     pub models: Vec<ModelBound>,
+    /// Where it may answer later, beside the signal.
+    pub callback: Option<Callback>,
 }
 
 /// An agent somewhere else.
@@ -46,6 +49,7 @@ pub struct HttpSpec {
 pub struct HttpAgent {
     endpoint: Endpoint,
     models: Vec<ModelBound>,
+    callback: Option<Callback>,
     version: Option<AgentVersion>,
 }
 
@@ -70,6 +74,7 @@ impl HttpAgent {
         Ok(Self {
             endpoint: endpoint.map_err(|rule| Error::new(ErrorKind::Unavailable, rule))?,
             models: spec.models,
+            callback: spec.callback,
             version,
         })
     }
@@ -144,11 +149,6 @@ impl HttpAgent {
     }
 }
 
-/// The signal that an attempt's later answer comes by.
-fn reply_signal(ctx: &StepContext) -> String {
-    format!("reply:{}", ctx.effect_key())
-}
-
 fn is_pending(head: &Head, body: &[u8]) -> bool {
     let pending = json!({"status": "pending"});
     head.status == StatusCode::ACCEPTED && json::parse(body).is_ok_and(|body| body == pending)
@@ -160,7 +160,7 @@ async fn suspend(
     spending: Spending,
 ) -> std::result::Result<StepOutcome, AgentError> {
     let later = spending.later(ctx).await?;
-    let name = Opaque::new(&reply_signal(ctx));
+    let name = Opaque::new(&reply_signal(ctx.effect_key()));
     let name = name.map_err(|fault| AgentError::new(fault.to_string()))?;
     Ok(StepOutcome::Suspend {
         checkpoint: json!({ "later": later }),
@@ -211,7 +211,11 @@ impl AgentExecutor for HttpAgent {
             Opening::Waits(id) => return Ok(suspended(id)),
         };
         let mut asked = ask(&ctx, &input, &spending.admitted());
-        asked["reply_signal"] = reply_signal(&ctx).into();
+        asked["reply_signal"] = reply_signal(ctx.effect_key()).into();
+        let place = self.callback.as_ref();
+        if let Some(url) = place.and_then(|place| place.url(ctx.run_id(), ctx.effect_key())) {
+            asked["callback_url"] = url.into();
+        }
         match self.send(&ctx, &asked).await {
             Ok((head, body)) if is_pending(&head, &body) => suspend(&ctx, spending).await,
             Ok((head, body)) => self.answered(&ctx, spending, (head, &body)).await,

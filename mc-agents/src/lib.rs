@@ -2,8 +2,10 @@
 //!
 //! [`mod@file`] reads them from an agents file. [`recorded`] answers from a file of recorded runs: for
 //! rehearsals, demos and tests, without a provider and without a cent. [`command`] runs a program, [`chat`]
-//! asks a model, [`http`] an agent somewhere else. No policy is in here: every call goes through the engine's permits.
+//! asks a model, [`http`] an agent somewhere else, which answers
+//! later at a place of [`callback`]. No policy is in here: every call goes through the engine's permits.
 
+pub mod callback;
 pub mod chat;
 pub mod command;
 mod endpoint;

@@ -16,7 +16,7 @@ use crate::place::FileId;
 use crate::reads::{Read, ReadAnswer};
 
 /// The version of what is said. Both sides have to have the same.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The first words of a process that wants to join. Every version begins like this.
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ const DOCUMENT: &str = include_str!("../../docs/agents.md");
 fn place() -> Place {
     Place::of(".").with_environment(|name| match name {
         "MODEL_KEY" => Some("k".into()),
+        "CALLBACK_SECRET" => Some("s".repeat(32).into()),
         "PATH" => std::env::var_os("PATH"),
         _ => None,
     })
@@ -29,7 +30,7 @@ fn every_example_of_the_document_is_an_agents_file() {
         }
     });
     let kinds: Vec<&str> = kinds.collect();
-    assert_eq!(kinds, ["recorded", "command", "chat", "http"]);
+    assert_eq!(kinds, ["recorded", "command", "chat", "http", "http"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod again;
 mod asking;
+mod callbacks;
 mod chat;
 mod command;
 mod common;

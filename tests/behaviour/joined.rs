@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use crate::restart::{Next, faulty_world};
-use mission_control::{AbortReason, Admission, Health};
+use mission_control::{AbortReason, Admission, Health, Policy, RunQuery};
 
 /// A joined session whose block has room for four more calls.
 async fn session(joined: &Joined) -> Session {
@@ -191,5 +191,50 @@ fn a_far_attempt_that_takes_too_long_is_told_to_stop_and_done_again() {
         let run = begin(&owner, flow, json!({})).await;
         let outcome = run.outcome().await.unwrap();
         assert_eq!(outcome.output(), Some(&json!({"ok": true})));
+    });
+}
+
+#[test]
+fn a_joined_process_sees_the_policy_in_force_and_its_versions() {
+    let world = World::seeded(31);
+    world.run(async {
+        let owner = world.open().await;
+        let joined = join(&world, &owner);
+        let seen = joined.control.policy().unwrap();
+        assert_eq!(seen, owner.policy().unwrap());
+        assert_eq!(seen.version, 0);
+        let policy = Policy::from_yaml("approvals: { from: financial }").unwrap();
+        let published = joined.control.publish_policy("ann", policy).await.unwrap();
+        assert_eq!(published.version, 1);
+        for control in [&joined.control, &owner] {
+            assert_eq!(control.policy().unwrap(), published);
+            assert_eq!(control.policy_version(1).await.unwrap(), published);
+            assert_eq!(control.policy_history().await.unwrap().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_question_of_a_joined_process_is_answered_as_the_owner_answers_it() {
+    let world = World::seeded(32);
+    world.run(async {
+        let owner = world.open().await;
+        let joined = join(&world, &owner);
+        let session = session(&joined).await;
+        let (ours, theirs) = (&joined.control, &owner);
+        let run = AccountId::Run(session.id());
+        for id in [AccountId::Workspace, run] {
+            assert_eq!(ours.account(&id), theirs.account(&id), "{id:?}");
+            let overshoot = |control: &MissionControl| control.worst_case_overshoot(&id);
+            assert_eq!(overshoot(ours), overshoot(theirs));
+        }
+        assert_eq!(ours.prices().version(), theirs.prices().version());
+        assert_eq!(ours.halts(), theirs.halts());
+        assert_eq!(ours.metrics(), theirs.metrics());
+        assert!(matches!(ours.health(), Health::Up));
+        let a = ours.runs(RunQuery::default()).await.unwrap();
+        let b = theirs.runs(RunQuery::default()).await.unwrap();
+        assert_eq!(a.items.len(), b.items.len());
+        session.close().await.unwrap();
     });
 }

@@ -47,6 +47,7 @@ mod large_lists;
 mod late_agents;
 mod lasting;
 mod ledger;
+mod leaps;
 mod lent;
 mod life;
 mod loops;

@@ -336,6 +336,7 @@ fn what_a_nested_run_spends_counts_in_every_account_around_it() {
         completes(&run).await;
         let inner = nested(&control, &run, "qa").await.id();
         let run_id = run.id();
+        let joined = join(&world, &control);
         for id in [
             "workspace",
             "workflow:gate",
@@ -343,8 +344,10 @@ fn what_a_nested_run_spends_counts_in_every_account_around_it() {
             &format!("run:{run_id}"),
             &format!("step:{run_id}/qa"),
         ] {
-            let account = control.account(&id.parse().unwrap()).unwrap_or_default();
+            let id = id.parse().unwrap();
+            let account = control.account(&id).unwrap_or_default();
             assert_eq!(account.spent().money, mills(40), "{id}");
+            assert_eq!(joined.control.account(&id), Some(account), "{id}");
         }
         assert!(control.account(&"workflow:w".parse().unwrap()).is_none());
         let state = run.state().await.unwrap();

@@ -61,6 +61,9 @@ fn a_warning_lets_the_call_go_and_leaves_a_verdict() {
             (&judged["rule"], &judged["mode"]),
             (&json!("stale_price"), &json!("observe"))
         );
+        // What was judged is the request, by the hash that it is reserved under.
+        let reserved = facts(&control, &control.run(session.id()), "model_call.reserved").await;
+        assert_eq!(judged["inputs_hash"], reserved["request"]);
     });
 }
 

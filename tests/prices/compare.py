@@ -1,8 +1,9 @@
 """Holds our costs against those of two other packages, on a corpus of usages written here.
 
-Every case is priced by the package itself, and by `price_usage` from the package's own list. Ours
-has to be the other's cost, rounded up to 1e-9 USD. Where it is dearer, a rule has to say why; where
-it is cheaper by more than a rounding of floats, the comparison fails. Nothing is fetched.
+Every case is priced by the package itself, by `price_usage` from the package's own file, and by
+`price_usage` from the embedded table. Ours has to be the other's cost, rounded up to 1e-9 USD. Where
+it is dearer, a rule has to say why; where it is cheaper by more than a rounding of floats, the
+comparison fails. `mission-control prices import` has to take both files too. Nothing is fetched.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -101,6 +103,9 @@ GENAI_MODELS = [
     ("moonshotai", "moonshot", ["kimi-k3"]),
     ("groq", "groq", ["llama-3.3-70b-versatile", "openai/gpt-oss-120b"]),
 ]
+
+# How many of the models above the embedded table has at least.
+LEAST_EMBEDDED = {"litellm": 5, "genai-prices": 5}
 
 TIERS = ["standard", "batch", "flex", "priority"]
 
@@ -309,12 +314,24 @@ def genai_list(path):
 
 
 def ours(binary, source, path, cases):
-    """What `price_usage` says, and the report of the import."""
+    """What `price_usage` says, and the report of the import; of the embedded table without a path."""
     lines = "\n".join(case.line() for case in cases) + "\n"
-    command = [binary, "--from", source, str(path)]
+    command = [binary, "--from", source, str(path)] if path else [binary]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
     *answers, last = [json.loads(line) for line in done.stdout.splitlines()]
     return answers, last["report"]
+
+
+def imported(binary, source, path, scratch):
+    """The report of the command line's own import of a file into a store."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        store = ["--db", str(Path(folder) / "prices.redb"), "--operator", "ann"]
+        command = [binary, "prices", "import", "--from", source, str(path), "--json", *store]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        listed = [binary, "prices", "list", "gpt-5.4", "--json", *store]
+        found = subprocess.run(listed, capture_output=True, text=True, check=True)
+        assert json.loads(found.stdout)["models"], "the import is not in force"
+        return json.loads(done.stdout)["report"]
 
 
 def reason(case, answer, report):
@@ -363,19 +380,41 @@ def compare(source, cases, answers, report):
     return failures
 
 
+def embedded(binary, source, cases, report):
+    """Holds the embedded table against a package, on the cases that it prices."""
+    answers, _ = ours(binary, source, None, cases)
+    known = {case.model for case, answer in zip(cases, answers, strict=True) if "error" not in answer}
+    assert len(known) >= LEAST_EMBEDDED[source], f"{source}: the embedded table prices only {sorted(known)}"
+    # A model, a tier or a class that it leaves out is refused, never charged at another price.
+    priced = [pair for pair in zip(cases, answers, strict=True) if "error" not in pair[1]]
+    name = f"embedded, against {source}"
+    print(f"{name}: {len(cases) - len(priced)} cases are refused: the table leaves out what sources differ in")
+    cases, answers = [pair[0] for pair in priced], [pair[1] for pair in priced]
+    return compare(name, cases, answers, report)
+
+
 def main():
     """Compares with both packages."""
-    binary, scratch = sys.argv[1], sys.argv[2]
-    package = importlib.resources.files("litellm")
-    listed = package / "model_prices_and_context_window_backup.json"
+    binaries, scratch = Path(sys.argv[1]), Path(sys.argv[2])
+    binary, command = str(binaries / "price_usage"), str(binaries / "mission-control")
+    of_litellm = importlib.resources.files("litellm") / "model_prices_and_context_window_backup.json"
+    of_genai = importlib.resources.files("genai_prices") / "data.py"
     runs = [
-        ("litellm", listed, [*litellm_cases(), *litellm_search_cases()]),
-        ("genai-prices", genai_list(Path(scratch) / "genai-prices.json"), [*genai_cases(), *genai_search_cases()]),
+        ("litellm", of_litellm, [*litellm_cases(), *litellm_search_cases()]),
+        ("genai-prices", of_genai, [*genai_cases(), *genai_search_cases()]),
     ]
     failures = []
     for source, path, cases in runs:
         answers, report = ours(binary, source, path, cases)
         failures += compare(source, cases, answers, report)
+        failures += embedded(binary, source, cases, report)
+        if imported(command, source, path, scratch) != report:
+            failures.append(f"{source}: `prices import` does not take what `price_usage` takes")
+    # The same list as JSON, which the package's updates are, is read as the same.
+    _, _, cases = runs[1]
+    as_json = ours(binary, "genai-prices", genai_list(scratch / "genai-prices.json"), cases)
+    if as_json[0] != ours(binary, "genai-prices", of_genai, cases)[0]:
+        failures.append("genai-prices: data.py is not read as the JSON that says the same")
     for failure in failures:
         print(failure, file=sys.stderr)
     if failures:

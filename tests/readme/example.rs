@@ -1,8 +1,6 @@
 //! The example of README.md, word for word below this header.
 
-use mission_control::{
-    AgentError, AgentExecutor, StartOptions, StepContext, StepOutcome, Workflow,
-};
+use mission_control::{AgentError, AgentExecutor, StartOptions, StepContext, StepOutcome};
 use serde_json::{Value, json};
 
 struct Greeter;
@@ -18,16 +16,13 @@ impl AgentExecutor for Greeter {
 pub(crate) async fn main() -> mission_control::Result<()> {
     let control = mission_control::open("agents.redb").await?;
     control.register_agent("greeter", Greeter).await?;
-    let hello =
-        "{ workflow: hello, budget: { usd: \"1.00\" }, steps: { greet: { agent: greeter } } }";
-    control.publish(Workflow::from_yaml(hello)?).await?;
+    let hello = "{ workflow: hello, budget: { usd: '1' }, steps: { greet: { agent: greeter } } }";
+    let hello = mission_control::Workflow::from_yaml(hello)?;
+    control.publish(hello).await?;
     control.start_dispatch().await?;
-    let run = control
-        .start("hello", json!({ "name": 7 }), StartOptions::by("ann"))
-        .await?;
-    assert_eq!(
-        run.outcome().await?.output(),
-        Some(&json!({ "text": "hello, 7" }))
-    );
+    let by = StartOptions::by("ann");
+    let run = control.start("hello", json!({ "name": 7 }), by).await?;
+    let outcome = run.outcome().await?;
+    assert_eq!(outcome.output(), Some(&json!({ "text": "hello, 7" })));
     control.shutdown(std::time::Duration::from_secs(5)).await
 }

@@ -109,6 +109,16 @@ impl<'a> Fields<'a> {
         self.faults.push(Violation::new(path, rule.into()));
     }
 
+    /// An object that a field is, with fields of its own; its faults are put to these.
+    pub(super) fn object<T>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        read: impl FnOnce(&mut Fields<'_>) -> T,
+    ) -> Option<T> {
+        self.nested(format!("{}/{key}", self.at), value, read)
+    }
+
     /// An object inside a field, with fields of its own; its faults are put to these.
     pub(super) fn inside<T>(
         &mut self,
@@ -117,6 +127,15 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&mut Fields<'_>) -> T,
     ) -> Option<T> {
         let at = format!("{}/{key}/{}", self.at, escape_pointer(at));
+        self.nested(at, value, read)
+    }
+
+    fn nested<T>(
+        &mut self,
+        at: String,
+        value: &Value,
+        read: impl FnOnce(&mut Fields<'_>) -> T,
+    ) -> Option<T> {
         let Some(fields) = value.as_object() else {
             self.faults
                 .push(Violation::new(at, "an object is required"));

@@ -120,6 +120,7 @@ fn http(fields: &mut Fields<'_>, place: &Place) -> Option<AgentKind> {
         key,
         timeout,
         models,
+        callback: None,
     }))
 }
 
@@ -157,9 +158,18 @@ pub(super) fn authority(
 
 /// The key in the variable that `key_env` names; the file itself never has one.
 pub(super) fn key(fields: &mut Fields<'_>, place: &Place) -> Option<Secret> {
-    let name = fields.text_if("key_env")?;
+    secret(fields, place, "key_env")
+}
+
+/// What is in the variable that a field names.
+pub(super) fn secret(
+    fields: &mut Fields<'_>,
+    place: &Place,
+    field: &'static str,
+) -> Option<Secret> {
+    let name = fields.text_if(field)?;
     let Some(value) = place.variable(name) else {
-        fields.fault("key_env", format!("the variable {name} is not set here"));
+        fields.fault(field, format!("the variable {name} is not set here"));
         return None;
     };
     let text = value.into_string().map_err(|_| "it is no text".to_owned());
@@ -169,7 +179,7 @@ pub(super) fn key(fields: &mut Fields<'_>, place: &Place) -> Option<Secret> {
     });
     let usable = secret.and_then(|secret| secret.header("").map(|_| secret));
     { usable }
-        .map_err(|rule| fields.fault("key_env", format!("the variable {name}: {rule}")))
+        .map_err(|rule| fields.fault(field, format!("the variable {name}: {rule}")))
         .ok()
 }
 

@@ -1,10 +1,11 @@
-//! The agents file: `agents: { NAME: SPEC }` in YAML, read strictly, every fault with its place.
+//! The agents file: `agents: { NAME: SPEC }` in YAML, with `callback` beside it, read strictly, every fault with its place.
 //!
 //! Nothing is started and nothing is asked while it is read; programs, directories and variables of
 //! the environment are looked for, so that what is missing is said before anything runs. `place` is
 //! where it looks, `fields` reads one object, `kinds` the kinds. `docs/agents.md` has an example of
 //! each.
 
+mod callback;
 mod chat;
 mod fields;
 mod kinds;
@@ -25,6 +26,7 @@ use crate::chat::{ChatAgent, ChatSpec};
 use crate::command::{CommandAgent, CommandSpec};
 use crate::http::{HttpAgent, HttpSpec};
 use crate::recorded::RecordedAgent;
+pub use callback::callback;
 use fields::Fields;
 pub use place::Place;
 
@@ -122,13 +124,21 @@ pub fn read(text: &[u8], place: &Place) -> Result<Vec<AgentSpec>> {
     let Some(agents) = top.find("agents").and_then(Value::as_object) else {
         return Err(Error::invalid("/agents", NO_AGENTS));
     };
+    let given = callback::read(&mut top, place);
     let mut faults = top.finish();
-    let specs: Vec<AgentSpec> = { agents.iter() }
+    let mut specs: Vec<AgentSpec> = { agents.iter() }
         .filter_map(|(name, spec)| {
             let spec = agent(name, spec, place);
             spec.map_err(|more| faults.extend(more)).ok()
         })
         .collect();
+    if faults.is_empty()
+        && let Some(given) = given
+        && !callback::give(&given, &mut specs)
+    {
+        let rule = "only http agents are answered there: the file has none";
+        faults.push(Violation::new("/callback", rule));
+    }
     if faults.is_empty() {
         return Ok(specs);
     }

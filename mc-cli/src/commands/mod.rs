@@ -19,6 +19,7 @@ mod prices;
 mod reconcile;
 mod rehearse;
 mod replay;
+mod replies;
 mod redrive;
 mod resolve;
 mod run;
@@ -52,6 +53,10 @@ pub(crate) use rehearse::execute as rehearse;
 
 /// What a command comes to.
 pub(crate) type Done = Result<Exit, Failure>;
+
+/// What lets a run go on that no process drives; said after "with".
+const NEXT_RUN: &str =
+    "the next `mission-control run` on this store whose agents file has its agents";
 
 /// Does what was asked.
 pub(crate) async fn execute(cli: &Cli, console: &mut Console<'_>) -> Done {

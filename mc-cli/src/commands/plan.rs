@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mc_agents::callback::Callback;
 use mc_agents::file::{self, AgentKind, AgentSpec, Place, ReadyAgent};
 use mc_core::error::{Detail, Error, ErrorKind, WorkflowProblem};
 use mc_core::event::MAX_PART_BYTES;
@@ -33,6 +34,8 @@ pub(super) struct Plan {
     pub(super) agents: Vec<(AgentName, ReadyAgent)>,
     pub(super) input: Value,
     pub(super) options: StartOptions,
+    /// Where remote agents answer later.
+    pub(super) callback: Option<Callback>,
 }
 
 /// Reads and checks everything that the command line names.
@@ -47,6 +50,7 @@ pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
     let specs = specs(args, &files.agents).map_err(|e| Failure::content(e, &args.agents))?;
     let input = files.input?;
     covers(&workflow, &specs, &args.agents)?;
+    let callback = file::callback(&specs).cloned();
     let agents = specs.into_iter().map(|spec| {
         let agent = agents_file::ready(&spec, speed).map_err(|e| match &spec.kind {
             AgentKind::Recorded(file) => Failure::recorded(e, file),
@@ -66,6 +70,7 @@ pub(super) fn read(common: &Common, args: &RunArgs) -> Result<Plan, Failure> {
         agents,
         input,
         options,
+        callback,
     })
 }
 

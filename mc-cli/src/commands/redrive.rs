@@ -7,7 +7,7 @@ use mc_core::id::StepKey;
 use mission_control::Settings;
 use serde_json::json;
 
-use super::{Done, operator};
+use super::{Done, NEXT_RUN, operator};
 use crate::args::{Common, RedriveArgs};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -38,8 +38,7 @@ pub(super) async fn execute(
         console.json(&json!({"run_id": run_id, "from": from, "status": status}))?;
     } else {
         console.line(format_args!(
-            "run {run_id} is {status} again: it goes on with the next `mission-control run` on this store \
-             whose agents file has its agents"
+            "run {run_id} is {status} again: it goes on with {NEXT_RUN}"
         ))?;
     }
     Ok(Exit::Done)

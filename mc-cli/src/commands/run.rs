@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::plan::{self, Plan};
 use super::prices::{older_than, stale};
-use super::watch::watch;
+use super::watch::{Replies, watch};
 use super::{Done, interrupted};
 use crate::args::{Common, RunArgs};
 use crate::console::Console;
@@ -77,6 +77,11 @@ async fn go(
     run: &Cell<Option<RunId>>,
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
+    // Before anybody is asked: an agent may answer at once.
+    let listening = match &plan.callback {
+        Some(callback) => Some(callback.listen(control)?),
+        None => None,
+    };
     for (name, agent) in plan.agents {
         control.register_agent(name.as_str(), agent).await?;
     }
@@ -88,7 +93,12 @@ async fn go(
         }
     };
     run.set(Some(handle.id()));
-    tell_and_watch(control, &handle, (console, common)).await
+    let replies = listening.as_ref().map_or(Replies::Elsewhere, Replies::Here);
+    let done = tell_and_watch(control, (&handle, replies), (console, common)).await;
+    if let Some(listening) = listening {
+        listening.close();
+    }
+    done
 }
 
 /// Publishes, starts and watches; agents are registered already.
@@ -98,7 +108,7 @@ pub(super) async fn start_and_watch(
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
     let run = start(control, what).await?;
-    tell_and_watch(control, &run, (console, common)).await
+    tell_and_watch(control, (&run, Replies::Elsewhere), (console, common)).await
 }
 
 async fn start(
@@ -116,7 +126,7 @@ async fn start(
 
 async fn tell_and_watch(
     control: &MissionControl,
-    run: &RunHandle,
+    (run, replies): (&RunHandle, Replies<'_>),
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
     if !common.json {
@@ -125,5 +135,5 @@ async fn tell_and_watch(
             console.line(format_args!("run {} of {name} version {version}", run.id()))?;
         }
     }
-    watch(control, run, (console, common)).await
+    watch(control, (run, replies), (console, common)).await
 }

@@ -3,7 +3,7 @@
 use mc_core::id::Digest;
 use mc_core::run::Run;
 
-use super::Done;
+use super::{Done, NEXT_RUN};
 use crate::args::{Common, RunArg};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -16,9 +16,7 @@ pub(super) fn goes_on(owner: Option<u32>) -> String {
     match owner {
         Some(owner) => format!("process {owner} has the store open and drives the run"),
         // This command could open the store: no process drives its runs.
-        None => "no process drives the run now: it goes on with the next `mission-control run` \
-                 on this store whose agents file has its agents"
-            .to_owned(),
+        None => format!("no process drives the run now: it goes on with {NEXT_RUN}"),
     }
 }
 

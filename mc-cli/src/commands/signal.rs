@@ -10,7 +10,7 @@ use mission_control::Settings;
 use serde_json::json;
 
 use super::steer::{open_run, say};
-use super::{Done, operator};
+use super::{Done, NEXT_RUN, operator};
 use crate::args::{Common, SignalArgs};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -35,8 +35,7 @@ pub(super) async fn execute(common: &Common, args: &SignalArgs, console: &mut Co
     let step = waiting(&*before?, &name).cloned();
     let text = match &step {
         Some(step) => format!(
-            "{step} has its signal: it goes on where its run is driven, else with the next \
-             `mission-control run` on this store whose agents file has its agents"
+            "{step} has its signal: it goes on where its run is driven, else with {NEXT_RUN}"
         ),
         None => format!("no step waits for `{name}` yet: run {run_id} keeps it until one does"),
     };

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::steer::{open_run, say};
 use super::why::reason;
-use super::{Done, operator};
+use super::{Done, NEXT_RUN, operator};
 use crate::args::{Common, UnblockArgs};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -48,10 +48,7 @@ pub(super) async fn execute(
             failure
         }
     })?;
-    let text = format!(
-        "{step} tries afresh: where its run is driven, else with the next `mission-control run` on this \
-         store whose agents file has its agents"
-    );
+    let text = format!("{step} tries afresh: where its run is driven, else with {NEXT_RUN}");
     let facts = json!({"run_id": run_id, "step": step, "unblocked": true});
     say(common, console, (&text, facts))
 }

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use mc_agents::callback::Listening;
 use mc_core::engine::{Outcome, Position, RunHandle, RunNews};
 use mc_core::error::Error;
 use mc_core::ports::EventLog;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use super::ask::{Asked, ask};
+use super::replies::Waiting;
 use crate::args::Common;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -21,10 +23,20 @@ use crate::spend;
 use crate::steps::{View, abort_text};
 use crate::text::{clean_json, shortened};
 
-/// Shows progress until the run stands still, then how it ended.
+/// Where remote agents bring the answers that a run waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Replies<'a> {
+    /// To this process.
+    Here(&'a Listening),
+    /// To nobody, or to another.
+    Elsewhere,
+}
+
+/// Shows progress until the run stands still, then how it ended. It does not stand still while all
+/// that it waits for is answers that come here.
 pub(super) async fn watch(
     control: &MissionControl,
-    run: &RunHandle,
+    (run, replies): (&RunHandle, Replies<'_>),
     (console, common): (&mut Console<'_>, &Common),
 ) -> Done {
     let mut family = Family::new(run.id());
@@ -33,6 +45,23 @@ pub(super) async fn watch(
         let blocked = matches!(position, Position::Blocked { .. });
         if blocked && !common.json && ask(control, run, (console, common)).await? == Asked::Decided
         {
+            continue;
+        }
+        if let (
+            Replies::Here(listening),
+            Position::Blocked {
+                steps,
+                paused: None,
+                ..
+            },
+        ) = (replies, &position)
+            && let Some(waiting) = Waiting::of(control, steps).await?
+        {
+            if !common.json {
+                let address = listening.address();
+                console.line(format_args!("waits for answers at {address}"))?;
+            }
+            waiting.moved().await?;
             continue;
         }
         return finish(&position, &family, (console, common));

@@ -254,13 +254,14 @@ async fn publish(
     let workflow = read(file)?;
     let opened = Opened::open(common, Settings::default()).await?;
     let control = &opened.control;
+    let open = without_tools(&workflow);
     let published = control.publish_by(&operator, workflow, activation).await;
     opened.close(Duration::ZERO).await?;
     let published = published?;
     if common.json {
         console.json(&json!({
             "workflow": published.workflow, "version": published.version,
-            "definition_hash": published.hash,
+            "definition_hash": published.hash, "without_tools": open,
         }))?;
     } else {
         let (name, version) = (&published.workflow, published.version);
@@ -273,8 +274,26 @@ async fn publish(
             }
         };
         console.line(format_args!("{name}@{version} is stored; {then}"))?;
+        if !open.is_empty() {
+            writeln!(console.err, "{}", any_tool(&open))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// The steps with an agent that may call any tool.
+fn without_tools(workflow: &Workflow) -> Vec<String> {
+    let steps = workflow.definition().steps().iter();
+    let open = steps.filter(|(_, step)| step.agent().is_some() && step.tools.is_none());
+    open.map(|(name, _)| name.to_string()).collect()
+}
+
+fn any_tool(steps: &[String]) -> String {
+    format!(
+        "warning: no `tools:` in {}: any tool may be called there, each by its own tier, and a person may be \
+         asked in the middle of an attempt; `tools: []` allows none",
+        steps.join(", ")
+    )
 }
 
 async fn activate(common: &Common, text: &str, console: &mut Console<'_>) -> Done {

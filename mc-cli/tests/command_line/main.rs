@@ -9,6 +9,7 @@ mod advice;
 mod answers;
 mod approvals;
 mod budgets;
+mod callbacks;
 mod demo;
 mod elsewhere;
 mod evidence;

@@ -122,3 +122,22 @@ fn what_is_not_there_or_no_version_is_named_and_changes_nothing() {
         "a file that is no workflow makes no store"
     );
 }
+
+#[test]
+fn publish_warns_of_steps_that_may_call_any_tool() {
+    let desk = Desk::new();
+    let steps = "a: { agent: x }, b: { agent: x, tools: [] }, c: { agent: x, tools: [pay] }";
+    desk.write(
+        "open.yaml",
+        &format!("{{ workflow: open, steps: {{ {steps} }} }}"),
+    );
+    let publish = ["workflows", "publish", &desk.text("open.yaml")];
+    let answer = desk.ask(&publish);
+    assert_eq!(answer.exit, Exit::Done);
+    assert!(
+        answer.err.contains("warning: no `tools:` in a: any tool"),
+        "{answer:?}"
+    );
+    let json = desk.ask(&[&publish[..], &["--json"]].concat()).json();
+    assert_eq!(json["without_tools"], serde_json::json!(["a"]));
+}

@@ -105,6 +105,15 @@ impl Engine {
 }
 
 impl Inner {
+    /// A shared account as this process has it in memory; that of a run with others nested in it is
+    /// their sum.
+    pub(super) fn account_here(&self, id: &AccountId) -> Option<Account> {
+        let live = lock(&self.live);
+        let workspace = live.sequencer.as_ref()?.workspace();
+        let summed = workspace.family.account(id);
+        summed.or_else(|| workspace.accounts.get(id)).cloned()
+    }
+
     /// What all handles of an engine share, and what is to be dropped with its driver.
     pub(super) fn of(
         parts: Parts,
@@ -365,10 +374,7 @@ impl MissionControl {
                 Some(_) | None => None,
             };
         }
-        let live = lock(&self.inner.live);
-        let workspace = live.sequencer.as_ref()?.workspace();
-        let summed = workspace.family.account(id);
-        summed.or_else(|| workspace.accounts.get(id)).cloned()
+        self.inner.account_here(id)
     }
 
     /// The most by which a shared account can end above its limit if what is out now is billed as

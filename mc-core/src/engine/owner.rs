@@ -287,11 +287,7 @@ impl Owner {
             }
         };
         match question {
-            Peek::Account(id) => {
-                let mut found = None;
-                workspace(&mut |state| found = state.accounts.get(id).cloned());
-                Peeked::Account(found.map(Box::new))
-            }
+            Peek::Account(id) => Peeked::Account(inner.account_here(id).map(Box::new)),
             Peek::Doubts(run, step) => Peeked::Doubts(inner.doubts_here(*run, step.as_ref())),
             Peek::Definition(hash) => {
                 let mut found = None;
@@ -305,6 +301,7 @@ impl Owner {
             }
             Peek::Metrics => Peeked::Metrics(Box::new(inner.metrics())),
             Peek::Halts => Peeked::Halts(inner.halts()),
+            Peek::Policy => Peeked::Policy(inner.policy_here()),
         }
     }
 

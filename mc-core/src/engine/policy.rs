@@ -1,10 +1,13 @@
 //! The policy file as a host handles it: put one into force, look at it and at those before it.
 
+use serde::{Deserialize, Serialize};
+
 use super::calls::unexpected;
 use super::control::MissionControl;
-use super::inner::lock;
+use super::inner::{Inner, lock};
 use super::options::operator;
-use crate::error::{Error, Result};
+use super::port::{Peek, Peeked};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, PartRef};
 use crate::id::{Actor, Digest};
 use crate::policy::Policy;
@@ -14,11 +17,12 @@ use crate::sequencer::{Reply, Request};
 use crate::time::Timestamp;
 
 /// A version of the policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVersion {
     /// The version, from 1; 0 for the default policy of a workspace that has none.
     pub version: u32,
     /// The policy.
+    #[serde(with = "crate::policy::as_canonical")]
     pub policy: Policy,
 }
 
@@ -55,20 +59,21 @@ impl MissionControl {
 
     /// The policy in force.
     ///
+    /// Where another process owns the log, it is asked, and the caller's thread waits for the answer.
+    ///
     /// # Errors
-    /// `Unavailable` while the engine takes the log over.
+    /// `Unavailable` while the engine takes the log over, or the owner does not answer.
     pub fn policy(&self) -> Result<PolicyVersion> {
-        let live = lock(&self.inner.live);
-        let sequencer = live.sequencer.as_ref();
-        let sequencer = sequencer.ok_or_else(|| {
-            Error::new(
-                crate::error::ErrorKind::Unavailable,
-                "the engine takes the log over; ask again",
-            )
-        })?;
-        Ok(PolicyVersion {
-            version: sequencer.policy_head().map_or(0, |head| head.version),
-            policy: sequencer.workspace().policy.clone(),
+        let found = match self.inner.joined() {
+            Some(owner) => match owner.port.peek(Peek::Policy) {
+                Some(Peeked::Policy(found)) => found,
+                Some(_) | None => None,
+            },
+            None => self.inner.policy_here(),
+        };
+        found.ok_or_else(|| {
+            let message = "the engine takes the log over; ask again";
+            Error::new(ErrorKind::Unavailable, message)
         })
     }
 
@@ -86,6 +91,18 @@ impl MissionControl {
     /// `NotFound`, `Corrupt`.
     pub async fn policy_version(&self, version: u32) -> Result<PolicyVersion> {
         policy_version(&*self.inner.log, version).await
+    }
+}
+
+impl Inner {
+    /// The policy in force, as this process has it in memory; none while the state is taken over.
+    pub(super) fn policy_here(&self) -> Option<PolicyVersion> {
+        let live = lock(&self.live);
+        let sequencer = live.sequencer.as_ref()?;
+        Some(PolicyVersion {
+            version: sequencer.policy_head().map_or(0, |head| head.version),
+            policy: sequencer.workspace().policy.clone(),
+        })
     }
 }
 

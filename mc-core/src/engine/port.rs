@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::policy::PolicyVersion;
 use super::status::Metrics;
 use crate::budget::{Account, AccountId, Amount};
 use crate::error::Result;
@@ -104,6 +105,8 @@ pub enum Peek {
     Metrics,
     /// What is halted.
     Halts,
+    /// The policy in force.
+    Policy,
 }
 
 /// The answer to a [`Peek`].
@@ -122,6 +125,8 @@ pub enum Peeked {
     Metrics(Box<Metrics>),
     /// The halts, each with its deadline.
     Halts(Vec<(HaltScope, Timestamp)>),
+    /// The version and the policy; none while its state is taken over.
+    Policy(Option<PolicyVersion>),
 }
 
 /// What a joined handle asks of the process that owns the log.

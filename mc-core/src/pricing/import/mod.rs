@@ -8,6 +8,8 @@
 mod genai;
 mod litellm;
 mod litellm_keys;
+mod python;
+mod python_text;
 mod report;
 mod taking;
 
@@ -15,10 +17,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use super::table::PriceTable;
 use crate::error::{Error, Result};
 use crate::id::{Digest, ModelId};
-use crate::json::parse_decimals;
+use crate::json::{self, parse_decimals};
 use crate::time::Timestamp;
 
 use taking::{Row, Taking};
@@ -36,7 +40,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 pub enum PriceSource {
     /// `model_prices_and_context_window*.json` of the package `litellm`.
     Litellm,
-    /// The list of providers of the package `genai-prices` (`data.json`).
+    /// The list of providers of the package `genai-prices`: `data.json`, or the package's own `data.py`.
     GenaiPrices,
 }
 
@@ -91,7 +95,8 @@ pub struct Imported {
 /// Reads a price list.
 ///
 /// # Errors
-/// `InvalidInput` with every wrong place: not JSON, not of the source's form, a price that is not a
+/// `InvalidInput` with every wrong place: neither JSON nor the source's own
+/// file, not of its form, a price that is not a
 /// number, negative or too large, no row of a provider that was asked for. Nothing is taken then.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
     if bytes.len() > MAX_BYTES {
@@ -100,7 +105,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
             format!("a price list has at most {MAX_BYTES} bytes"),
         ));
     }
-    let value = parse_decimals(bytes)?;
+    let value = document(bytes, options.source)?;
     let digest = Digest::of(&[bytes]).to_string();
     let file = digest.get(..12).unwrap_or_default();
     let source = format!("{} file {file}", options.source);
@@ -114,6 +119,17 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
     report.models = models.len();
     let table = PriceTable::of_rows(source, rows)?;
     Ok(Imported { table, report })
+}
+
+/// What the file says, with numbers as their digits.
+fn document(bytes: &[u8], source: PriceSource) -> Result<Value> {
+    if source == PriceSource::GenaiPrices {
+        let text = json::text(bytes)?;
+        if let Some(start) = python::assignment(text, "providers") {
+            return python::read(text, start);
+        }
+    }
+    parse_decimals(bytes)
 }
 
 /// The name here of a provider that has another one there.

@@ -22,7 +22,7 @@ fn usd(model: &str, usage: Usage) -> String {
 fn the_embedded_text_is_a_table() {
     PriceTable::parse(include_str!("../table.toml")).unwrap();
     let table = PriceTable::embedded();
-    assert_eq!(table.label(), "2026-11-21.1");
+    assert_eq!(table.label(), "2026-11-21.2");
     assert!(table.models().len() >= 40);
 }
 
@@ -127,4 +127,22 @@ fn models_of_the_recorded_runs_without_a_known_price_are_unknown() {
     ] {
         assert!(!PriceTable::embedded().has(&id(model)), "{model}");
     }
+}
+
+#[test]
+fn processing_in_a_region_costs_what_the_provider_adds_for_it() {
+    let there = |region: Option<&'static str>| {
+        let terms = Terms {
+            at: at(NOW),
+            region,
+            ..Terms::default()
+        };
+        let price = PriceTable::embedded().find(&id("openai/gpt-5.4"), terms.at);
+        let cost = cost(price.unwrap(), &Usage::text(100_000, 0), &terms);
+        cost.map(|cost| cost.money.to_string())
+    };
+    assert_eq!(there(None).unwrap(), "0.25");
+    assert_eq!(there(Some("eu")).unwrap(), "0.275");
+    assert_eq!(there(Some("us")).unwrap(), "0.275");
+    assert!(there(Some("mars")).is_err(), "nobody knows what is added");
 }

@@ -7,6 +7,7 @@ mod form;
 mod imports;
 mod layers;
 mod properties;
+mod python_lists;
 mod unknown;
 
 use super::{ModelPrice, PriceTable};

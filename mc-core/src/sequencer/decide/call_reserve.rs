@@ -300,7 +300,7 @@ impl Asking<'_> {
             mode,
             verdict: "deny".to_owned(),
             code: String::new(),
-            inputs_hash: version,
+            inputs_hash: self.call.place.request,
         };
         self.events.push(NewEvent::new(self.token.run_id, judged));
         let checked_at = quote.price.origin.checked_at;
