@@ -49,7 +49,7 @@ fn no_item_is_paid_for_behind_the_one_that_makes_the_list_too_large_also_after_a
     let (world, notes) = (World::seeded(3), Notes::default());
     let slow = |notes: Notes| {
         agent(move |ctx, input| {
-            notes.add(&input.to_string());
+            notes.add(input.to_string());
             async move {
                 if input == json!(3) {
                     ctx.sleep(secs(10)).await;

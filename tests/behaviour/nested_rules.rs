@@ -328,8 +328,9 @@ fn a_limit_that_cannot_be_raised_any_more_is_told_and_keeps_no_run_from_going_on
             run.redrive("ann", None, "as tested").await.unwrap();
             completes(&run).await;
             let events = events(&control, &run).await;
-            let planned = events.iter().filter(|one| &*one.kind == "run.planned");
-            let planned = serde_json::from_str::<Value>(&planned.last().unwrap().facts).unwrap();
+            let mut planned = events.iter().filter(|one| &*one.kind == "run.planned");
+            let planned =
+                serde_json::from_str::<Value>(&planned.next_back().unwrap().facts).unwrap();
             let over = &planned["over"][0];
             assert_eq!(over["account"], format!("run:{}", run.id()));
             assert_eq!(

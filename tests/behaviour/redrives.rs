@@ -324,9 +324,10 @@ fn a_subscriber_follows_a_run_behind_a_seal_that_ends_a_page() {
                     for n in 0..many {
                         ctx.decision(json!(n), json!(0), json!(0)).await?;
                     }
-                    match fails {
-                        true => Err(AgentError::new("not yet").fatal()),
-                        false => Ok(json!("done").into()),
+                    if fails {
+                        Err(AgentError::new("not yet").fatal())
+                    } else {
+                        Ok(json!("done").into())
                     }
                 }
             })
