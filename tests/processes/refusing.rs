@@ -57,6 +57,17 @@ pub(crate) fn greet(path: &Path, bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(all.get(4..end)?).ok()
 }
 
+/// How the owner welcomes whoever comes with these first words and stays.
+pub(crate) fn welcome(path: &Path, bytes: &[u8]) -> Value {
+    let mut stream = UnixStream::connect(socket(path)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).unwrap();
+    let mut text = vec![0; usize::try_from(u32::from_be_bytes(head)).unwrap()];
+    stream.read_exact(&mut text).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
 pub(crate) fn framed(message: &Value) -> Vec<u8> {
     let text = message.to_string();
     let length = u32::try_from(text.len()).unwrap().to_be_bytes();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::child::Player;
 use crate::common::{Echo, hello, open, place, settings, workflow};
-use crate::refusing::{first_words, framed, greet, socket};
+use crate::refusing::{first_words, framed, greet, socket, welcome};
 
 const ONE: &str = "{ workflow: one, steps: { a: { agent: echo } } }";
 
@@ -97,7 +97,7 @@ fn next(stream: &mut UnixStream) -> Option<Value> {
 async fn commands_end_while_whoever_owns_the_file_takes_nobody() {
     let (_dir, path) = place();
     let owner = open(&path).await;
-    let mut welcome = greet(&path, &framed(&first_words(&path))).unwrap();
+    let mut welcome = welcome(&path, &framed(&first_words(&path)));
     let mut odd = first_words(&path);
     odd["protocol"] = json!(99);
     let error = greet(&path, &framed(&odd)).unwrap()["refused"].clone();
